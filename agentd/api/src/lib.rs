@@ -1,0 +1,1 @@
+//! The agent's own endpoints, the executor protocol, and sandbox files.

@@ -1,0 +1,1 @@
+//! Control groups, version 2: probe, create, place, kill, read.

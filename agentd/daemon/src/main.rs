@@ -1,0 +1,2 @@
+//! The agent daemon: configuration, wiring, the driver loop.
+fn main() {}

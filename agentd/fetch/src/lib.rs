@@ -1,0 +1,1 @@
+//! The fetcher: downloads and unpacks artifacts into a sandbox, nothing outside it.

@@ -1,0 +1,1 @@
+//! Who is offered what: hierarchical DRF with weights and filters, incremental.

@@ -1,0 +1,1 @@
+//! The Mesos HTTP surface: scheduler and operator APIs, legacy endpoints, metrics.

@@ -1,0 +1,1 @@
+//! The Marathon half as a state machine that sees offers like any framework.

@@ -1,0 +1,1 @@
+//! The Mesos half as a state machine: events in, effects out.

@@ -1,0 +1,2 @@
+//! The control plane's daemon: configuration, wiring, the driver loop, shutdown.
+fn main() {}

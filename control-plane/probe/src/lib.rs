@@ -1,0 +1,1 @@
+//! HTTP, HTTPS and TCP probes with time and size limits.

@@ -1,0 +1,1 @@
+//! The simulator: virtual clock, simulated agents and frameworks, fault knobs.

@@ -1,0 +1,1 @@
+//! Durable records behind one trait: in memory and embedded.

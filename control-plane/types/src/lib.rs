@@ -1,0 +1,1 @@
+//! Shared vocabulary: ids, resources and units, roles, attributes, time, task states.

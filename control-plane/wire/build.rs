@@ -1,0 +1,29 @@
+//! Compiles the protobuf files without protoc and keeps the descriptors for the JSON codec.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: [&str; 9] = [
+    "mesos/v1/mesos.proto",
+    "mesos/v1/agent/agent.proto",
+    "mesos/v1/allocator/allocator.proto",
+    "mesos/v1/executor/executor.proto",
+    "mesos/v1/maintenance/maintenance.proto",
+    "mesos/v1/master/master.proto",
+    "mesos/v1/quota/quota.proto",
+    "mesos/v1/resource_provider/resource_provider.proto",
+    "mesos/v1/scheduler/scheduler.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    fs::write(out.join("mesos.fds"), descriptors.encode_to_vec())?;
+    prost_build::Config::new()
+        .btree_map(["."])
+        .include_file("messages.rs")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
