@@ -18,3 +18,6 @@ mod messages {
 }
 
 pub use messages::mesos::v1;
+
+/// The compiled descriptors of every message, as an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesos.fds"));
