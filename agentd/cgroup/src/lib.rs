@@ -1,1 +1,17 @@
 //! Control groups, version 2: probe, create, place, kill, read.
+//!
+//! A narrow module over the cgroup2 file system. It asks the host what it can do ([`Mount::probe`],
+//! [`Subtree::ensure`], [`Subtree::prove`]) and never guesses from versions; on hybrid hosts the
+//! version 2 hierarchy is found wherever it is mounted. Version 1 hierarchies are not used.
+
+mod error;
+mod leaf;
+mod mount;
+mod stat;
+mod subtree;
+
+pub use error::CgroupError;
+pub use leaf::Leaf;
+pub use mount::Mount;
+pub use stat::{CpuUsage, MemoryEvents, MemoryUsage};
+pub use subtree::Subtree;
