@@ -1,1 +1,29 @@
 //! Who is offered what: hierarchical DRF with weights and filters, incremental.
+//!
+//! Pure: inputs and the time go in, a plan with reasons comes out.
+
+mod input;
+mod plan;
+
+pub use input::{AgentFacts, Epoch, FrameworkFacts, Input, Minimum, Name, Refusal, Weight};
+pub use plan::{NoOffer, Plan, Proposal, Reason, Work};
+
+use tepui_types::{FrameworkId, Mono};
+
+/// An allocator: told everything by [`Input`]s, asked for a [`Plan`] each round.
+pub trait Allocate {
+    /// Takes note of one input at a time.
+    fn apply(&mut self, now: Mono, input: Input);
+
+    /// True when something changed that a round could turn into proposals.
+    fn is_dirty(&self) -> bool;
+
+    /// When a round is due although nothing happens: the next filter's end.
+    fn next_wakeup(&self) -> Option<Mono>;
+
+    /// Plans offers for what changed since the last round.
+    fn round(&mut self, now: Mono) -> Plan;
+
+    /// Why `framework` is not offered more, agent by agent.
+    fn explain(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason>;
+}
