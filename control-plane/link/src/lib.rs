@@ -1,1 +1,18 @@
-//! What the control plane and an agent say to each other: directives and reports.
+//! What the control plane and an agent say to each other: directives down, reports up.
+//!
+//! Both sides speak over one ordered stream per agent. The types here are what the state machines
+//! see; [`codec`] turns them into the protobuf frames of `proto/tepui/link/v1/link.proto`. With the
+//! feature `grpc` the crate also has the generated tonic service.
+
+pub mod codec;
+mod directive;
+mod report;
+
+pub use directive::{Directive, LaunchOrder, Order};
+pub use report::{Registration, Report};
+
+/// The generated frames and, with the feature `grpc`, the service.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/tepui.link.v1.rs"));
+}
