@@ -1,0 +1,184 @@
+//! What the agent wants done. The driver saves first and acts second: nothing of a batch of
+//! effects is done before the batch's records are durable.
+
+use std::sync::Arc;
+
+use tepui_link::Report;
+use tepui_types::{ContainerId, RequestId, Span, StreamId};
+use tepui_wire::v1::{self, executor};
+
+use crate::{ProbeId, Record};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Make this durable.
+    Save(Record),
+    /// Tell the control plane; dropped when there is no link.
+    ToControlPlane(Box<Report>),
+    /// End the link and make a new one after the given pause.
+    Reconnect {
+        /// How long to wait first.
+        pause: Span,
+    },
+    /// Make the run's sandbox and bring its artifacts there; answered with
+    /// [`crate::Event::Fetched`].
+    Fetch {
+        /// Which run.
+        run: ContainerId,
+        /// Where, relative to the work directory.
+        sandbox: Arc<str>,
+        /// What, in order; may be empty.
+        uris: Vec<v1::command_info::Uri>,
+        /// Whose files they become.
+        user: Option<String>,
+    },
+    /// Start the run's main process; answered with [`crate::Event::RunStarted`], later
+    /// [`crate::Event::RunExited`].
+    Start(Box<RunSpec>),
+    /// Ask the run's whole process tree to end (SIGTERM).
+    Terminate {
+        /// Which run.
+        run: ContainerId,
+    },
+    /// End the run's whole process tree at once (SIGKILL).
+    Kill {
+        /// Which run.
+        run: ContainerId,
+    },
+    /// Ask once; answered with [`crate::Event::Probed`] within the timeout.
+    Probe {
+        /// Names the answer.
+        probe: ProbeId,
+        /// The run that is asked.
+        run: ContainerId,
+        /// What to ask.
+        what: Probe,
+        /// How long the answer may take.
+        timeout: Span,
+    },
+    /// The answer is not wanted any more.
+    CancelProbe {
+        /// Which.
+        probe: ProbeId,
+    },
+    /// Send an event on an executor's stream.
+    ToExecutor {
+        /// Which stream.
+        stream: StreamId,
+        /// What.
+        event: Box<executor::Event>,
+    },
+    /// End an executor's stream after what was sent to it.
+    CloseExecutorStream {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Answer a request.
+    Respond {
+        /// Which.
+        request: RequestId,
+        /// With what.
+        response: Response,
+    },
+    /// The run is over and reported: the launcher's records of it may go. The sandbox stays.
+    Discard {
+        /// Which run.
+        run: ContainerId,
+    },
+    /// Remove a sandbox for good.
+    RemoveSandbox {
+        /// Where, relative to the work directory.
+        sandbox: Arc<str>,
+    },
+    /// The agent is not wanted by the cluster, or left it: the daemon ends after everything
+    /// before this is done.
+    Quit {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Everything that the launcher needs to start a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSpec {
+    /// Which run.
+    pub run: ContainerId,
+    /// The sandbox, relative to the work directory.
+    pub sandbox: Arc<str>,
+    /// The command: shell text or arguments.
+    pub command: Command,
+    /// The complete environment, in order; later entries win. `${sandbox}` stands for nothing:
+    /// the daemon replaces [`SANDBOX_MARK`] in values by the absolute path of the sandbox.
+    pub environment: Vec<(String, String)>,
+    /// The system user; `None` is the daemon's own.
+    pub user: Option<String>,
+    /// Resource limits as named by Mesos's `RLimitInfo`.
+    pub rlimits: Option<v1::RLimitInfo>,
+    /// The ports that the run may listen on; others are noticed.
+    pub ports: tepui_types::Ranges,
+    /// Processors and memory for control groups where the host has them.
+    pub resources: tepui_types::Resources,
+}
+
+/// Stands in environment values for the absolute path of the sandbox, which only the daemon
+/// knows.
+pub const SANDBOX_MARK: &str = "\u{1}sandbox\u{1}";
+
+/// What a run executes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Text for `/bin/sh -c`.
+    Shell(String),
+    /// A program and its arguments, the program's name included.
+    Exec {
+        /// The program, found in `PATH` or relative to the sandbox.
+        program: String,
+        /// `argv`, the first is the name that the program sees.
+        arguments: Vec<String>,
+    },
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `GET scheme://127.0.0.1:port/path`.
+    Http {
+        /// TLS, certificate not verified.
+        tls: bool,
+        /// The port.
+        port: u16,
+        /// The path with its leading slash.
+        path: String,
+    },
+    /// Connect to `127.0.0.1:port`.
+    Tcp {
+        /// The port.
+        port: u16,
+    },
+    /// Run a command in the sandbox with the task's environment.
+    Command {
+        /// What.
+        command: Command,
+        /// The complete environment.
+        environment: Vec<(String, String)>,
+        /// The system user.
+        user: Option<String>,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// 202.
+    Accepted,
+    /// 200 with a stream that begins now.
+    Streaming,
+    /// Refused; nothing changed.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}

@@ -1,0 +1,109 @@
+//! What must survive the daemon: a journal of facts, replayed in order at the start.
+
+use std::sync::Arc;
+
+use tepui_types::{
+    AgentId, BootId, ContainerId, ExecutorId, FrameworkId, Role, TaskId, Term, UpdateId, Wall,
+};
+use tepui_wire::v1;
+
+use crate::Exit;
+
+/// One durable fact. The journal is the list of them; [`crate::Agent::snapshot`] gives a shorter
+/// list that means the same.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// The agent's id and what it said of itself when it got it.
+    Identity {
+        /// The id.
+        agent: AgentId,
+        /// The description that the id stands for.
+        info: Box<v1::AgentInfo>,
+    },
+    /// The host's boot id under which the following runs were started.
+    Boot(BootId),
+    /// The highest term seen.
+    Term(Term),
+    /// A framework that has something here.
+    Framework(Box<v1::FrameworkInfo>),
+    /// The framework is gone from here.
+    FrameworkGone(FrameworkId),
+    /// An executor: a custom one, or the implicit one of a command task.
+    Executor {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// Its description; `None` for a command task's implicit executor.
+        info: Option<Box<v1::ExecutorInfo>>,
+        /// Its run.
+        run: ContainerId,
+        /// The sandbox, relative to the work directory.
+        sandbox: Arc<str>,
+        /// When it was made.
+        created: Wall,
+    },
+    /// A task was accepted here and will get a definite state.
+    Task {
+        /// Whose.
+        framework: FrameworkId,
+        /// Under which executor.
+        executor: ExecutorId,
+        /// Allocated to which role.
+        role: Role,
+        /// Its description.
+        task: Box<v1::TaskInfo>,
+        /// Whether it came in a group: one failure ends all.
+        grouped: bool,
+    },
+    /// The run's main process was started, or is about to be: after this it is never started
+    /// again (invariant I-5).
+    Starting {
+        /// Which run.
+        run: ContainerId,
+    },
+    /// A custom executor was sent the task.
+    Delivered {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// Somebody asked for the task's end.
+    KillAsked {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// A status update that must reach the framework.
+    Update {
+        /// Whose.
+        framework: FrameworkId,
+        /// The status with its uuid.
+        status: Box<v1::TaskStatus>,
+    },
+    /// The framework has taken the update.
+    Acknowledged {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        update: UpdateId,
+    },
+    /// The run ended.
+    Exited {
+        /// Which run.
+        run: ContainerId,
+        /// How.
+        exit: Exit,
+        /// When it was noticed.
+        at: Wall,
+    },
+    /// The sandbox was removed; nothing of the run is left.
+    SandboxRemoved {
+        /// Which run.
+        run: ContainerId,
+    },
+}
