@@ -69,6 +69,9 @@ pub enum Event {
         /// What to do.
         operation: Operation,
     },
+    /// So many operator event streams are open; while there is none, no [`crate::Effect::Publish`]
+    /// is made.
+    Watchers(usize),
     /// Time passed; due timers fire. Sent at [`crate::Cluster::next_wakeup`] or any time.
     Tick,
 }

@@ -1,9 +1,28 @@
 //! The Mesos half as a state machine: events in, effects out.
+//!
+//! [`Cluster`] knows agents, frameworks, offers, executors and tasks. It keeps the books that
+//! decide what may be offered and launched (invariant I-1), remembers only agents, frameworks and
+//! weights for good ([`Record`]), and learns tasks back from the agents after a change of leader.
+//! Everything that a reader may want to show is in [`state`] and behind the accessors of
+//! [`Cluster`].
 
+mod config;
+mod convert;
+mod counters;
 mod effect;
 mod event;
+mod machine;
 mod record;
+pub mod state;
+mod timers;
+mod view;
 
+pub use config::{Config, RemovalRate};
+pub use counters::{
+    AgentCounters, Counters, FrameworkCounters, MessageCounters, TaskOutcome, ValidityCounters,
+};
 pub use effect::{Effect, Refusal, RefusalKind, Response};
 pub use event::{Event, Operation};
+pub use machine::Cluster;
 pub use record::{Record, Standing};
+pub use view::{RoleView, Sums};

@@ -1,0 +1,174 @@
+//! The books of every agent: `total = free + offered + used`, disjoint in ports and names
+//! (invariants I-1 and I-4). Only this file changes them.
+
+use std::collections::BTreeMap;
+
+use tepui_allocator::{AgentFacts, Input, Refusal};
+use tepui_types::{AgentId, FrameworkId, Resources, Role};
+
+use crate::Cluster;
+use crate::machine::Batch;
+use crate::state::Agent;
+
+impl Agent {
+    /// Books `resources` as offered; `false`, and nothing changes, when they are not free.
+    pub(crate) fn book_offer(&mut self, resources: &Resources) -> bool {
+        let fits = self.free.checked_remove(resources);
+        if fits {
+            self.offered.add_all(resources);
+        }
+        fits
+    }
+
+    /// Takes an offer out of the books; the caller books every part of it again.
+    pub(crate) fn unbook_offer(&mut self, resources: &Resources) {
+        self.offered.remove(resources);
+    }
+
+    /// Books what a launch takes out of an accepted offer.
+    pub(crate) fn book_use(&mut self, resources: &Resources) {
+        self.used.add_all(resources);
+    }
+
+    /// Books what is left of an offer as free.
+    pub(crate) fn book_free(&mut self, resources: &Resources) {
+        self.free.add_all(resources);
+    }
+
+    /// What the allocator is told of the agent.
+    pub(crate) fn facts(&self, filter_gpus: bool) -> AgentFacts {
+        AgentFacts {
+            total: self.total.clone(),
+            active: self.is_active(),
+            gpus_guarded: filter_gpus && !self.total.gpus().is_zero(),
+            epoch: self.epoch,
+        }
+    }
+}
+
+impl Cluster {
+    /// Gives back what a task or an executor held. Called after it is marked as ended or removed.
+    pub(crate) fn release_used(
+        &mut self,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: &Resources,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        if agent.overbooked {
+            self.rebook(agent_id);
+        } else {
+            agent.used.remove(resources);
+            agent.free.add_all(resources);
+        }
+        self.tell_released(agent_id, framework, role, resources.clone(), None, batch);
+    }
+
+    /// Tells the allocator that resources came back.
+    pub(crate) fn tell_released(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        resources: Resources,
+        refusal: Option<Refusal>,
+        batch: &mut Batch<'_>,
+    ) {
+        if resources.is_empty() {
+            return;
+        }
+        batch.tell_allocator(Input::Released {
+            framework: framework.clone(),
+            role: role.clone(),
+            agent: agent.clone(),
+            resources,
+            refusal,
+        });
+    }
+
+    /// What tasks and executors hold on an agent, by framework and role.
+    pub(crate) fn holdings(&self, agent: &Agent) -> BTreeMap<(FrameworkId, Role), Vec<Resources>> {
+        let mut all: BTreeMap<(FrameworkId, Role), Vec<Resources>> = BTreeMap::new();
+        for (framework_id, tasks) in &agent.tasks {
+            let Some(framework) = self.frameworks.get(framework_id) else { continue };
+            let live = tasks
+                .iter()
+                .filter_map(|task| framework.tasks.get(task))
+                .filter(|task| !task.state.is_terminal());
+            for task in live {
+                let key = (framework_id.clone(), task.role.clone());
+                all.entry(key).or_default().push(task.resources.clone());
+            }
+        }
+        for (framework_id, executors) in &agent.executors {
+            for executor in executors.values() {
+                let key = (framework_id.clone(), executor.role.clone());
+                all.entry(key).or_default().push(executor.resources.clone());
+            }
+        }
+        all
+    }
+
+    /// Makes an agent's books anew from its tasks, executors and offers.
+    pub(crate) fn rebook(&mut self, agent_id: &AgentId) {
+        let Some(agent) = self.agents.get(agent_id) else { return };
+        let mut used = Resources::new();
+        let mut collides = false;
+        for held in self.holdings(agent).into_values().flatten() {
+            collides |= used.overlaps(&held);
+            used.add_all(&held);
+        }
+        let mut offered = Resources::new();
+        for offer in agent.offers.iter().filter_map(|number| self.offers.get(number)) {
+            offered.add_all(&offer.resources);
+        }
+        let taken = used.plus(&offered);
+        let overbooked = collides || !agent.total.contains(&taken);
+        let free = agent.total.minus(&taken);
+        if let Some(agent) = self.agents.get_mut(agent_id) {
+            agent.used = used;
+            agent.offered = offered;
+            agent.free = free;
+            agent.overbooked = overbooked;
+        }
+    }
+
+    /// Tells the allocator of an agent anew, with what is in use there.
+    pub(crate) fn tell_agent_added(&mut self, agent_id: &AgentId, batch: &mut Batch<'_>) {
+        let epoch = self.next_epoch();
+        let guard = self.config.filter_gpu_resources;
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        agent.epoch = epoch;
+        agent.added_epoch = epoch;
+        let facts = agent.facts(guard);
+        let Some(agent) = self.agents.get(agent_id) else { return };
+        let used = self
+            .holdings(agent)
+            .into_iter()
+            .map(|((framework, role), held)| {
+                let mut sum = Resources::new();
+                held.iter().for_each(|one| sum.add_all(one));
+                (framework, role, sum)
+            })
+            .collect();
+        batch.tell_allocator(Input::AgentAdded { agent: agent_id.clone(), facts, used });
+    }
+
+    /// Tells the allocator that an agent changed.
+    pub(crate) fn tell_agent_changed(
+        &mut self,
+        agent_id: &AgentId,
+        forget_filters: bool,
+        batch: &mut Batch<'_>,
+    ) {
+        let epoch = self.next_epoch();
+        let guard = self.config.filter_gpu_resources;
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        agent.epoch = epoch;
+        let facts = agent.facts(guard);
+        let agent = agent_id.clone();
+        batch.tell_allocator(Input::AgentChanged { agent, facts, forget_filters });
+    }
+}

@@ -1,0 +1,30 @@
+use tepui_types::{AgentId, FrameworkId, Mono};
+
+use crate::Cluster;
+use crate::machine::Batch;
+use crate::state::OfferNumber;
+
+/// What a timer is for. A timer that is not wanted any more stays in the list and finds, when it
+/// fires, that nothing is due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// An agent may have been silent for too long, or its removal is due.
+    Agent(AgentId),
+    /// A framework's failover timeout may be over.
+    Framework(FrameworkId),
+    /// An offer may have waited for too long.
+    Offer(OfferNumber),
+    /// Agents of the registry had their time to come back.
+    RecoveredAgents,
+    /// A recovered agent's turn to be declared unreachable.
+    RecoveredAgent(AgentId),
+    /// Old entries of the registry go.
+    RegistryCleaning,
+}
+
+impl Cluster {
+    pub(crate) fn set_timer(&mut self, due: Mono, timer: Timer) {
+        self.timers.insert((due, timer));
+    }
+
+}
