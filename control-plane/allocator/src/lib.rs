@@ -2,9 +2,11 @@
 //!
 //! Pure: inputs and the time go in, a plan with reasons comes out.
 
+mod drf;
 mod input;
 mod plan;
 
+pub use drf::Drf;
 pub use input::{AgentFacts, Epoch, FrameworkFacts, Input, Minimum, Name, Refusal, Weight};
 pub use plan::{NoOffer, Plan, Proposal, Reason, Work};
 
