@@ -1,4 +1,8 @@
-//! Compiles the protobuf files without protoc and keeps the descriptors for the JSON codec.
+//! Compiles the protobuf files without protoc, keeps the descriptors, and writes the compact
+//! schema tables that the JSON and binary codecs walk.
+
+#[path = "build/tables.rs"]
+mod tables;
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -18,9 +22,13 @@ const FILES: [&str; 9] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
+    println!("cargo::rerun-if-changed=build");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let descriptors = protox::compile(FILES, ["proto"])?;
     fs::write(out.join("mesos.fds"), descriptors.encode_to_vec())?;
+    let tables = tables::Tables::from_descriptors(&descriptors)?;
+    fs::write(out.join("schema.rs"), tables.schema_source())?;
+    fs::write(out.join("every_message.rs"), tables.every_message_source())?;
     prost_build::Config::new()
         .btree_map(["."])
         .include_file("messages.rs")

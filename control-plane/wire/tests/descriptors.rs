@@ -1,6 +1,8 @@
 //! The compiled descriptors equal the table of the Mesos v1 surface (`proto/mesos-wire.tsv`), in
 //! both directions: nothing is missing and nothing is extra.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
