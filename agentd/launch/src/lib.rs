@@ -1,1 +1,39 @@
 //! Launchers behind one trait, and the shim that outlives the daemon.
+//!
+//! A *run* is one start of a command on this host: a command task, a custom executor, or (shorter
+//! lived) a command check. The agent's state machine decides; a [`Launcher`] acts. The launcher
+//! here is [`PlainLauncher`]: processes without image, supervised by `tepui-shim`.
+//!
+//! ```text
+//! agent ──spawn──▶ tepui-shim run            own session, child subreaper, outlives the agent
+//!   │  socket: spec in, "started" out  │
+//!   │  pidfd: tells that it is gone    ├─spawn─▶ tepui-shim stage ─exec─▶ the command
+//!   └─ control FIFO: signal, kill      │           session, rlimits, user, sandbox, control group
+//!                                      ├─ stdout, stderr pipes ─▶ rotated files in the sandbox
+//!                                      └─ run directory: `started`, `exit` (durable), `control`
+//! ```
+//!
+//! The run directory is private to the agent's user and outside the sandbox. `started` is created
+//! exclusively before the command runs, so that a recovering agent that claims the name first has
+//! made sure that nothing will ever run; `exit` is fsynced before the shim ends, so that a shim that
+//! is gone either left the true exit status or died itself.
+
+mod codec;
+mod launcher;
+mod plain;
+mod ports;
+mod tree;
+
+pub mod procfs;
+pub mod protocol;
+pub mod record;
+mod spec;
+
+pub use launcher::{
+    BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LostReason, Recovered, RunEvent,
+    RunOutcome, RunState, SignalError, Started, Usage, UsageError,
+};
+pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
+pub use record::{Ending, ExitStatus, SpentResources};
+pub use spec::{CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, SignalScope};
+pub use tree::ProcessTree;

@@ -1,0 +1,230 @@
+//! What every launcher offers to the agent's driver.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tepui_types::ContainerId;
+
+use crate::protocol::CheckReply;
+use crate::record::{ExitStatus, ProcessMark, RecordError};
+use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
+
+pub use crate::protocol::CheckOutcome;
+
+/// A future that an object-safe trait can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Starts runs, finds them again, signals and measures them.
+///
+/// Decides nothing: grace periods, retries and what an exit means belong to the caller. Every run
+/// that was started or recovered as running ends with exactly one [`RunEvent`] on the channel that
+/// the launcher was made with, after its last process is gone.
+pub trait Launcher: Send + Sync + std::fmt::Debug {
+    /// Starts a run; it outlives this process. Completes even when the future is dropped.
+    fn start(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Started, LaunchError>>;
+
+    /// Finds out what became of runs that an earlier process started, and follows those that still
+    /// run. Afterwards none of the runs can start any more that had not started yet.
+    fn recover(&self, runs: Vec<KnownRun>) -> BoxFuture<'_, Vec<Recovered>>;
+
+    /// Sends a signal; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`] when the run is unknown, or over, or cannot be reached.
+    fn signal(
+        &self,
+        run: &ContainerId,
+        signal: Signal,
+        scope: SignalScope,
+    ) -> Result<(), SignalError>;
+
+    /// Kills every process of the run until none is left; does not wait. The end is a [`RunEvent`].
+    ///
+    /// # Errors
+    ///
+    /// [`SignalError`] when the run is unknown, or over, or cannot be reached.
+    fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError>;
+
+    /// What a live run uses now.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`] when the run is unknown or over.
+    fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError>;
+
+    /// TCP ports on which processes of these runs listen, by run; runs that are over are left out.
+    ///
+    /// Reads the host's socket table once for all runs that share a network namespace.
+    fn listening_ports(&self, runs: &[ContainerId]) -> HashMap<ContainerId, BTreeSet<u16>>;
+
+    /// Runs a short command to its end. Dropping the future kills it.
+    fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>>;
+
+    /// Removes the records of a run that is over, once its end was taken note of durably.
+    ///
+    /// # Errors
+    ///
+    /// What the file system answers.
+    fn forget(&self, run: &KnownRun) -> io::Result<()>;
+}
+
+/// A run by name and place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KnownRun {
+    /// The run.
+    pub run_id: ContainerId,
+    /// Directory of its records.
+    pub run_dir: PathBuf,
+}
+
+/// A run whose command has been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// First process of the command; also its session.
+    pub main: ProcessMark,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The run.
+    pub run_id: ContainerId,
+    /// Its state.
+    pub state: RunState,
+}
+
+/// Whether a run is still going on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It is; a [`RunEvent`] will follow.
+    Running(Started),
+    /// It is over; no event follows.
+    Over(RunOutcome),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The command ended with this status.
+    Ended(ExitStatus),
+    /// The command could not be executed, with the reason.
+    NotStarted(String),
+    /// Nobody knows how.
+    Lost(LostReason),
+}
+
+/// Why the status of a run is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostReason {
+    /// Its host was restarted meanwhile.
+    #[error("the host was restarted while the command ran")]
+    HostRestarted,
+    /// Its shim was killed; the command was killed with it.
+    #[error("the process that supervised the command died before it could record the exit status")]
+    ShimDied,
+    /// The agent died before the run began, and it never will.
+    #[error("the agent died before the command was started")]
+    NeverStarted,
+    /// Its records cannot be read.
+    #[error("the records of the command are damaged")]
+    Damaged,
+}
+
+/// What a launcher reports by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEvent {
+    /// The run.
+    pub run_id: ContainerId,
+    /// How it ended; its processes are all gone.
+    pub outcome: RunOutcome,
+}
+
+/// Consumption of a live run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since the start, ended processes included.
+    pub cpu: Duration,
+    /// CPU time in user mode, where it is known apart.
+    pub user_cpu: Option<Duration>,
+    /// CPU time in the kernel, where it is known apart.
+    pub system_cpu: Option<Duration>,
+    /// Memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Processes.
+    pub processes: usize,
+}
+
+/// A run that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The host refused something before the command's own process existed.
+    #[error("failed to {verb} '{path}'")]
+    Prepare {
+        /// What was attempted.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The run's control group could not be made.
+    #[error("failed to prepare the control group of run {run}")]
+    Group {
+        /// Run.
+        run: ContainerId,
+        /// Cause.
+        source: tepui_cgroup::CgroupError,
+    },
+    /// The command could not be executed; the text names the step and what it met.
+    #[error("{0}")]
+    NotStarted(String),
+    /// The shim went away, or said nothing in time.
+    #[error("the supervising process of the command {0}")]
+    Shim(&'static str),
+    /// The specification is larger than the kernel could ever take.
+    #[error("the command and its environment are larger than {limit} bytes")]
+    TooLarge {
+        /// Limit in bytes.
+        limit: usize,
+    },
+    /// The run is known already.
+    #[error("run {0} exists already")]
+    Exists(ContainerId),
+}
+
+/// A signal that could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// The run is not known, or is over.
+    #[error("run {0} is not running")]
+    NotRunning(ContainerId),
+    /// The shim does not take orders.
+    #[error("failed to reach the supervising process of run {run}")]
+    Unreachable {
+        /// Run.
+        run: ContainerId,
+        /// Cause.
+        source: io::Error,
+    },
+}
+
+/// A measurement that could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The run is not known, or is over.
+    #[error("run {0} is not running")]
+    NotRunning(ContainerId),
+}
+
+/// Records that cannot be read are as good as none.
+impl From<RecordError> for LostReason {
+    fn from(_: RecordError) -> Self {
+        Self::Damaged
+    }
+}

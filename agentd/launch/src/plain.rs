@@ -1,0 +1,289 @@
+//! The plain-process launcher: one shim per run, no image, no namespaces.
+
+mod check;
+mod recover;
+mod spawn;
+mod watch;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal};
+use tepui_cgroup::{Leaf, Mount, Subtree};
+use tepui_types::ContainerId;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::launcher::{
+    BoxFuture, KnownRun, LaunchError, Launcher, Recovered, RunEvent, SignalError, Started, Usage,
+    UsageError,
+};
+use crate::ports::SocketTables;
+use crate::procfs;
+use crate::protocol::{CONTROL, CheckReply, Order};
+use crate::record::{ProcessMark, StartMark};
+use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
+use crate::tree::ProcessTree;
+
+/// Shims that are being spawned at the same time. Spawning is CPU work: more only make each slower.
+const PARALLEL_SPAWNS: usize = 8;
+
+/// `PATH` of commands whose environment has none: what Debian and NixOS hosts need.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:\
+                            /run/current-system/sw/bin";
+
+/// How the launcher is set up.
+#[derive(Clone, Debug)]
+pub struct PlainConfig {
+    /// The `tepui-shim` binary.
+    pub shim: PathBuf,
+    /// Name of the control group below the agent's own under which runs get theirs; `None` does
+    /// without groups.
+    pub group: Option<String>,
+    /// `PATH` of commands whose environment has none.
+    pub default_path: String,
+    /// Time a command may take to be executed, and a shim to say so.
+    pub start_timeout: Duration,
+}
+
+impl PlainConfig {
+    /// The usual set-up with this shim.
+    #[must_use]
+    pub fn new(shim: PathBuf) -> Self {
+        Self {
+            shim,
+            group: Some("tepui-tasks".to_owned()),
+            default_path: DEFAULT_PATH.to_owned(),
+            start_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Whether runs get control groups, found out by trying.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupSupport {
+    /// They do, below this group.
+    Groups(PathBuf),
+    /// They do not, for this reason; trees are then followed through their parents.
+    Without(String),
+}
+
+/// Launcher of plain processes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PlainLauncher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: PlainConfig,
+    groups: Result<Subtree, String>,
+    runs: Mutex<HashMap<ContainerId, Run>>,
+    spawns: Semaphore,
+    events: mpsc::UnboundedSender<RunEvent>,
+}
+
+/// What is known of a run while it lasts.
+#[derive(Clone, Debug)]
+struct Run {
+    run_dir: PathBuf,
+    /// `None` until the command was executed.
+    processes: Option<Processes>,
+}
+
+#[derive(Clone, Debug)]
+struct Processes {
+    shim: Pid,
+    main: ProcessMark,
+    group: Option<Leaf>,
+}
+
+impl PlainLauncher {
+    /// Probes the host and makes a launcher; its runs' ends arrive on the channel.
+    ///
+    /// Blocks for a few milliseconds while a trial process shows whether control groups work.
+    #[must_use]
+    pub fn new(config: PlainConfig) -> (Self, mpsc::UnboundedReceiver<RunEvent>) {
+        let groups = match &config.group {
+            Some(name) => probe_groups(&config.shim, name),
+            None => Err("control groups are switched off".to_owned()),
+        };
+        let (events, receiver) = mpsc::unbounded_channel();
+        let inner = Inner {
+            config,
+            groups,
+            runs: Mutex::default(),
+            spawns: Semaphore::new(PARALLEL_SPAWNS),
+            events,
+        };
+        (Self { inner: Arc::new(inner) }, receiver)
+    }
+
+    /// What the probe of control groups found.
+    #[must_use]
+    pub fn group_support(&self) -> GroupSupport {
+        match &self.inner.groups {
+            Ok(subtree) => GroupSupport::Groups(subtree.path().to_owned()),
+            Err(reason) => GroupSupport::Without(reason.clone()),
+        }
+    }
+
+    fn processes(&self, run: &ContainerId) -> Option<(PathBuf, Processes)> {
+        let runs = self.inner.runs.lock();
+        let run = runs.get(run)?;
+        Some((run.run_dir.clone(), run.processes.clone()?))
+    }
+
+    fn order(&self, run: &ContainerId, order: Order) -> Result<Processes, SignalError> {
+        let (run_dir, processes) =
+            self.processes(run).ok_or_else(|| SignalError::NotRunning(run.clone()))?;
+        match write_order(&run_dir, order) {
+            Ok(()) => Ok(processes),
+            // Nobody reads: the shim has ended, and its event is on the way.
+            Err(error) if is_unread(&error) => Err(SignalError::NotRunning(run.clone())),
+            Err(source) => Err(SignalError::Unreachable { run: run.clone(), source }),
+        }
+    }
+}
+
+impl Launcher for PlainLauncher {
+    fn start(&self, spec: LaunchSpec) -> BoxFuture<'_, Result<Started, LaunchError>> {
+        Box::pin(spawn::start(self.inner.clone(), spec))
+    }
+
+    fn recover(&self, runs: Vec<KnownRun>) -> BoxFuture<'_, Vec<Recovered>> {
+        Box::pin(recover::recover(self.inner.clone(), runs))
+    }
+
+    fn signal(
+        &self,
+        run: &ContainerId,
+        signal: Signal,
+        scope: SignalScope,
+    ) -> Result<(), SignalError> {
+        self.order(run, Order::Signal(signal.as_raw(), scope)).map(|_| ())
+    }
+
+    fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError> {
+        let processes = self.order(run, Order::KillTree)?;
+        if let Some(group) = &processes.group
+            && let Err(error) = group.kill()
+        {
+            // The shim has the same order and walks the tree.
+            tracing::debug!(%run, error = &error as &dyn std::error::Error, "group kill refused");
+        }
+        Ok(())
+    }
+
+    fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {
+        let (_, processes) =
+            self.processes(run).ok_or_else(|| UsageError::NotRunning(run.clone()))?;
+        Ok(processes.usage())
+    }
+
+    fn listening_ports(&self, runs: &[ContainerId]) -> HashMap<ContainerId, BTreeSet<u16>> {
+        let mut tables = SocketTables::default();
+        runs.iter()
+            .filter_map(|run| {
+                let (_, processes) = self.processes(run)?;
+                let ports = tables.ports_of(&processes.tree().pids());
+                Some((run.clone(), ports))
+            })
+            .collect()
+    }
+
+    fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
+        Box::pin(check::exec(self.inner.clone(), spec))
+    }
+
+    fn forget(&self, run: &KnownRun) -> io::Result<()> {
+        self.inner.runs.lock().remove(&run.run_id);
+        match fs::remove_dir_all(&run.run_dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Processes {
+    fn tree(&self) -> ProcessTree {
+        ProcessTree { root: self.shim, group: self.group.clone() }
+    }
+
+    fn usage(&self) -> Usage {
+        let pids = self.tree().pids();
+        let stats: Vec<_> = pids.iter().filter_map(|pid| procfs::stat(*pid)).collect();
+        let resident = pids.iter().filter_map(|pid| procfs::resident_bytes(*pid)).sum();
+        let of_group = self.group.as_ref().and_then(|group| group.cpu().ok());
+        let memory = self.group.as_ref().and_then(|group| group.memory().ok().flatten());
+        let alive = stats.iter().map(|stat| stat.own_cpu + stat.children_cpu).sum::<Duration>();
+        let reaped = procfs::stat(self.shim).map(|stat| stat.children_cpu).unwrap_or_default();
+        Usage {
+            cpu: of_group.map_or(alive + reaped, |cpu| cpu.total),
+            user_cpu: of_group.map(|cpu| cpu.user),
+            system_cpu: of_group.map(|cpu| cpu.system),
+            memory_bytes: memory.map_or(resident, |memory| memory.current),
+            processes: pids.len(),
+        }
+    }
+}
+
+/// Run directories below `root` whose names are run ids; anything else there is skipped.
+///
+/// # Errors
+///
+/// When `root` cannot be read; absence means no runs.
+pub fn list_run_dirs(root: &Path) -> io::Result<Vec<KnownRun>> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let run_dir = entry.path();
+        let named = match StartMark::load(&run_dir) {
+            Ok(Some(StartMark::Started(record))) => Some(record.run_id),
+            _ => None,
+        };
+        let name = named.or_else(|| entry.file_name().into_string().ok());
+        let Some(run_id) = name.and_then(|name| ContainerId::parse(&name).ok()) else { continue };
+        if entry.file_type()?.is_dir() {
+            found.push(KnownRun { run_id, run_dir });
+        }
+    }
+    Ok(found)
+}
+
+fn write_order(run_dir: &Path, order: Order) -> io::Result<()> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let mut control = OpenOptions::new()
+        .write(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(run_dir.join(CONTROL))?;
+    control.write_all(&order.encode())
+}
+
+fn is_unread(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+}
+
+/// Proves with a trial process that groups can be made, joined and killed. The text of a failure
+/// names the step.
+fn probe_groups(shim: &Path, name: &str) -> Result<Subtree, String> {
+    let describe = |error: tepui_cgroup::CgroupError| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let mount = Mount::probe().map_err(describe)?;
+    let subtree = Subtree::ensure(&mount, name).map_err(describe)?;
+    spawn::prove_groups(shim, &subtree)?;
+    Ok(subtree)
+}

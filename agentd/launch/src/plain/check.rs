@@ -1,0 +1,51 @@
+//! Running a check to its end.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+
+use super::{Inner, spawn, watch};
+use crate::launcher::LaunchError;
+use crate::protocol::{CheckFrame, CheckReply, MAX_CHECK_OUTPUT};
+use crate::spec::{CheckSpec, StageSpec};
+
+/// Longest reply: the output and a refusal of the stage, with room for the fields' own lengths.
+const MAX_REPLY_BYTES: u64 = MAX_CHECK_OUTPUT as u64 * 2 + 1024;
+
+/// Runs the check. The shim kills it in time, and when this future is dropped.
+pub(super) async fn exec(inner: Arc<Inner>, spec: CheckSpec) -> Result<CheckReply, LaunchError> {
+    let group = spec.beside.as_ref().and_then(|run| {
+        let runs = inner.runs.lock();
+        runs.get(run)?.processes.as_ref()?.group.clone()
+    });
+    let frame = CheckFrame {
+        timeout: spec.timeout,
+        stage: StageSpec {
+            sandbox: spec.sandbox,
+            program: spec.program,
+            env: inner.with_path(spec.env),
+            user: spec.user,
+            rlimits: Vec::new(),
+            group: group.map(|leaf| leaf.path().to_owned()),
+            oom_score_adj: None,
+        },
+    };
+    let permit = inner.spawns.acquire().await;
+    let binary = inner.config.shim.clone();
+    let spawned =
+        tokio::task::spawn_blocking(move || spawn::spawn_shim(&binary, "check", &frame.encode()));
+    let shim = spawned.await.map_err(|_| gone())??;
+    drop(permit);
+    // Reaps the shim whether or not anybody still waits for the reply.
+    tokio::spawn(watch::wait_for(shim.pidfd));
+    let channel = shim.channel;
+    channel.set_nonblocking(true).map_err(|_| gone())?;
+    let mut channel = tokio::net::UnixStream::from_std(channel).map_err(|_| gone())?;
+    let mut reply = Vec::new();
+    (&mut channel).take(MAX_REPLY_BYTES).read_to_end(&mut reply).await.map_err(|_| gone())?;
+    CheckReply::decode(&reply).map_err(|_| gone())
+}
+
+fn gone() -> LaunchError {
+    LaunchError::Shim("died before the check had ended")
+}

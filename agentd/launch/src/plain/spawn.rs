@@ -1,0 +1,255 @@
+//! Starting a run.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tepui_cgroup::{Leaf, Subtree};
+use tokio::io::AsyncReadExt;
+
+use super::{Inner, Processes, Run, watch};
+use crate::launcher::{LaunchError, Started};
+use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply};
+use crate::record::ProcessMark;
+use crate::spec::{LaunchSpec, StageSpec};
+
+/// A shim that was given its frame and has not answered yet.
+pub(super) struct Shim {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) channel: UnixStream,
+}
+
+/// Starts a run in a task of its own, so that a caller that loses patience cannot leave a run
+/// behind that nobody follows.
+pub(super) async fn start(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Started, LaunchError> {
+    match tokio::spawn(start_uncancelled(inner, spec)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
+    }
+}
+
+async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Started, LaunchError> {
+    let run_id = spec.run_id.clone();
+    let run_dir = spec.run_dir.clone();
+    if !inner.register(&spec) {
+        return Err(LaunchError::Exists(run_id));
+    }
+    let started = launch(&inner, spec).await;
+    match started {
+        Ok((shim, processes)) => {
+            let main = processes.main;
+            inner.set_processes(&run_id, processes);
+            watch::follow(inner, run_id, run_dir, shim.pidfd);
+            Ok(Started { main })
+        }
+        Err(error) => {
+            inner.runs.lock().remove(&run_id);
+            // What is left would only be found again at the next recovery.
+            let _ = fs::remove_dir_all(&run_dir);
+            Err(error)
+        }
+    }
+}
+
+async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes), LaunchError> {
+    let group = inner.make_group(&spec)?;
+    let permit = inner.spawns.acquire().await;
+    let (frame, run_dir) = inner.frame(spec, group.as_ref());
+    let binary = inner.config.shim.clone();
+    let spawned = tokio::task::spawn_blocking(move || {
+        make_run_dir(&run_dir)?;
+        spawn_shim(&binary, "run", &frame)
+    });
+    let outcome = match spawned.await {
+        Ok(Ok(shim)) => hear(inner, shim).await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
+    };
+    drop(permit);
+    match outcome {
+        Ok((shim, main)) => {
+            let processes = Processes { shim: shim.pid, main, group };
+            Ok((shim, processes))
+        }
+        Err(error) => {
+            if let Some(group) = group {
+                let _ = group.kill();
+                let _ = group.remove();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Waits for the shim's answer. A shim that fails is waited for, one that is silent is killed.
+async fn hear(inner: &Inner, mut shim: Shim) -> Result<(Shim, ProcessMark), LaunchError> {
+    let answer = tokio::time::timeout(inner.config.start_timeout, read_all(&mut shim)).await;
+    let failure = match answer {
+        Ok(Ok(text)) => match RunReply::decode(&String::from_utf8_lossy(&text)) {
+            Some(RunReply::Started { pid, start_time }) => {
+                return Ok((shim, ProcessMark { pid, start_time }));
+            }
+            Some(RunReply::Failed(reason)) => LaunchError::NotStarted(reason),
+            None => LaunchError::Shim("died while it started the command"),
+        },
+        Ok(Err(_)) => LaunchError::Shim("hung up while it started the command"),
+        Err(_) => LaunchError::Shim("did not start the command in time"),
+    };
+    // Already gone is what we want.
+    let _ = pidfd_send_signal(&shim.pidfd, Signal::KILL);
+    watch::wait_for(shim.pidfd).await;
+    Err(failure)
+}
+
+async fn read_all(shim: &mut Shim) -> io::Result<Vec<u8>> {
+    let channel = shim.channel.try_clone()?;
+    channel.set_nonblocking(true)?;
+    let mut text = Vec::new();
+    let mut channel = tokio::net::UnixStream::from_std(channel)?.take(64 * 1024);
+    channel.read_to_end(&mut text).await?;
+    Ok(text)
+}
+
+impl Inner {
+    fn register(&self, spec: &LaunchSpec) -> bool {
+        let mut runs = self.runs.lock();
+        let fresh = !runs.contains_key(&spec.run_id);
+        if fresh {
+            let run = Run { run_dir: spec.run_dir.clone(), processes: None };
+            runs.insert(spec.run_id.clone(), run);
+        }
+        fresh
+    }
+
+    pub(super) fn set_processes(&self, run: &tepui_types::ContainerId, processes: Processes) {
+        if let Some(run) = self.runs.lock().get_mut(run) {
+            run.processes = Some(processes);
+        }
+    }
+
+    fn make_group(&self, spec: &LaunchSpec) -> Result<Option<Leaf>, LaunchError> {
+        let Ok(subtree) = &self.groups else { return Ok(None) };
+        if !spec.own_group {
+            return Ok(None);
+        }
+        let made = subtree.leaf(spec.run_id.as_str()).and_then(|leaf| {
+            leaf.ensure()?;
+            Ok(leaf)
+        });
+        made.map(Some).map_err(|source| LaunchError::Group { run: spec.run_id.clone(), source })
+    }
+
+    fn frame(&self, spec: LaunchSpec, group: Option<&Leaf>) -> (Vec<u8>, PathBuf) {
+        let stage = StageSpec {
+            sandbox: spec.sandbox,
+            program: spec.program,
+            env: self.with_path(spec.env),
+            user: spec.user,
+            rlimits: spec.rlimits,
+            group: group.map(|leaf| leaf.path().to_owned()),
+            oom_score_adj: None,
+        };
+        let frame = RunFrame {
+            run_id: spec.run_id.to_string(),
+            run_dir: spec.run_dir.clone(),
+            log_policy: spec.log_policy,
+            stage,
+        };
+        (frame.encode(), spec.run_dir)
+    }
+
+    pub(super) fn with_path(&self, mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+        if !env.iter().any(|(name, _)| name == "PATH") {
+            env.push(("PATH".to_owned(), self.config.default_path.clone()));
+        }
+        env
+    }
+}
+
+fn make_run_dir(run_dir: &Path) -> Result<(), LaunchError> {
+    let error = |source| LaunchError::Prepare {
+        verb: "create run directory",
+        path: run_dir.to_owned(),
+        source,
+    };
+    if let Some(parent) = run_dir.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(error)?;
+    }
+    DirBuilder::new().mode(0o700).create(run_dir).map_err(error)
+}
+
+/// Spawns a shim and hands it its frame. Blocks for about a millisecond.
+pub(super) fn spawn_shim(binary: &Path, verb: &str, frame: &[u8]) -> Result<Shim, LaunchError> {
+    let error = |verb: &'static str| {
+        move |source| LaunchError::Prepare { verb, path: binary.to_owned(), source }
+    };
+    if frame.len() > MAX_FRAME_BYTES {
+        return Err(LaunchError::TooLarge { limit: MAX_FRAME_BYTES });
+    }
+    let (mut channel, theirs) = UnixStream::pair().map_err(error("open a channel to"))?;
+    let child = Command::new(binary)
+        .arg(verb)
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(error("start"))?;
+    let pid = Pid::from_child(&child);
+    // Not waited for yet, so the pid is that of our child.
+    let pidfd = pidfd_open(pid, PidfdFlags::empty());
+    let pidfd = pidfd.map_err(|e| error("follow")(e.into()))?;
+    match protocol::write_frame(&mut channel, frame) {
+        // A shim that died is told apart when its answer is read.
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+        other => other.map_err(error("hand the command to"))?,
+    }
+    Ok(Shim { pid, pidfd, channel })
+}
+
+/// Starts a process that waits for ever, and lets the subtree place and kill it.
+pub(super) fn prove_groups(shim: &Path, subtree: &Subtree) -> Result<(), String> {
+    let mut trial = Command::new(shim)
+        .arg("trial")
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| format!("failed to start '{}': {e}", shim.display()))?;
+    let proof = subtree.prove(Pid::from_child(&trial));
+    let outcome = match &proof {
+        Ok(_) => judge_trial(&mut trial),
+        Err(error) => {
+            let _ = trial.kill();
+            let _ = trial.wait();
+            Err(match std::error::Error::source(error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            })
+        }
+    };
+    if let Ok(leaf) = &proof {
+        let _ = leaf.remove();
+    }
+    outcome
+}
+
+/// Closing the pipe ends a trial that the group's kill did not: its exit code tells which it was.
+fn judge_trial(trial: &mut Child) -> Result<(), String> {
+    drop(trial.stdin.take());
+    let status = trial.wait().map_err(|e| format!("failed to wait for the trial process: {e}"))?;
+    if status.signal() == Some(Signal::KILL.as_raw()) {
+        Ok(())
+    } else {
+        Err("a process survived the kill of its control group".to_owned())
+    }
+}

@@ -1,0 +1,365 @@
+//! What agent, shim and stage say to each other. All three are the same build in practice, yet an
+//! agent may be newer than a shim that still runs: the control bytes and the records keep their
+//! meaning; frames are only spoken between processes started together.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::codec::Damaged;
+use crate::codec::{Reader, Writer};
+use crate::record::Ending;
+use crate::spec::{LogPolicy, SignalScope};
+
+pub use crate::spec::StageSpec;
+
+/// Name of the FIFO in the run directory through which a running shim takes orders.
+pub const CONTROL: &str = "control";
+
+/// Largest specification in bytes; the kernel refuses environments long before.
+pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// Size of an order on the control FIFO; smaller than `PIPE_BUF`, so orders never mix.
+pub const ORDER_BYTES: usize = 4;
+
+/// Most output of a check that is reported, in bytes; the rest is read and dropped.
+pub const MAX_CHECK_OUTPUT: usize = 4096;
+
+/// What `tepui-shim run` reads from its standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFrame {
+    /// The run.
+    pub run_id: String,
+    /// Directory of its records.
+    pub run_dir: PathBuf,
+    /// Rotation of its output.
+    pub log_policy: LogPolicy,
+    /// The command.
+    pub stage: StageSpec,
+}
+
+impl RunFrame {
+    /// Serialises the frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.text(&self.run_id);
+        out.path(&self.run_dir);
+        out.number(self.log_policy.max_bytes);
+        out.number(u64::from(self.log_policy.keep));
+        self.stage.put(&mut out);
+        out.into_bytes()
+    }
+
+    /// Reads the frame back.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`] for anything [`Self::encode`] did not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut from = Reader::new(bytes);
+        Ok(Self {
+            run_id: from.text()?,
+            run_dir: from.path()?,
+            log_policy: LogPolicy {
+                max_bytes: from.number()?,
+                keep: u32::try_from(from.number()?).or_else(|_| from.damaged())?,
+            },
+            stage: StageSpec::take(&mut from)?,
+        })
+    }
+}
+
+/// What `tepui-shim check` reads from its standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckFrame {
+    /// Time after which the check is killed.
+    pub timeout: Duration,
+    /// The command.
+    pub stage: StageSpec,
+}
+
+impl CheckFrame {
+    /// Serialises the frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.number(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
+        self.stage.put(&mut out);
+        out.into_bytes()
+    }
+
+    /// Reads the frame back.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`] for anything [`Self::encode`] did not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut from = Reader::new(bytes);
+        Ok(Self {
+            timeout: Duration::from_millis(from.number()?),
+            stage: StageSpec::take(&mut from)?,
+        })
+    }
+}
+
+/// Serialises what the stage reads.
+#[must_use]
+pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
+    let mut out = Writer::default();
+    stage.put(&mut out);
+    out.into_bytes()
+}
+
+/// Reads what the stage was given.
+///
+/// # Errors
+///
+/// [`Damaged`] for anything [`encode_stage`] did not write.
+pub fn decode_stage(bytes: &[u8]) -> Result<StageSpec, Damaged> {
+    StageSpec::take(&mut Reader::new(bytes))
+}
+
+/// Answer of the shim to a run frame; one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunReply {
+    /// The command runs.
+    Started {
+        /// Its first process.
+        pid: i32,
+        /// Start time of that process in clock ticks since boot.
+        start_time: u64,
+    },
+    /// The command could not be started, and never will.
+    Failed(String),
+}
+
+impl RunReply {
+    /// Text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Started { pid, start_time } => format!("started {pid} {start_time}"),
+            Self::Failed(reason) => format!("failed {reason}"),
+        }
+    }
+
+    /// Reads the text form; `None` for anything else, for example when the shim died.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        if let Some(reason) = text.strip_prefix("failed ") {
+            return Some(Self::Failed(reason.to_owned()));
+        }
+        let (pid, start_time) = text.strip_prefix("started ")?.split_once(' ')?;
+        Some(Self::Started { pid: pid.parse().ok()?, start_time: start_time.parse().ok()? })
+    }
+}
+
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The command ended by itself.
+    Ended(Ending),
+    /// It did not in time, and was killed with all its processes.
+    TimedOut,
+    /// It could not be executed, with the reason.
+    NotStarted(String),
+}
+
+/// Answer of the shim to a check frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckReply {
+    /// How the check ended.
+    pub outcome: CheckOutcome,
+    /// The beginning of what it printed, at most [`MAX_CHECK_OUTPUT`] bytes.
+    pub output: Vec<u8>,
+}
+
+impl CheckReply {
+    /// Serialises the reply.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        match &self.outcome {
+            CheckOutcome::Ended(Ending::Exited(code)) => {
+                out.number(0);
+                out.number(u64::from(code.unsigned_abs()));
+            }
+            CheckOutcome::Ended(Ending::Signaled { signal, core_dumped }) => {
+                out.number(1);
+                out.number(u64::from(signal.unsigned_abs()));
+                out.number(u64::from(*core_dumped));
+            }
+            CheckOutcome::TimedOut => out.number(2),
+            CheckOutcome::NotStarted(reason) => {
+                out.number(3);
+                out.text(reason);
+            }
+        }
+        out.bytes(&self.output);
+        out.into_bytes()
+    }
+
+    /// Reads the reply back.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`] for anything [`Self::encode`] did not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut from = Reader::new(bytes);
+        let small =
+            |from: &mut Reader<'_>| i32::try_from(from.number()?).or_else(|_| from.damaged());
+        let outcome = match from.number()? {
+            0 => CheckOutcome::Ended(Ending::Exited(small(&mut from)?)),
+            1 => CheckOutcome::Ended(Ending::Signaled {
+                signal: small(&mut from)?,
+                core_dumped: from.number()? == 1,
+            }),
+            2 => CheckOutcome::TimedOut,
+            3 => CheckOutcome::NotStarted(from.text()?),
+            _ => return from.damaged(),
+        };
+        Ok(Self { outcome, output: from.bytes()?.to_vec() })
+    }
+}
+
+/// An order to a running shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Send this signal.
+    Signal(i32, SignalScope),
+    /// Kill every process of the run until none is left.
+    KillTree,
+}
+
+impl Order {
+    /// Bytes for the control FIFO.
+    #[must_use]
+    pub fn encode(self) -> [u8; ORDER_BYTES] {
+        match self {
+            Self::Signal(signal, scope) => {
+                let scope = u8::from(scope == SignalScope::Tree);
+                [b's', u8::try_from(signal).unwrap_or_default(), scope, b'\n']
+            }
+            Self::KillTree => [b'k', 0, 0, b'\n'],
+        }
+    }
+
+    /// Reads an order; `None` for bytes of a future that this shim does not know.
+    #[must_use]
+    pub fn decode(bytes: [u8; ORDER_BYTES]) -> Option<Self> {
+        match bytes {
+            [b's', signal, 0, b'\n'] => Some(Self::Signal(signal.into(), SignalScope::Main)),
+            [b's', signal, 1, b'\n'] => Some(Self::Signal(signal.into(), SignalScope::Tree)),
+            [b'k', _, _, b'\n'] => Some(Self::KillTree),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a frame with its length before it.
+///
+/// # Errors
+///
+/// What the stream answers; `InvalidInput` above [`MAX_FRAME_BYTES`].
+pub fn write_frame(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len())
+        .ok()
+        .filter(|_| bytes.len() <= MAX_FRAME_BYTES)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(bytes)
+}
+
+/// Reads a frame that [`write_frame`] wrote.
+///
+/// # Errors
+///
+/// What the stream answers; `InvalidData` above [`MAX_FRAME_BYTES`].
+pub fn read_frame(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_FRAME_BYTES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Program, Rlimit, RlimitKind};
+
+    fn frame() -> RunFrame {
+        RunFrame {
+            run_id: "run-1".to_owned(),
+            run_dir: "/run/tepui/run-1".into(),
+            log_policy: LogPolicy { max_bytes: 10, keep: 3 },
+            stage: StageSpec {
+                sandbox: "/sandbox".into(),
+                program: Program::Exec {
+                    path: "sleep".to_owned(),
+                    argv: vec!["sleep".to_owned(), "1".to_owned()],
+                },
+                env: vec![("A".to_owned(), "ä\nb".to_owned())],
+                user: Some("nobody".to_owned()),
+                rlimits: vec![Rlimit { kind: RlimitKind::Nofile, soft: Some(7), hard: None }],
+                group: Some("/sys/fs/cgroup/x".into()),
+                oom_score_adj: Some("0".to_owned()),
+            },
+        }
+    }
+
+    #[test]
+    fn a_run_frame_survives_the_journey() {
+        let bytes = frame().encode();
+        assert_eq!(RunFrame::decode(&bytes).unwrap(), frame());
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_refused_and_never_panics() {
+        let bytes = frame().encode();
+        for end in 0..bytes.len() {
+            assert!(RunFrame::decode(&bytes[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_memory_is_taken() {
+        let mut input: &[u8] = &[0xff, 0xff, 0xff, 0xff, 1];
+        assert_eq!(read_frame(&mut input).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let mut out = Vec::new();
+        assert!(write_frame(&mut out, &vec![0; MAX_FRAME_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn the_reply_of_a_check_survives_the_journey() {
+        for outcome in [
+            CheckOutcome::Ended(Ending::Exited(3)),
+            CheckOutcome::Ended(Ending::Signaled { signal: 9, core_dumped: true }),
+            CheckOutcome::TimedOut,
+            CheckOutcome::NotStarted("no".to_owned()),
+        ] {
+            let reply = CheckReply { outcome, output: b"out\xff".to_vec() };
+            let bytes = reply.encode();
+            assert_eq!(CheckReply::decode(&bytes).unwrap(), reply);
+            assert!(CheckReply::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
+    fn orders_and_replies_are_read_back() {
+        for order in [Order::Signal(15, SignalScope::Tree), Order::KillTree] {
+            assert_eq!(Order::decode(order.encode()), Some(order));
+        }
+        assert_eq!(Order::decode(*b"zzz\n"), None);
+        let reply = RunReply::Started { pid: 7, start_time: 99 };
+        assert_eq!(RunReply::decode(&reply.encode()), Some(reply));
+        let reply = RunReply::Failed("no such user".to_owned());
+        assert_eq!(RunReply::decode(&reply.encode()), Some(reply));
+        assert_eq!(RunReply::decode(""), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! `tepui-shim`: one tiny process per run that outlives the agent.
+//!
+//! `run` supervises a run, `check` a short check, `stage` becomes the command, `trial` waits to be
+//! killed (the agent proves with it that control groups work here). One thread, no runtime: what
+//! it keeps in memory is paid for by every task of the host.
+
+mod check;
+mod logs;
+mod outset;
+mod pipes;
+mod reaper;
+mod run;
+mod stage;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let verb = std::env::args_os().nth(1).unwrap_or_default();
+    match verb.to_str() {
+        Some("run") => run::supervise(),
+        Some("check") => check::supervise(),
+        Some("stage") => stage::become_command(),
+        Some("trial") => wait_to_be_killed(),
+        Some("--version") => {
+            println!("tepui-shim {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("tepui-shim is started by the agent; see ARCHITECTURE.md");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Ends with the pipe on standard input, so that a trial never outlives its agent.
+fn wait_to_be_killed() -> ExitCode {
+    let mut nothing = String::new();
+    // Any answer means the agent is gone.
+    let _ = std::io::stdin().read_line(&mut nothing);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,106 @@
+//! Starting the stage, and waiting for it and for every orphan below the shim.
+
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signalfd::SignalFd;
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use tepui_launch::protocol::{self, StageSpec};
+use tepui_launch::{Ending, SpentResources};
+
+/// Longest refusal of a stage that is passed on, in bytes.
+const MAX_REFUSAL_BYTES: u64 = 4096;
+
+/// A stage that waits for its specification.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    /// The process that will be the command's first.
+    pub(crate) pid: Pid,
+    channel: UnixStream,
+}
+
+impl Staged {
+    /// Starts the stage with these output streams.
+    pub(crate) fn spawn(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
+        let (channel, theirs) = UnixStream::pair()?;
+        let child = Command::new("/proc/self/exe")
+            .arg("stage")
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(stdout))
+            .stderr(Stdio::from(stderr))
+            .spawn()?;
+        Ok(Self { pid: Pid::from_child(&child), channel })
+    }
+
+    /// Lets the stage go on, and waits until it has become the command. `Err` holds its own words
+    /// on why it could not.
+    pub(crate) fn release(mut self, spec: &StageSpec) -> Result<(), String> {
+        protocol::write_frame(&mut self.channel, &protocol::encode_stage(spec))
+            .map_err(|e| format!("failed to pass the launch specification on: {e}"))?;
+        let mut refusal = String::new();
+        // The channel closes without a word when the command is executed.
+        match self.channel.take(MAX_REFUSAL_BYTES).read_to_string(&mut refusal) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(refusal),
+            Err(error) => Err(format!("failed to hear from the stage: {error}")),
+        }
+    }
+}
+
+/// What waiting found.
+#[derive(Debug, Default)]
+pub(crate) struct Reaped {
+    /// How the main process ended, when it was among the reaped.
+    pub(crate) main: Option<Ending>,
+    /// Whether no child is left at all.
+    pub(crate) none_left: bool,
+}
+
+/// Takes notice of all children that ended so far, without waiting.
+pub(crate) fn reap(children: &SignalFd, main: Pid) -> Reaped {
+    // One pending signal may stand for many exits, so its contents say nothing.
+    while let Ok(Some(_)) = children.read_signal() {}
+    let mut reaped = Reaped::default();
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == main => reaped.main = ending(status),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return reaped,
+            Err(_) => {
+                reaped.none_left = true;
+                return reaped;
+            }
+        }
+    }
+}
+
+fn ending(status: WaitStatus) -> Option<Ending> {
+    if let Some(code) = status.exit_status() {
+        return Some(Ending::Exited(code));
+    }
+    let signal = status.terminating_signal()?;
+    /// `WCOREDUMP` of wait(2).
+    const CORE_DUMPED: i32 = 0x80;
+    Some(Ending::Signaled { signal, core_dumped: status.as_raw() & CORE_DUMPED != 0 })
+}
+
+/// What all children waited for have used.
+pub(crate) fn spent() -> SpentResources {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return SpentResources::default() };
+    let duration = |seconds: i64, micros: i64| {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            + Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+    };
+    let (user, system) = (usage.user_time(), usage.system_time());
+    SpentResources {
+        user_cpu: duration(user.tv_sec(), user.tv_usec()),
+        system_cpu: duration(system.tv_sec(), system.tv_usec()),
+        max_resident_bytes: u64::try_from(usage.max_rss()).unwrap_or_default() * 1024,
+    }
+}

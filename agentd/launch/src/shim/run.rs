@@ -1,0 +1,268 @@
+//! Supervision of one run, from its start to the last of its processes.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::process::{Pid, Signal, getpid, kill_process, umask};
+use tepui_cgroup::Leaf;
+use tepui_launch::protocol::{self, CONTROL, ORDER_BYTES, Order, RunFrame, RunReply};
+use tepui_launch::record::{ExitRecord, ProcessMark, RecordError, StartRecord};
+use tepui_launch::{Ending, ExitStatus, ProcessTree, SignalScope, procfs};
+
+use crate::logs::Log;
+use crate::outset::Outset;
+use crate::pipes::Stream;
+use crate::reaper::{Staged, reap, spent};
+
+/// How often what is left of a run is killed again until it is gone.
+const KILL_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a new attempt to write the exit record waits for space on the disk.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many attempts the shim gives up and the run counts as lost.
+const SAVE_ATTEMPTS: usize = 60;
+
+/// How often a group is looked at until what was killed in it has gone.
+const EMPTY_ATTEMPTS: usize = 500;
+const EMPTY_AGAIN: Duration = Duration::from_millis(2);
+
+/// Runs a whole run. Exit code 0 means that its exit record is on disk.
+pub(crate) fn supervise() -> ExitCode {
+    umask(Mode::from_bits_truncate(0o022));
+    let Ok(mut outset) = Outset::begin() else { return ExitCode::FAILURE };
+    match start(&mut outset) {
+        Ok(running) => {
+            answer(&mut outset.agent, &running.started());
+            let Outset { agent, children, .. } = outset;
+            drop(agent);
+            running.follow(&children)
+        }
+        Err(reason) => {
+            answer(&mut outset.agent, &RunReply::Failed(reason));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An agent that is gone by now finds the records instead.
+fn answer(agent: &mut UnixStream, reply: &RunReply) {
+    let _ = agent.write_all(reply.encode().as_bytes());
+}
+
+/// A run whose command has been executed.
+#[derive(Debug)]
+struct Running {
+    main: ProcessMark,
+    main_pid: Pid,
+    tree: ProcessTree,
+    control: OwnedFd,
+    streams: [(Stream, Log); 2],
+}
+
+/// Everything up to the executed command; the text of a failure goes to the agent, and into the
+/// exit record for an agent that is no longer there.
+fn start(outset: &mut Outset) -> Result<Running, String> {
+    let bytes = protocol::read_frame(&mut outset.agent)
+        .map_err(|e| format!("failed to receive the launch specification: {e}"))?;
+    let mut frame = RunFrame::decode(&bytes).map_err(|e| e.to_string())?;
+    drop(bytes);
+    frame.stage.oom_score_adj = outset.oom_score_adj.take();
+    std::env::set_current_dir(&frame.run_dir)
+        .map_err(|e| format!("failed to enter run directory '{}': {e}", frame.run_dir.display()))?;
+    start_in_run_dir(&frame).inspect_err(|reason| {
+        let record = ExitRecord::NotStarted(reason.clone());
+        // The agent was told, or finds no exit record and says that the run was lost.
+        let _ = record.save(here());
+    })
+}
+
+fn here() -> &'static std::path::Path {
+    std::path::Path::new(".")
+}
+
+fn start_in_run_dir(frame: &RunFrame) -> Result<Running, String> {
+    let sandbox = &frame.stage.sandbox;
+    let open_log = |name| {
+        Log::open(sandbox, name, frame.log_policy)
+            .map_err(|e| format!("failed to open '{name}' in sandbox '{}': {e}", sandbox.display()))
+    };
+    let logs = [open_log("stdout")?, open_log("stderr")?];
+    let control = open_control().map_err(|e| format!("failed to create the control pipe: {e}"))?;
+    let pipe = || Stream::new().map_err(|e| format!("failed to create an output pipe: {e}"));
+    let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
+    let staged = Staged::spawn(stdout, stderr)
+        .map_err(|e| format!("failed to start the stage process: {e}"))?;
+    let main_pid = staged.pid;
+    let group = frame.stage.group.clone().map(Leaf::at);
+    let tree = ProcessTree { root: getpid(), group };
+    let kill_stage = |reason: String| {
+        tree.kill();
+        reason
+    };
+    let record = start_record(frame, main_pid)
+        .map_err(|e| kill_stage(format!("failed to read this host's process table: {e}")))?;
+    let main = record.main;
+    record.create(here()).map_err(|e| kill_stage(describe(&e)))?;
+    staged.release(&frame.stage).map_err(kill_stage)?;
+    let [log_out, log_err] = logs;
+    Ok(Running { main, main_pid, tree, control, streams: [(out, log_out), (err, log_err)] })
+}
+
+fn describe(error: &RecordError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Opened for reading and writing, so that it never reports the end when an agent hangs up.
+fn open_control() -> io::Result<OwnedFd> {
+    mknodat(CWD, CONTROL, FileType::Fifo, Mode::from_bits_truncate(0o600), 0)?;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(open(CONTROL, flags, Mode::empty())?)
+}
+
+fn start_record(frame: &RunFrame, main: Pid) -> io::Result<StartRecord> {
+    let mark = |pid: Pid| {
+        let stat = procfs::stat(pid).ok_or(io::ErrorKind::NotFound)?;
+        Ok::<_, io::Error>(ProcessMark {
+            pid: pid.as_raw_nonzero().get(),
+            start_time: stat.start_time,
+        })
+    };
+    Ok(StartRecord {
+        run_id: frame.run_id.clone(),
+        boot_id: procfs::boot_id()?,
+        shim: mark(getpid())?,
+        main: mark(main)?,
+        group: frame.stage.group.clone(),
+        started_at: SystemTime::now(),
+    })
+}
+
+impl Running {
+    fn started(&self) -> RunReply {
+        RunReply::Started { pid: self.main.pid, start_time: self.main.start_time }
+    }
+
+    /// Serves the run until its last process is gone.
+    fn follow(mut self, children: &SignalFd) -> ExitCode {
+        let mut ending = None;
+        let mut saved = false;
+        loop {
+            let patience = ending.map(|_| KILL_AGAIN);
+            self.wait(children.as_fd(), patience);
+            for (stream, log) in &mut self.streams {
+                stream.take(&mut |data| log.write(data));
+            }
+            self.obey();
+            let reaped = reap(children, self.main_pid);
+            if ending.is_none()
+                && let Some(how) = reaped.main
+            {
+                ending = Some(how);
+                saved = self.save_exit(how);
+            }
+            if reaped.none_left {
+                break;
+            }
+            // The first process is the run: whatever it left behind goes with it.
+            if ending.is_some() {
+                self.tree.kill();
+            }
+        }
+        self.clean_up();
+        if saved { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn wait(&self, children: impl AsFd, patience: Option<Duration>) {
+        let children = children.as_fd();
+        let mut waited = vec![
+            PollFd::from_borrowed_fd(children, PollFlags::IN),
+            PollFd::new(&self.control, PollFlags::IN),
+        ];
+        for (stream, _) in &self.streams {
+            if let Some(pipe) = stream.pipe() {
+                waited.push(PollFd::new(pipe, PollFlags::IN));
+            }
+        }
+        let patience = patience.and_then(|time| Timespec::try_from(time).ok());
+        // An interruption is one more look around.
+        let _ = poll(&mut waited, patience.as_ref());
+    }
+
+    fn obey(&self) {
+        let mut bytes = [0; ORDER_BYTES];
+        while let Ok(ORDER_BYTES) = rustix::io::read(&self.control, &mut bytes) {
+            match Order::decode(bytes) {
+                Some(Order::Signal(number, scope)) => self.signal(number, scope),
+                Some(Order::KillTree) => self.tree.kill(),
+                None => {}
+            }
+        }
+    }
+
+    fn signal(&self, number: i32, scope: SignalScope) {
+        let Some(signal) = Signal::from_named_raw(number) else { return };
+        match scope {
+            SignalScope::Tree => self.tree.signal(signal),
+            SignalScope::Main => {
+                // Not waited for yet, so the pid is still that of our process.
+                let _ = kill_process(self.main_pid, signal);
+            }
+        }
+    }
+
+    /// Writes down how the run ended, and insists: this is what the shim is for.
+    fn save_exit(&mut self, ending: Ending) -> bool {
+        let ended_at = SystemTime::now();
+        for (stream, log) in &mut self.streams {
+            stream.drain(&mut |data| log.write(data));
+        }
+        let record = ExitRecord::Ended(ExitStatus {
+            ending,
+            ended_at,
+            spent: spent(),
+            lost_output_bytes: self.streams.iter().map(|(_, log)| log.lost()).sum(),
+        });
+        for _ in 0..SAVE_ATTEMPTS {
+            if record.save(here()).is_ok() {
+                return true;
+            }
+            std::thread::sleep(SAVE_AGAIN);
+        }
+        false
+    }
+
+    /// Takes the last output and removes what only a running run needs.
+    fn clean_up(&mut self) {
+        for (stream, log) in &mut self.streams {
+            stream.drain(&mut |data| log.write(data));
+        }
+        // Leftovers are found and removed with the run directory.
+        let _ = fs::remove_file(CONTROL);
+        if let Some(group) = &self.tree.group {
+            empty(group);
+            let _ = group.remove();
+        }
+    }
+}
+
+/// Kills what is in the group without being below the shim: checks that joined it.
+fn empty(group: &Leaf) {
+    for _ in 0..EMPTY_ATTEMPTS {
+        if !group.is_populated().unwrap_or(false) {
+            return;
+        }
+        let _ = group.kill();
+        std::thread::sleep(EMPTY_AGAIN);
+    }
+}

@@ -1,0 +1,170 @@
+//! The stage: a fresh process that takes on the run's identity step by step, then becomes the
+//! command. Started by `exec` and not by a bare fork, so nothing of the shim is in its memory.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use nix::sys::signal::SigSet;
+use nix::unistd::{User, getuid, initgroups, setgid, setuid};
+use rustix::fs::Mode;
+use rustix::process::{
+    Resource, Rlimit as RawRlimit, Signal, set_parent_process_death_signal, setrlimit, setsid,
+    umask,
+};
+use tepui_cgroup::{CgroupError, Leaf};
+use tepui_launch::protocol::{self, StageSpec};
+use tepui_launch::{Program, Rlimit, RlimitKind};
+
+/// Exit code of a stage that failed; never seen outside the shim, which reports the text.
+const STAGE_FAILED: u8 = 125;
+
+/// A step of the stage that failed; the texts reach the framework's user.
+#[derive(Debug, thiserror::Error)]
+enum StageError {
+    #[error("failed to receive the launch specification: {0}")]
+    Receive(io::Error),
+    #[error("failed to read the launch specification: {0}")]
+    Decode(String),
+    #[error("failed to create a session: {0}")]
+    Session(io::Error),
+    #[error("failed to enter the control group: {0}")]
+    Group(String),
+    #[error("failed to set resource limit {0:?}: {1}")]
+    Rlimit(RlimitKind, io::Error),
+    #[error("user '{0}' does not exist on this host")]
+    NoSuchUser(String),
+    #[error("failed to look up user '{0}': {1}")]
+    LookUpUser(String, nix::Error),
+    #[error("failed to switch to user '{0}': {1}")]
+    SwitchUser(String, nix::Error),
+    #[error("failed to enter sandbox '{0}': {1}")]
+    Sandbox(String, io::Error),
+    #[error("failed to execute '{0}': {1}")]
+    Execute(String, io::Error),
+    #[error("the environment or command line of '{0}' contains a NUL byte")]
+    Nul(String),
+}
+
+/// An error with its cause, in one line: the text travels, the error cannot.
+fn with_cause(error: &CgroupError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Runs all steps; returns only when one failed, after telling the shim why.
+pub(crate) fn become_command() -> ExitCode {
+    let channel = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let Ok(mut channel) = channel else { return ExitCode::from(STAGE_FAILED) };
+    let Err(error) = take_on_identity(&mut channel);
+    // When the shim is gone, nobody is left to be told.
+    let _ = channel.write_all(error.to_string().as_bytes());
+    ExitCode::from(STAGE_FAILED)
+}
+
+fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible, StageError> {
+    // The shim blocks signals; the command must not begin so.
+    SigSet::empty().thread_set_mask().map_err(|e| StageError::Session(e.into()))?;
+    die_with_the_shim();
+    let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
+    let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
+    let null = fs::File::open("/dev/null").map_err(StageError::Receive)?;
+    rustix::stdio::dup2_stdin(null).map_err(|e| StageError::Receive(e.into()))?;
+    setsid().map_err(|e| StageError::Session(e.into()))?;
+    if let Some(group) = &spec.group {
+        let joined = Leaf::at(group.clone()).place_self();
+        joined.map_err(|e| StageError::Group(with_cause(&e)))?;
+    }
+    if let Some(score) = &spec.oom_score_adj {
+        // Only ever raises the score back to the agent's own; a refusal costs nothing.
+        let _ = fs::write("/proc/self/oom_score_adj", score);
+    }
+    for limit in &spec.rlimits {
+        limit_resource(*limit)?;
+    }
+    if let Some(user) = &spec.user {
+        switch_user(user)?;
+        // The kernel forgets the request when credentials change.
+        die_with_the_shim();
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    std::env::set_current_dir(&spec.sandbox)
+        .map_err(|e| StageError::Sandbox(spec.sandbox.display().to_string(), e))?;
+    Err(execute(&spec))
+}
+
+/// A shim that is killed can no longer report the exit, so its command goes with it.
+fn die_with_the_shim() {
+    // Refused only for a signal that does not exist.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+fn limit_resource(limit: Rlimit) -> Result<(), StageError> {
+    let resource = match limit.kind {
+        RlimitKind::As => Resource::As,
+        RlimitKind::Core => Resource::Core,
+        RlimitKind::Cpu => Resource::Cpu,
+        RlimitKind::Data => Resource::Data,
+        RlimitKind::Fsize => Resource::Fsize,
+        RlimitKind::Locks => Resource::Locks,
+        RlimitKind::Memlock => Resource::Memlock,
+        RlimitKind::Msgqueue => Resource::Msgqueue,
+        RlimitKind::Nice => Resource::Nice,
+        RlimitKind::Nofile => Resource::Nofile,
+        RlimitKind::Nproc => Resource::Nproc,
+        RlimitKind::Rss => Resource::Rss,
+        RlimitKind::Rtprio => Resource::Rtprio,
+        RlimitKind::Rttime => Resource::Rttime,
+        RlimitKind::Sigpending => Resource::Sigpending,
+        RlimitKind::Stack => Resource::Stack,
+    };
+    setrlimit(resource, RawRlimit { current: limit.soft, maximum: limit.hard })
+        .map_err(|e| StageError::Rlimit(limit.kind, e.into()))
+}
+
+/// Takes on the user's groups, group and id. Without root it is only allowed to name the user the
+/// agent runs as already.
+fn switch_user(name: &str) -> Result<(), StageError> {
+    let failed = |error| StageError::SwitchUser(name.to_owned(), error);
+    let user = User::from_name(name)
+        .map_err(|e| StageError::LookUpUser(name.to_owned(), e))?
+        .ok_or_else(|| StageError::NoSuchUser(name.to_owned()))?;
+    if getuid() == user.uid && !user.uid.is_root() {
+        return Ok(());
+    }
+    let login = CString::new(name).map_err(|_| StageError::Nul(name.to_owned()))?;
+    initgroups(&login, user.gid).map_err(failed)?;
+    setgid(user.gid).map_err(failed)?;
+    setuid(user.uid).map_err(failed)
+}
+
+fn execute(spec: &StageSpec) -> StageError {
+    let (mut command, name) = match &spec.program {
+        Program::Shell(line) => {
+            let mut command = Command::new("/bin/sh");
+            command.arg0("sh").arg("-c").arg(line);
+            (command, "/bin/sh")
+        }
+        Program::Exec { path, argv } => {
+            let mut command = Command::new(path);
+            if let Some((name, arguments)) = argv.split_first() {
+                command.arg0(name).args(arguments);
+            }
+            (command, path.as_str())
+        }
+    };
+    command.env_clear();
+    for (key, value) in &spec.env {
+        if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+            return StageError::Nul(name.to_owned());
+        }
+        command.env(key, value);
+    }
+    StageError::Execute(name.to_owned(), command.exec())
+}

@@ -1,0 +1,209 @@
+//! What is to be run, and how.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tepui_cgroup::Leaf;
+use tepui_types::ContainerId;
+
+use crate::codec::{Damaged, Reader, Writer};
+
+/// One run: everything the shim needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchSpec {
+    /// Names the run in events; also the name of its control group.
+    pub run_id: ContainerId,
+    /// Working directory of the command; exists, owned by the user the command runs as.
+    pub sandbox: PathBuf,
+    /// Directory of the run's records; created with mode 0700, outside the sandbox.
+    pub run_dir: PathBuf,
+    /// The command.
+    pub program: Program,
+    /// The whole environment; a `PATH` is added when absent. Later entries win.
+    pub env: Vec<(String, String)>,
+    /// User to switch to; `None` runs as the agent's user.
+    pub user: Option<String>,
+    /// Resource limits, applied before the user is switched.
+    pub rlimits: Vec<Rlimit>,
+    /// Rotation of the sandbox files `stdout` and `stderr`.
+    pub log_policy: LogPolicy,
+    /// Gives the run a control group of its own where the host has version 2 groups.
+    pub own_group: bool,
+}
+
+/// A command as `CommandInfo` describes it (`spec/mesos-wire.tsv`, mesos.v1.CommandInfo).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `shell: true`: run by `/bin/sh -c`.
+    Shell(String),
+    /// `shell: false`: the file `path` (searched in `PATH` when it has no slash) with exactly
+    /// these arguments; the first is the command's own name.
+    Exec {
+        /// File to execute.
+        path: String,
+        /// Arguments from number 0 on; empty means just `path`.
+        argv: Vec<String>,
+    },
+}
+
+/// How the sandbox files of a stream are kept small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPolicy {
+    /// Size in bytes at which `stdout` becomes `stdout.1`, and so on.
+    pub max_bytes: u64,
+    /// How many numbered files are kept; zero truncates in place.
+    pub keep: u32,
+}
+
+impl Default for LogPolicy {
+    /// 2 MB, nine old files: as Mesos's logrotate container logger.
+    fn default() -> Self {
+        Self { max_bytes: 2 * 1024 * 1024, keep: 9 }
+    }
+}
+
+/// A resource limit; `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which resource.
+    pub kind: RlimitKind,
+    /// Limit in effect.
+    pub soft: Option<u64>,
+    /// Highest value the process may set by itself.
+    pub hard: Option<u64>,
+}
+
+macro_rules! rlimit_kinds {
+    ($($kind:ident $name:literal $code:literal,)*) => {
+        /// Resources that can be limited (mesos.v1.RLimitInfo.RLimit.Type).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum RlimitKind { $($kind,)* }
+
+        impl RlimitKind {
+            /// Finds the resource by its name in `RLimitInfo`, for example `RLMT_NOFILE`.
+            #[must_use]
+            pub fn by_name(name: &str) -> Option<Self> {
+                match name { $(concat!("RLMT_", $name) => Some(Self::$kind),)* _ => None }
+            }
+
+            fn code(self) -> u64 {
+                match self { $(Self::$kind => $code,)* }
+            }
+
+            fn by_code(code: u64) -> Option<Self> {
+                match code { $($code => Some(Self::$kind),)* _ => None }
+            }
+        }
+    };
+}
+
+rlimit_kinds! {
+    As "AS" 1, Core "CORE" 2, Cpu "CPU" 3, Data "DATA" 4, Fsize "FSIZE" 5, Locks "LOCKS" 6,
+    Memlock "MEMLOCK" 7, Msgqueue "MSGQUEUE" 8, Nice "NICE" 9, Nofile "NOFILE" 10,
+    Nproc "NPROC" 11, Rss "RSS" 12, Rtprio "RTPRIO" 13, Rttime "RTTIME" 14,
+    Sigpending "SIGPENDING" 15, Stack "STACK" 16,
+}
+
+/// Whom a signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalScope {
+    /// The command's first process only.
+    Main,
+    /// Every process of the run, whatever session or parent it has meanwhile.
+    Tree,
+}
+
+/// A short command beside a run: a COMMAND check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSpec {
+    /// Working directory.
+    pub sandbox: PathBuf,
+    /// The command.
+    pub program: Program,
+    /// The whole environment; a `PATH` is added when absent.
+    pub env: Vec<(String, String)>,
+    /// User to switch to.
+    pub user: Option<String>,
+    /// After this time every process of the check is killed.
+    pub timeout: Duration,
+    /// Run whose control group the check joins, so that it dies with the run.
+    pub beside: Option<ContainerId>,
+}
+
+/// What the stage needs: the part of a specification that ends in `exec`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageSpec {
+    /// Working directory.
+    pub sandbox: PathBuf,
+    /// The command.
+    pub program: Program,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// User to switch to.
+    pub user: Option<String>,
+    /// Limits to set.
+    pub rlimits: Vec<Rlimit>,
+    /// Group to join.
+    pub group: Option<PathBuf>,
+    /// Score for the kernel's out-of-memory killer that the shim changed for itself.
+    pub oom_score_adj: Option<String>,
+}
+
+impl StageSpec {
+    pub(crate) fn put(&self, out: &mut Writer) {
+        out.path(&self.sandbox);
+        match &self.program {
+            Program::Shell(line) => {
+                out.number(0);
+                out.text(line);
+            }
+            Program::Exec { path, argv } => {
+                out.number(1);
+                out.text(path);
+                out.list(argv, |out, arg| out.text(arg));
+            }
+        }
+        out.list(&self.env, |out, (name, value)| {
+            out.text(name);
+            out.text(value);
+        });
+        out.option(self.user.as_deref(), Writer::text);
+        out.list(&self.rlimits, |out, limit| {
+            out.number(limit.kind.code());
+            out.option(limit.soft.as_ref(), |out, value| out.number(*value));
+            out.option(limit.hard.as_ref(), |out, value| out.number(*value));
+        });
+        out.option(self.group.as_deref(), Writer::path);
+        out.option(self.oom_score_adj.as_deref(), Writer::text);
+    }
+
+    pub(crate) fn take(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            sandbox: from.path()?,
+            program: match from.number()? {
+                0 => Program::Shell(from.text()?),
+                1 => Program::Exec { path: from.text()?, argv: from.list(Reader::text)? },
+                _ => return from.damaged(),
+            },
+            env: from.list(|from| Ok((from.text()?, from.text()?)))?,
+            user: from.option(Reader::text)?,
+            rlimits: from.list(|from| {
+                let code = from.number()?;
+                let Some(kind) = RlimitKind::by_code(code) else { return from.damaged() };
+                Ok(Rlimit {
+                    kind,
+                    soft: from.option(Reader::number)?,
+                    hard: from.option(Reader::number)?,
+                })
+            })?,
+            group: from.option(Reader::path)?,
+            oom_score_adj: from.option(Reader::text)?,
+        })
+    }
+}
+
+/// The group at a recorded path.
+pub(crate) fn leaf_at(path: Option<&PathBuf>) -> Option<Leaf> {
+    path.map(|path| Leaf::at(path.clone()))
+}
