@@ -148,7 +148,9 @@ impl Drf {
 
     fn remove_framework(&mut self, framework: &FrameworkId) {
         let Some(known) = self.clients.frameworks.get_mut(framework) else { return };
-        known.facts = None;
+        if known.facts.take().is_none() {
+            return;
+        }
         let clients: Vec<ClientIx> = known.clients.values().copied().collect();
         if clients.is_empty() {
             self.clients.frameworks.remove(framework);

@@ -173,8 +173,12 @@ impl Drf {
 
     fn plan_agent(&mut self, now: Mono, at: AgentIx, scope: &Scope, plan: &mut Plan) {
         let mut seen = Seen::default();
+        let mut scope = scope;
         while let Some(agent) = self.agent(at).filter(|agent| !agent.free().is_empty()) {
+            seen.held_on_round = false;
             let Some(client) = self.taker(now, agent, scope, &mut seen) else { break };
+            // What is left is less than what the others refused, so ask all of them.
+            scope = &Scope::All;
             let known = self.clients.at(client);
             let resources = usable(agent, known).into_owned();
             plan.proposals.push(Proposal {
