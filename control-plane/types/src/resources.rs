@@ -193,8 +193,14 @@ impl Resource {
 
 /// A bundle of resources: one entry per identity, sorted, none empty. The role that a bundle is
 /// allocated to is kept beside it (in the offer, the task), never in it.
+///
+/// Copies share one list until one of them changes: bundles are passed on far more often than
+/// they change, and thousands of agents have the same total.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Resources(SmallVec<[Resource; 4]>);
+pub struct Resources(Option<Arc<Entries>>);
+
+/// Sorted by identity; a bundle of nothing has no list at all.
+type Entries = SmallVec<[Resource; 4]>;
 
 impl Resources {
     /// Nothing.
@@ -204,16 +210,33 @@ impl Resources {
 
     /// True for nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
+    }
+
+    fn entries(&self) -> &[Resource] {
+        self.0.as_deref().map_or(&[], SmallVec::as_slice)
+    }
+
+    fn entries_mut(&mut self) -> &mut Entries {
+        Arc::make_mut(self.0.get_or_insert_with(Arc::default))
     }
 
     /// The entries, sorted by identity.
     pub fn iter(&self) -> std::slice::Iter<'_, Resource> {
-        self.0.iter()
+        self.entries().iter()
+    }
+
+    /// True when both are one shared list.
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     fn position(&self, identity: &Identity) -> Result<usize, usize> {
-        self.0.binary_search_by(|entry| entry.identity.cmp(identity))
+        self.entries().binary_search_by(|entry| entry.identity.cmp(identity))
     }
 
     /// Puts one entry in. An entry of the same identity but another type of value is refused:
@@ -224,9 +247,9 @@ impl Resources {
             return true;
         }
         match self.position(&resource.identity) {
-            Ok(at) => self.0[at].value.add(&resource.value),
+            Ok(at) => self.entries_mut()[at].value.add(&resource.value),
             Err(at) => {
-                self.0.insert(at, resource.clone());
+                self.entries_mut().insert(at, resource.clone());
                 true
             }
         }
@@ -238,7 +261,7 @@ impl Resources {
             self.clone_from(other);
             return;
         }
-        for resource in &other.0 {
+        for resource in other {
             self.add(resource);
         }
     }
@@ -253,9 +276,11 @@ impl Resources {
 
     /// True when all of `other` is inside.
     pub fn contains(&self, other: &Self) -> bool {
-        other.0.iter().all(|entry| {
-            self.position(&entry.identity).is_ok_and(|at| self.0[at].value.contains(&entry.value))
-        })
+        self.is_same(other)
+            || other.iter().all(|entry| {
+                self.position(&entry.identity)
+                    .is_ok_and(|at| self.entries()[at].value.contains(&entry.value))
+            })
     }
 
     /// Takes `other` out when all of it is inside; else changes nothing and says `false`.
@@ -270,11 +295,20 @@ impl Resources {
 
     /// Takes out whatever of `other` is inside.
     pub fn remove(&mut self, other: &Self) {
-        for entry in &other.0 {
+        if self.is_same(other) {
+            self.0 = None;
+            return;
+        }
+        for entry in other {
             if let Ok(at) = self.position(&entry.identity) {
-                self.0[at].value.subtract(&entry.value);
-                if self.0[at].value.is_empty() {
-                    self.0.remove(at);
+                let entries = self.entries_mut();
+                entries[at].value.subtract(&entry.value);
+                if entries[at].value.is_empty() {
+                    entries.remove(at);
+                }
+                if entries.is_empty() {
+                    self.0 = None;
+                    return;
                 }
             }
         }
@@ -291,15 +325,20 @@ impl Resources {
     /// True when a number or a name is in both under the same identity: they cannot both be
     /// allocated.
     pub fn overlaps(&self, other: &Self) -> bool {
-        other.0.iter().any(|entry| {
-            self.position(&entry.identity).is_ok_and(|at| self.0[at].value.overlaps(&entry.value))
+        other.iter().any(|entry| {
+            self.position(&entry.identity)
+                .is_ok_and(|at| self.entries()[at].value.overlaps(&entry.value))
         })
     }
 
     /// The entries that pass `keep`.
     #[must_use]
     pub fn filter(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
-        Self(self.0.iter().filter(|r| keep(r)).cloned().collect())
+        let kept: Entries = self.iter().filter(|r| keep(r)).cloned().collect();
+        if kept.len() == self.entries().len() {
+            return self.clone();
+        }
+        Self((!kept.is_empty()).then(|| Arc::new(kept)))
     }
 
     /// What a framework in `role` may use: unreserved, or reserved to the role or one above it.
@@ -310,7 +349,7 @@ impl Resources {
 
     /// The sum of a scalar over all reservations; revocable ones included.
     pub fn scalar(&self, name: &ResourceName) -> Scalar {
-        self.0.iter().filter(|r| r.identity.name == *name).fold(Scalar::ZERO, |sum, r| {
+        self.iter().filter(|r| r.identity.name == *name).fold(Scalar::ZERO, |sum, r| {
             match &r.value {
                 Value::Scalar(amount) => sum.saturating_add(*amount),
                 _ => sum,
@@ -340,7 +379,7 @@ impl Resources {
 
     /// All ports over all reservations.
     pub fn ports(&self) -> Ranges {
-        self.0.iter().filter(|r| r.identity.name == ResourceName::Ports).fold(
+        self.iter().filter(|r| r.identity.name == ResourceName::Ports).fold(
             Ranges::new(),
             |all, r| match &r.value {
                 Value::Ranges(ranges) => all.union(ranges),
@@ -351,7 +390,7 @@ impl Resources {
 
     /// Every scalar entry: its identity and amount.
     pub fn scalars(&self) -> impl Iterator<Item = (&Identity, Scalar)> {
-        self.0.iter().filter_map(|r| match &r.value {
+        self.iter().filter_map(|r| match &r.value {
             Value::Scalar(amount) => Some((&r.identity, *amount)),
             _ => None,
         })
@@ -372,14 +411,14 @@ impl<'a> IntoIterator for &'a Resources {
     type Item = &'a Resource;
     type IntoIter = std::slice::Iter<'a, Resource>;
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
     }
 }
 
 impl fmt::Display for Resources {
     /// `cpus:4;mem:1024;ports:[31000-32000]`, reservations as `cpus(role):4`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Resource { identity, value }) in self.0.iter().enumerate() {
+        for (i, Resource { identity, value }) in self.iter().enumerate() {
             let semicolon = if i == 0 { "" } else { ";" };
             write!(f, "{semicolon}{}", identity.name)?;
             if let Some(role) = identity.reserved_to() {

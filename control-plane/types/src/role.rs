@@ -81,8 +81,7 @@ impl Role {
 
     /// True when `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
-        self == other
-            || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
+        self == other || self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// The components of the path, from the top.

@@ -11,7 +11,14 @@ const ROWS: &[&[&str]] = &[
     &["tepui-link"],
     &["tepui-cluster", "tepui-apps", "tepui-agent"],
     &["tepui-leader"],
-    &["tepui-cgroup", "tepui-probe", "tepui-fetch", "tepui-store", "tepui-checkpoint"],
+    &[
+        "tepui-process",
+        "tepui-cgroup",
+        "tepui-probe",
+        "tepui-fetch",
+        "tepui-store",
+        "tepui-checkpoint",
+    ],
     &["tepui-launch", "tepui-api", "tepui-rest", "tepui-agent-api"],
     &["tepui-control-plane", "tepui-agentd", "tepui", "tepui-sim"],
 ];
@@ -32,7 +39,9 @@ const PURE: &[&str] = &[
 /// What a pure crate's sources must not mention.
 const IMPURE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
     "std::env",
     "std::process",
     "std::thread",
