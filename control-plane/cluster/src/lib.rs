@@ -6,15 +6,33 @@
 //! Everything that a reader may want to show is in [`state`] and behind the accessors of
 //! [`Cluster`].
 
+mod accept;
+mod admission;
+mod agents;
+mod books;
+mod calls;
 mod config;
 mod convert;
 mod counters;
+mod departures;
 mod effect;
 mod event;
+mod frameworks;
+mod launch;
 mod machine;
+mod offers;
+mod operations;
+mod publish;
+mod reconcile;
 mod record;
+mod recovery;
+mod removal;
 pub mod state;
+mod subscribe;
+mod tasks;
 mod timers;
+mod updates;
+mod validate;
 mod view;
 
 pub use config::{Config, RemovalRate};

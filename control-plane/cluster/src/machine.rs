@@ -9,9 +9,7 @@ use tepui_types::{
 };
 use tepui_wire::v1::{master, scheduler};
 
-use crate::state::{
-    Agent, DepartedAgent, Framework, Offer, OfferNumber, RecoveredAgent,
-};
+use crate::state::{Agent, DepartedAgent, Framework, Offer, OfferNumber, RecoveredAgent};
 use crate::timers::Timer;
 use crate::{Config, Counters, Effect, Event, Refusal, RefusalKind, Response};
 
@@ -152,8 +150,26 @@ impl Cluster {
     /// [`Event::Elected`] are refused with [`RefusalKind::Unavailable`] or ignored.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         let batch = &mut Batch { now, out };
-        if self.elected.is_none() {
+        if self.elected.is_none() && !matches!(event, Event::Elected { .. } | Event::Watchers(_)) {
             refuse_before_election(&event, batch);
+            return;
+        }
+        self.fire_timers(batch);
+        match event {
+            Event::Elected { term, records } => self.recover(term, records, batch),
+            Event::Subscribe { request, framework, call, principal } => {
+                self.subscribe(request, framework, *call, principal, batch);
+            }
+            Event::Call { request, stream, call, principal } => {
+                self.call(request, stream, *call, principal.as_deref(), batch);
+            }
+            Event::StreamClosed { stream } => self.stream_closed(stream, batch),
+            Event::Report { link, report } => self.report(link, *report, batch),
+            Event::LinkClosed { link } => self.link_closed(link, batch),
+            Event::Planned(plan) => self.planned(plan, batch),
+            Event::Operate { request, operation } => self.operate(request, operation, batch),
+            Event::Watchers(count) => self.watched = count > 0,
+            Event::Tick => {}
         }
     }
 
@@ -197,7 +213,11 @@ fn refuse_before_election(event: &Event, batch: &mut Batch<'_>) {
         Event::Subscribe { request, .. }
         | Event::Call { request, .. }
         | Event::Operate { request, .. } => {
-            batch.refuse(*request, RefusalKind::Unavailable, "this control plane does not lead yet");
+            batch.refuse(
+                *request,
+                RefusalKind::Unavailable,
+                "this control plane does not lead yet",
+            );
         }
         Event::Report { link, .. } => batch.push(Effect::CloseLink { link: *link }),
         _ => {}

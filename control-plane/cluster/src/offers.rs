@@ -51,11 +51,14 @@ impl Cluster {
         for (framework, offers) in by_framework {
             let Some(framework) = self.frameworks.get_mut(&framework) else { continue };
             framework.counters.offers_sent += offers.len() as u64;
-            batch.send(framework, scheduler::Event {
-                r#type: Some(scheduler::event::Type::Offers.into()),
-                offers: Some(scheduler::event::Offers { offers }),
-                ..scheduler::Event::default()
-            });
+            batch.send(
+                framework,
+                scheduler::Event {
+                    r#type: Some(scheduler::event::Type::Offers.into()),
+                    offers: Some(scheduler::event::Offers { offers }),
+                    ..scheduler::Event::default()
+                },
+            );
         }
     }
 
@@ -70,8 +73,7 @@ impl Cluster {
         if !current || !wanted || proposal.resources.is_empty() {
             return Err(None);
         }
-        let usable =
-            proposal.resources.iter().all(|one| one.identity.is_usable_by(&proposal.role));
+        let usable = proposal.resources.iter().all(|one| one.identity.is_usable_by(&proposal.role));
         if !usable || !agent.free.contains(&proposal.resources) {
             return Err(Some(Refusal { span: MISFIT_REFUSAL }));
         }
@@ -160,13 +162,16 @@ impl Cluster {
             && let Some(framework) = self.frameworks.get_mut(&offer.framework)
         {
             framework.counters.offers_rescinded += 1;
-            batch.send(framework, scheduler::Event {
-                r#type: Some(scheduler::event::Type::Rescind.into()),
-                rescind: Some(scheduler::event::Rescind {
-                    offer_id: v1::OfferId { value: offer.id.to_string() },
-                }),
-                ..scheduler::Event::default()
-            });
+            batch.send(
+                framework,
+                scheduler::Event {
+                    r#type: Some(scheduler::event::Type::Rescind.into()),
+                    rescind: Some(scheduler::event::Rescind {
+                        offer_id: v1::OfferId { value: offer.id.to_string() },
+                    }),
+                    ..scheduler::Event::default()
+                },
+            );
         }
         let Offer { agent, framework, role, resources, .. } = offer;
         self.tell_released(&agent, &framework, &role, resources, refusal, batch);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use tepui_allocator::Epoch;
+use tepui_allocator::{Epoch, Minimum};
 use tepui_types::{
     AgentId, BootId, ExecutorId, FrameworkId, LinkId, Mono, OfferId, Resources, Role, Span,
     StreamId, TaskId, TaskState, UpdateId, Wall,
@@ -180,6 +180,8 @@ pub struct Framework {
     pub roles: BTreeSet<Role>,
     /// The roles for which it wants no offers now.
     pub suppressed: BTreeSet<Role>,
+    /// The smallest offers it wants, where they differ from the cluster's.
+    pub minimum: BTreeMap<Role, Minimum>,
     /// Which agents it wants to be offered.
     pub offer_constraints: Option<v1::scheduler::OfferConstraints>,
     /// Whether it is there.

@@ -27,4 +27,21 @@ impl Cluster {
         self.timers.insert((due, timer));
     }
 
+    /// Fires every timer that is due, in the order of their times.
+    pub(crate) fn fire_timers(&mut self, batch: &mut Batch<'_>) {
+        while let Some((due, timer)) = self.timers.first().cloned() {
+            if due > batch.mono() {
+                return;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Agent(agent) => self.agent_timer(&agent, batch),
+                Timer::Framework(framework) => self.framework_timer(&framework, batch),
+                Timer::Offer(offer) => self.offer_timer(offer, batch),
+                Timer::RecoveredAgents => self.recovered_agents_timer(batch),
+                Timer::RecoveredAgent(agent) => self.recovered_agent_timer(&agent, batch),
+                Timer::RegistryCleaning => self.registry_cleaning_timer(batch),
+            }
+        }
+    }
 }

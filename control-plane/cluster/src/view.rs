@@ -7,7 +7,7 @@ use tepui_types::{
 };
 use tepui_wire::v1::{self, master::response};
 
-use crate::convert::{Format, allocated_to, write_resources};
+use crate::convert::{Format, allocated_to, write};
 use crate::state::{
     Agent, Attachment, DepartedAgent, Executor, Framework, Offer, OfferNumber, RecoveredAgent,
     Task, TaskDetails,
@@ -203,7 +203,7 @@ impl Cluster {
 
     /// An agent as the operator API shows it.
     pub fn agent_to_wire(&self, agent: &Agent) -> response::get_agents::Agent {
-        let write = |bundle| write_resources(bundle, None, Format::PostRefinement);
+        let plain = |bundle| write(bundle, None, Format::PostRefinement);
         response::get_agents::Agent {
             agent_info: (*agent.info).clone(),
             active: agent.is_active(),
@@ -212,9 +212,9 @@ impl Cluster {
             pid: Some(format!("slave(1)@{}:{}", agent.info.hostname, agent.info.port())),
             registered_time: Some(wire_time(agent.registered)),
             reregistered_time: agent.reregistered.map(wire_time),
-            total_resources: write(&agent.total),
-            allocated_resources: write(&agent.used),
-            offered_resources: write(&agent.offered),
+            total_resources: plain(&agent.total),
+            allocated_resources: plain(&agent.used),
+            offered_resources: plain(&agent.offered),
             capabilities: agent_capabilities(),
             ..response::get_agents::Agent::default()
         }
@@ -235,7 +235,7 @@ impl Cluster {
                 Some(offer.to_wire(self.agents.get(&offer.agent)?, framework))
             })
             .collect();
-        let write = |bundle| write_resources(bundle, None, Format::PostRefinement);
+        let plain = |bundle| write(bundle, None, Format::PostRefinement);
         response::get_frameworks::Framework {
             framework_info: (*framework.info).clone(),
             active: framework.is_connected(),
@@ -245,8 +245,8 @@ impl Cluster {
             reregistered_time: framework.reregistered.map(wire_time),
             unregistered_time: framework.unregistered.map(wire_time),
             offers,
-            allocated_resources: write(&sums.used),
-            offered_resources: write(&sums.offered),
+            allocated_resources: plain(&sums.used),
+            offered_resources: plain(&sums.offered),
             offer_constraints: framework.offer_constraints.clone(),
             ..response::get_frameworks::Framework::default()
         }
@@ -281,7 +281,7 @@ impl Task {
             executor_id: self.executor.as_ref().map(wire_executor),
             agent_id: wire_agent(&self.agent),
             state: tepui_link::codec::wire_state(self.state).into(),
-            resources: write_resources(&self.resources, role, Format::PostRefinement),
+            resources: write(&self.resources, role, Format::PostRefinement),
             statuses: self.statuses.clone(),
             status_update_state: self
                 .forwarded
@@ -321,19 +321,20 @@ impl Offer {
                 scheme: "http".into(),
                 address: v1::Address {
                     hostname: Some(hostname.to_owned()),
-                    ip: hostname
-                        .parse::<std::net::IpAddr>()
-                        .is_ok()
-                        .then(|| hostname.to_owned()),
+                    ip: hostname.parse::<std::net::IpAddr>().is_ok().then(|| hostname.to_owned()),
                     port,
                 },
                 path: Some("/slave(1)".into()),
                 ..v1::Url::default()
             }),
             domain: agent.info.domain.clone(),
-            resources: write_resources(&without_hidden(&self.resources), role, format),
+            resources: write(&without_hidden(&self.resources), role, format),
             attributes: agent.info.attributes.clone(),
-            executor_ids: executors.into_iter().flatten().map(|(id, _)| wire_executor(id)).collect(),
+            executor_ids: executors
+                .into_iter()
+                .flatten()
+                .map(|(id, _)| wire_executor(id))
+                .collect(),
             unavailability: None,
             allocation_info: role.map(allocated_to),
         }

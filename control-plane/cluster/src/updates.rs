@@ -1,0 +1,154 @@
+//! Status updates on their way from agents to frameworks, and acknowledgements back.
+
+use tepui_link::{Order, codec};
+use tepui_types::{AgentId, FrameworkId, TaskId, TaskState, UpdateId};
+use tepui_wire::v1::{self, scheduler};
+
+use crate::Cluster;
+use crate::counters::judge;
+use crate::machine::Batch;
+use crate::state::Forwarded;
+use crate::tasks::update_event;
+
+impl Cluster {
+    /// An agent tells of a task's next state: keep the newest state, forward this one.
+    pub(crate) fn update(
+        &mut self,
+        agent_id: &AgentId,
+        framework_id: &FrameworkId,
+        mut status: v1::TaskStatus,
+        latest: TaskState,
+        batch: &mut Batch<'_>,
+    ) {
+        self.counters.messages.status_update += 1;
+        let parsed = TaskId::parse(&status.task_id.value).ok().zip(codec::task_state(status.state));
+        let valid = parsed.as_ref().is_some_and(|(_, state)| may_report(*state))
+            && may_report(latest)
+            && self.frameworks.contains_key(framework_id);
+        let Some((task_id, state)) = parsed.filter(|_| valid) else {
+            judge(&mut self.counters.validity.status_updates, false);
+            self.shut_down_if_completed(agent_id, framework_id, batch);
+            return;
+        };
+        if status.agent_id.is_none() {
+            status.agent_id = Some(v1::AgentId { value: agent_id.to_string() });
+        }
+        // An update never runs ahead of the newest state.
+        let latest = if state.is_terminal() { state } else { latest };
+        let update = status.uuid.as_deref().and_then(UpdateId::from_slice);
+        let tracked = match self.task(framework_id, &task_id) {
+            Some(task) if task.agent != *agent_id => {
+                self.drain_stray_update(agent_id, framework_id, task_id, update, batch);
+                return;
+            }
+            Some(_) => {
+                self.note_update(framework_id, &task_id, &status, latest, batch);
+                true
+            }
+            None => false,
+        };
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
+        let connected = framework.is_connected();
+        judge(&mut self.counters.validity.status_updates, connected && tracked);
+        if !connected {
+            return;
+        }
+        if let Some(task) = framework.tasks.get_mut(&task_id) {
+            task.forwarded = Some(Forwarded { state, update });
+        }
+        batch.send(framework, update_event(status));
+    }
+
+    fn note_update(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        status: &v1::TaskStatus,
+        latest: TaskState,
+        batch: &mut Batch<'_>,
+    ) {
+        self.advance_task(framework_id, task_id, latest, batch);
+        let repeated = self
+            .task(framework_id, task_id)
+            .and_then(|task| task.statuses.last())
+            .is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
+        if !repeated {
+            self.note_status(framework_id, task_id, status, batch);
+        }
+    }
+
+    /// An agent runs a task whose id lives elsewhere: it was told to kill it, and its updates are
+    /// nobody's, so they are acknowledged here and end.
+    fn drain_stray_update(
+        &mut self,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        task: TaskId,
+        update: Option<UpdateId>,
+        batch: &mut Batch<'_>,
+    ) {
+        judge(&mut self.counters.validity.status_updates, false);
+        if let (Some(agent), Some(update)) = (self.agents.get_mut(agent_id), update) {
+            let order = Order::Acknowledge { framework: framework.clone(), task, update };
+            batch.direct(self.term, agent, order);
+        }
+    }
+
+    /// Tells an agent that still works for a removed framework to stop.
+    pub(crate) fn shut_down_if_completed(
+        &mut self,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        batch: &mut Batch<'_>,
+    ) {
+        let completed = self.completed.iter().any(|one| one.id == *framework);
+        if let Some(agent) = self.agents.get_mut(agent_id).filter(|_| completed) {
+            let order = Order::ShutdownFramework { framework: framework.clone() };
+            batch.direct(self.term, agent, order);
+        }
+    }
+
+    /// ACKNOWLEDGE (`spec/mesos-http.md` 5.4).
+    pub(crate) fn acknowledge(
+        &mut self,
+        framework_id: &FrameworkId,
+        call: &scheduler::call::Acknowledge,
+        update: UpdateId,
+        batch: &mut Batch<'_>,
+    ) {
+        self.counters.messages.status_update_acknowledgement += 1;
+        let valid = self.accept_acknowledgement(framework_id, call, update, batch);
+        judge(&mut self.counters.validity.status_update_acknowledgements, valid.is_some());
+        if valid.is_none() {
+            self.counters.messages.dropped += 1;
+        }
+    }
+
+    fn accept_acknowledgement(
+        &mut self,
+        framework_id: &FrameworkId,
+        call: &scheduler::call::Acknowledge,
+        update: UpdateId,
+        batch: &mut Batch<'_>,
+    ) -> Option<()> {
+        let task_id = TaskId::parse(&call.task_id.value).ok()?;
+        let agent = self.agents.get(&*call.agent_id.value).filter(|agent| agent.is_connected())?;
+        let agent_id = agent.id.clone();
+        if let Some(task) = self.task(framework_id, &task_id) {
+            let forwarded = task.forwarded.filter(|_| task.agent == agent_id)?;
+            if forwarded.state.is_terminal() && forwarded.update == Some(update) {
+                self.advance_task(framework_id, &task_id, forwarded.state, batch);
+                self.complete_task(framework_id, &task_id);
+            }
+        }
+        let agent = self.agents.get_mut(&agent_id)?;
+        let framework = framework_id.clone();
+        batch.direct(self.term, agent, Order::Acknowledge { framework, task: task_id, update });
+        Some(())
+    }
+}
+
+/// States that an agent may tell of; the others are the control plane's own.
+fn may_report(state: TaskState) -> bool {
+    !matches!(state, TaskState::Unreachable | TaskState::GoneByOperator | TaskState::Unknown)
+}
