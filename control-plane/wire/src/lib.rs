@@ -9,6 +9,7 @@
 //!   ([`binary`]);
 //! * [`media`]: `Content-Type` and `Accept`, and both codecs behind one pair of functions;
 //! * [`recordio`]: the framing of streams;
+//! * [`resources`] and [`attributes`]: both between the wire, their text forms, and the books;
 //! * [`schema`]: what the codecs know of each message.
 //!
 //! # Invariants
@@ -21,6 +22,7 @@
 //!
 //! `cargo test -p tepui-wire`; the fuzz targets are in `control-plane/fuzz`.
 
+pub mod attributes;
 pub mod binary;
 mod error;
 pub mod json;
@@ -28,7 +30,9 @@ pub mod media;
 mod path;
 mod protobuf_bytes;
 pub mod recordio;
+pub mod resources;
 pub mod schema;
+mod value_text;
 
 /// The generated messages, by protobuf package.
 #[allow(
@@ -50,6 +54,7 @@ pub use json::{decode_json, encode_json};
 pub use media::MediaType;
 pub use messages::mesos::v1;
 pub use schema::WireMessage;
+pub use value_text::ValueTextError;
 
 /// The compiled descriptors of every message, as an encoded `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesos.fds"));
