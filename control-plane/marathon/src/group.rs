@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::number::Ratio;
 use crate::path::{AppId, GroupId, PathId};
 use crate::task::AppInfo;
+use crate::update::AppUpdate;
 use crate::version::Version;
 
 /// A group with everything below it. Cloning shares all apps and subgroups.
@@ -148,13 +149,13 @@ impl Serialize for GroupInfo {
     }
 }
 
-/// A change of a group, decoded and validated: what is `None` is kept.
+/// A change of a group as decoded; its apps are not yet complete. What is `None` is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupUpdate {
     /// The group meant, if the body names it; resolved against the group of the path.
     pub id: Option<GroupId>,
     /// The direct apps become exactly these.
-    pub apps: Option<Vec<App>>,
+    pub apps: Option<Vec<AppUpdate>>,
     /// The direct subgroups become exactly these; every one has an id.
     pub groups: Option<Vec<Self>>,
     /// New dependencies.

@@ -6,6 +6,7 @@
 //! crate is pure: no clock, no I/O, no randomness.
 
 mod app;
+mod complete;
 mod constraint;
 mod container;
 mod deployment;
@@ -13,10 +14,16 @@ mod event;
 mod group;
 mod health;
 mod ids;
+mod normalise;
 mod number;
 mod path;
 mod queue;
+mod read;
+mod reject;
+mod settings;
 mod task;
+mod update;
+mod validate;
 mod version;
 
 pub use app::{
@@ -46,8 +53,16 @@ pub use queue::{
     NumberRange, OfferView, OfferedAttribute, OfferedResource, ProcessedOffersSummary, Queue,
     QueueDelay, QueueItem, RejectCount, RejectReason, UnusedOffer,
 };
+pub use read::{
+    decode_app, decode_app_updates, decode_enforce_role, decode_group_update, decode_stored_app,
+    decode_task_ids,
+};
+pub use reject::{Details, Message, Rejection, Violation, Violations};
+pub use settings::Settings;
 pub use task::{
     AppInfo, CheckResult, DeploymentRef, Health, IpAddress, LifeTime, LocalVolume, Task,
     TaskCounts, TaskFailure, TaskStats, TaskStatsByVersion,
 };
+pub use update::AppUpdate;
+pub use validate::MAX_APP_ID_BYTES;
 pub use version::{InvalidVersion, Version};
