@@ -249,9 +249,9 @@ proptest! {
     #[test]
     fn bookings_stay_inside_the_agent_and_their_ports_apart(seed in any::<u64>()) {
         let mut both = Both::new(seed);
-        for n in 0..4 {
+        for (n, role) in ROLES.iter().take(4).enumerate() {
             both.tell(agent_added(&format!("a{n}"), "cpus:4;mem:400;ports:[1-40]"));
-            both.tell(framework_added(&format!("f{n}"), &["*", ROLES[n]]));
+            both.tell(framework_added(&format!("f{n}"), &["*", role]));
         }
         for _ in 0..80 {
             match both.below(3) {

@@ -136,7 +136,23 @@ impl Ranges {
         if self.is_empty() {
             return other.clone();
         }
-        Self::from_ranges(self.iter().chain(other.iter()))
+        let mut out: SmallVec<[Range; 1]> = SmallVec::with_capacity(self.0.len() + other.0.len());
+        let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
+        loop {
+            let next = match (a.peek(), b.peek()) {
+                (Some(x), Some(y)) if y < x => b.next(),
+                (Some(_), _) => a.next(),
+                (None, _) => b.next(),
+            };
+            let Some(range) = next else { break };
+            match out.last_mut() {
+                Some(last) if range.begin <= last.end.saturating_add(1) => {
+                    last.end = last.end.max(range.end);
+                }
+                _ => out.push(*range),
+            }
+        }
+        Self(out)
     }
 
     /// The numbers that are here and not in `other`.

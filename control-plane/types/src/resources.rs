@@ -317,9 +317,22 @@ impl Resources {
     /// What is here and not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
-        let mut rest = self.clone();
-        rest.remove(other);
-        rest
+        if self.is_same(other) {
+            return Self::new();
+        }
+        let mut rest = Entries::new();
+        for entry in self {
+            let Ok(at) = other.position(&entry.identity) else {
+                rest.push(entry.clone());
+                continue;
+            };
+            let mut value = entry.value.clone();
+            value.subtract(&other.entries()[at].value);
+            if !value.is_empty() {
+                rest.push(Resource { identity: entry.identity.clone(), value });
+            }
+        }
+        Self((!rest.is_empty()).then(|| Arc::new(rest)))
     }
 
     /// True when a number or a name is in both under the same identity: they cannot both be

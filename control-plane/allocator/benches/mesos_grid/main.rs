@@ -142,8 +142,8 @@ fn main() -> ExitCode {
         "calibration: {calibration:.3} s here, {CALIBRATION_OF_MESOS:.2} s where Mesos was measured"
     );
     println!(
-        "{:34} {:30} {:>13} {:>13}   {}",
-        "benchmark (agents x frameworks)", "phase", "Tepui", "Mesos", "part"
+        "{:34} {:30} {:>13} {:>13}   part",
+        "benchmark (agents x frameworks)", "phase", "Tepui", "Mesos"
     );
     let mut missed = 0;
     for row in &rows {

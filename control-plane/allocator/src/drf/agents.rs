@@ -13,7 +13,7 @@ pub(super) struct AgentIx(pub(super) u32);
 pub(super) struct Agent {
     pub(super) id: AgentId,
     pub(super) facts: AgentFacts,
-    /// What is offered or in use, by client.
+    /// What is offered or in use: a few bundles per client.
     booked: Vec<(ClientIx, Resources)>,
     free: Resources,
     /// More is booked than there is, or something that is not there: free resources are then
@@ -56,8 +56,12 @@ impl Agent {
     pub(super) fn set_facts(&mut self, facts: AgentFacts) {
         if facts.total != self.facts.total {
             self.plain = is_plain(&facts.total);
-            self.facts = facts;
-            self.recount();
+            let before = std::mem::replace(&mut self.facts, facts);
+            if !self.overbooked && self.facts.total.contains(&before.total) {
+                self.free.add_all(&self.facts.total.minus(&before.total));
+            } else {
+                self.recount();
+            }
         } else {
             self.facts = facts;
         }
@@ -95,16 +99,24 @@ impl Agent {
     }
 
     fn enter(&mut self, client: ClientIx, resources: Resources) -> bool {
-        match self.booked.iter_mut().find(|(who, _)| *who == client) {
-            Some((_, mine)) => {
-                mine.add_all(&resources);
-                false
-            }
-            None => {
-                self.booked.push((client, resources));
-                true
-            }
+        let mine = self.booked.iter().filter(|(who, _)| *who == client).count();
+        if mine >= MAX_BUNDLES {
+            self.merge(client);
         }
+        self.booked.push((client, resources));
+        mine == 0
+    }
+
+    /// Makes one bundle of all that the client has booked.
+    fn merge(&mut self, client: ClientIx) {
+        let mut all = Resources::new();
+        self.booked.retain(|(who, resources)| {
+            if *who == client {
+                all.add_all(resources);
+            }
+            *who != client
+        });
+        self.booked.push((client, all));
     }
 
     /// Takes back what of `resources` the client has booked: what came back, and whether nothing
@@ -114,18 +126,23 @@ impl Agent {
         client: ClientIx,
         resources: &Resources,
     ) -> Option<(Resources, bool)> {
-        let at = self.booked.iter().position(|(who, _)| *who == client)?;
-        let mine = &mut self.booked[at].1;
-        let (back, last) = if mine == resources {
-            (self.booked.swap_remove(at).1, true)
-        } else if mine.checked_remove(resources) {
-            (resources.clone(), mine.is_empty())
+        if !self.booked.iter().any(|(who, _)| *who == client) {
+            return None;
+        }
+        let holds =
+            |(who, booked): &(ClientIx, Resources)| *who == client && booked.contains(resources);
+        let (at, back) = if let Some(at) = self.booked.iter().position(holds) {
+            self.booked[at].1.remove(resources);
+            (at, resources.clone())
         } else {
+            self.merge(client);
+            let at = self.booked.len() - 1;
+            let mine = &mut self.booked[at].1;
             let before = mine.clone();
             mine.remove(resources);
-            (before.minus(mine), mine.is_empty())
+            (at, before.minus(mine))
         };
-        if last && self.booked.get(at).is_some_and(|(who, _)| *who == client) {
+        if self.booked[at].1.is_empty() {
             self.booked.swap_remove(at);
         }
         if self.overbooked {
@@ -133,6 +150,11 @@ impl Agent {
         } else {
             self.free.add_all(&back);
         }
+        let last = !self.booked.iter().any(|(who, _)| *who == client);
         Some((back, last))
     }
 }
+
+/// Bundles that are booked apart for one client on one agent: a declined offer then comes back as
+/// the bundle that it was.
+const MAX_BUNDLES: usize = 4;

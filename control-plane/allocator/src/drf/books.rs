@@ -111,8 +111,11 @@ impl Drf {
         }
         let totals = self.kinds.amounts(&agent.facts.total);
         self.tree.subtract_total(&totals);
-        for (client, resources) in agent.booked() {
-            self.note_released(*client, resources, true);
+        let mut booked = agent.booked();
+        while let Some(((client, resources), rest)) = booked.split_first() {
+            let last = !rest.iter().any(|(who, _)| who == client);
+            self.note_released(*client, resources, last);
+            booked = rest;
         }
     }
 

@@ -164,13 +164,16 @@ impl Tree {
         }
     }
 
+    fn share(&self, node: &Node) -> u64 {
+        if node.allocated.is_zero() {
+            return 0;
+        }
+        node.allocated.dominant_share(&self.totals, node.weight)
+    }
+
     fn fresh_place(&self, at: NodeIx) -> Place {
         let node = self.node(at);
-        let share = if node.allocated.is_zero() {
-            0
-        } else {
-            node.allocated.dominant_share(&self.totals, node.weight)
-        };
+        let share = self.share(node);
         Place { share, count: node.count, name: Arc::clone(&node.name), node: at }
     }
 
@@ -187,6 +190,12 @@ impl Tree {
                 break;
             }
             if wanted {
+                let only = self.node(parent).active.first().map(|place| place.node);
+                if let Some(only) = only
+                    && self.node(parent).active.len() == 1
+                {
+                    self.move_to_fresh_place(only, parent);
+                }
                 let place = self.fresh_place(at);
                 self.node_mut(at).place = Some(place.clone());
                 self.node_mut(parent).active.insert(place);
@@ -216,15 +225,21 @@ impl Tree {
         }
     }
 
+    /// Brings a node's place up to date; an only child's is left alone until it has a sibling.
     fn refile(&mut self, at: NodeIx) {
-        let (Some(parent), Some(old)) = (self.node(at).parent, &self.node(at).place) else {
-            return;
-        };
-        let old = old.clone();
-        let place = self.fresh_place(at);
-        if place == old {
-            return;
+        if let Some(parent) = self.node(at).parent
+            && self.node(parent).active.len() > 1
+        {
+            self.move_to_fresh_place(at, parent);
         }
+    }
+
+    fn move_to_fresh_place(&mut self, at: NodeIx, parent: NodeIx) {
+        let node = self.node(at);
+        let (share, count) = (self.share(node), node.count);
+        let place = node.place.as_ref().filter(|old| (old.share, old.count) != (share, count));
+        let Some(old) = place.cloned() else { return };
+        let place = Place { share, count, ..old.clone() };
         let node = self.node_mut(at);
         node.place = Some(place.clone());
         let is_hot = node.is_hot;

@@ -47,6 +47,8 @@ pub(crate) struct Naive {
     counts: BTreeMap<Vec<String>, u64>,
 }
 
+type Place = Vec<(u64, u64, String)>;
+
 enum Verdict {
     Takes(Resources),
     HeldOnRound,
@@ -241,7 +243,7 @@ impl Naive {
     fn order(&self) -> Vec<Key> {
         let mut totals = Resources::new();
         self.agents.values().for_each(|agent| totals.add_all(&agent.facts.total));
-        let mut active: Vec<(Vec<(u64, u64, String)>, Key)> = Vec::new();
+        let mut active: Vec<(Place, Key)> = Vec::new();
         for (id, facts) in self.frameworks.iter().filter(|(_, facts)| facts.active) {
             for role in facts.roles.difference(&facts.suppressed) {
                 let who = (id.clone(), role.clone());
