@@ -188,4 +188,17 @@ mod tests {
         let chosen = negotiate_among(Some("application/recordio"), &offered);
         assert_eq!(chosen, Some(MediaType::RecordIo));
     }
+
+    #[test]
+    fn a_message_returns_from_every_form() {
+        use crate::v1::scheduler::{Call, call};
+        let call = Call { r#type: Some(call::Type::Revive.into()), ..Call::default() };
+        for media in [MediaType::Json, MediaType::Protobuf, MediaType::RecordIo] {
+            assert_eq!(decode::<Call>(media, &encode(media, &call)).as_ref(), Ok(&call));
+        }
+        assert_eq!(encode(MediaType::RecordIo, &call), b"17\n{\"type\":\"REVIVE\"}");
+        for bad in ["", "2\n{", "2\n{}2\n{}", "x"] {
+            assert!(decode::<Call>(MediaType::RecordIo, bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
 }
