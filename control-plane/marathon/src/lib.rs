@@ -10,6 +10,7 @@ mod complete;
 mod constraint;
 mod container;
 mod deployment;
+mod embed;
 mod event;
 mod group;
 mod health;
@@ -20,6 +21,7 @@ mod path;
 mod queue;
 mod read;
 mod reject;
+mod selector;
 mod settings;
 mod task;
 mod update;
@@ -39,6 +41,7 @@ pub use deployment::{
     Action, ActionKind, CurrentAction, Deployment, DeploymentResult, DryRun, HttpResponse, Plan,
     ReadinessCheckResult, Step,
 };
+pub use embed::{AppEmbeds, GroupEmbeds};
 pub use event::{Event, EventPayload, StepPlan};
 pub use group::{Group, GroupInfo, GroupUpdate};
 pub use health::{
@@ -58,6 +61,7 @@ pub use read::{
     decode_task_ids,
 };
 pub use reject::{Details, Message, Rejection, Violation, Violations};
+pub use selector::{InvalidSelector, LabelSelector};
 pub use settings::Settings;
 pub use task::{
     AppInfo, CheckResult, DeploymentRef, Health, IpAddress, LifeTime, LocalVolume, Task,
