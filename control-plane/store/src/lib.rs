@@ -5,5 +5,11 @@
 //! etcd and ZooKeeper, which join as backends later, so every write names the writer's term.
 
 mod backend;
+mod embedded;
+mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 pub use backend::{Batch, Key, Op, Revision, Store, StoreError};
+pub use embedded::{Embedded, OpenError};
+pub use memory::Memory;
