@@ -7,6 +7,7 @@
 mod backend;
 mod embedded;
 mod memory;
+pub mod records;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 
