@@ -122,7 +122,9 @@ pub enum Alarm {
 pub enum Halt {
     /// Instances are stored but no framework id: registering anew would orphan every task
     /// (invariant I-36). Exit code 108.
-    #[error("the store holds {instances} launched instances but no framework id, refusing to register anew")]
+    #[error(
+        "the store holds {instances} launched instances but no framework id, refusing to register anew"
+    )]
     FrameworkIdMissing {
         /// How many launched instances are stored.
         instances: usize,
