@@ -189,6 +189,7 @@ fn an_overlong_id_is_refused_and_the_limit_is_named() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table with one entry per rule")]
 fn broken_rules_have_their_documented_texts() {
     let app = |fields: Value| {
         let mut app = json!({"id": "/t/a", "cmd": "sleep 1"});
