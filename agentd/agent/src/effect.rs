@@ -16,7 +16,9 @@ pub enum Effect {
     Save(Record),
     /// Tell the control plane; dropped when there is no link.
     ToControlPlane(Box<Report>),
-    /// End the link and make a new one after the given pause.
+    /// End the link, if there is one, and make a new one after the given pause. A later one
+    /// replaces an earlier one. Every attempt ends in [`crate::Event::LinkUp`] or
+    /// [`crate::Event::LinkDown`]; the latter is answered with the next `Reconnect`.
     Reconnect {
         /// How long to wait first.
         pause: Span,
@@ -81,7 +83,8 @@ pub enum Effect {
         /// With what.
         response: Response,
     },
-    /// The run is over and reported: the launcher's records of it may go. The sandbox stays.
+    /// The run is over, and how it ended is saved: the launcher's records of it may go, and a
+    /// fetch for it may stop. The sandbox stays.
     Discard {
         /// Which run.
         run: ContainerId,
@@ -90,6 +93,13 @@ pub enum Effect {
     RemoveSandbox {
         /// Where, relative to the work directory.
         sandbox: Arc<str>,
+    },
+    /// Something that an operator should read in the log; nothing else is done with it.
+    Notice {
+        /// About which run.
+        run: ContainerId,
+        /// What was noticed, as a sentence.
+        text: String,
     },
     /// The agent is not wanted by the cluster, or left it: the daemon ends after everything
     /// before this is done.

@@ -1,10 +1,54 @@
 //! The host's state machine: registration, task and executor life cycle, status updates,
 //! recovery.
+//!
+//! [`Agent::handle`] takes one [`Event`] and says what is to be done as [`Effect`]s; the driver
+//! saves the batch's records first and acts second. Everything that must survive the daemon is a
+//! [`Record`], and durable state changes in one place, for what happens and for what is replayed.
+//!
+//! * `machine`: the type, its door, its timers' arms; `link`: registration and directives;
+//! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API; `checks`;
+//! * `updates`, `status`: status update streams; `recovery`, `compatibility`: the start;
+//!   `garbage`: sandboxes;
+//! * `book`: durable state and snapshots; `state`, `view`: what others read.
+//!
+//! # Invariants
+//!
+//! A task id starts at most one main process here, ever (I-5): `Record::Starting` is durable before
+//! `Effect::Start`, and known or ended ids are never started again. Updates are saved before they
+//! are sent, go out in order, one at a time, until acknowledged (I-7 to I-9); terminal is final
+//! (I-10). Directives of a lower term are refused, repeated ones ignored, gaps heal by a new
+//! registration (I-15, I-46). A restart changes no task (I-19), a reboot ends all (I-20). Tasks of
+//! frameworks that do not checkpoint are kept over a restart all the same.
 
+mod book;
+mod checks;
+mod compatibility;
+mod config;
+mod counters;
 mod effect;
+mod environment;
 mod event;
+mod executors;
+mod garbage;
+mod kill;
+mod launch;
+mod link;
+mod machine;
 mod record;
+mod recovery;
+mod runs;
+mod state;
+mod status;
+mod timers;
+mod updates;
+mod view;
 
+pub use compatibility::Incompatible;
+pub use config::{Config, Reconfiguration};
+pub use counters::Counters;
 pub use effect::{Command, Effect, Probe, Response, RunSpec, SANDBOX_MARK};
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
+pub use machine::Agent;
 pub use record::Record;
+pub use state::{Executor, Framework, Phase, Run, Task};
+pub use view::{Census, Place};

@@ -101,6 +101,32 @@ pub enum Record {
         /// When it was noticed.
         at: Wall,
     },
+    /// A run whose executor and framework are not known any more; its sandbox is still there.
+    Ownerless {
+        /// Which run.
+        run: ContainerId,
+        /// The sandbox, relative to the work directory.
+        sandbox: Arc<str>,
+    },
+    /// Undelivered tasks that a custom executor gets in one piece, or not at all.
+    Group {
+        /// Whose.
+        framework: FrameworkId,
+        /// For which executor.
+        executor: ExecutorId,
+        /// Which tasks; their [`Record::Task`]s stand before this.
+        tasks: Vec<TaskId>,
+    },
+    /// A task with this id ended here, and nothing else of it is kept: it is never started again.
+    Ended {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// The agent's id is given up (the host was restarted with an incompatible description); it
+    /// registers as a new agent. What stands before this belongs to the old one.
+    IdentityGone,
     /// The sandbox was removed; nothing of the run is left.
     SandboxRemoved {
         /// Which run.

@@ -1,0 +1,168 @@
+use tepui_link::codec::wire_state;
+use tepui_types::{FrameworkId, TaskState, UpdateId};
+use tepui_wire::v1;
+
+use super::{Book, task_id, update_id};
+use crate::Record;
+use crate::state::{Executor, Framework, Task};
+
+impl Book {
+    /// A list of records that means the same as all that were applied.
+    pub(crate) fn snapshot(&self) -> Vec<Record> {
+        let mut list = vec![Record::Term(self.term)];
+        if let (Some(agent), Some(info)) = (&self.agent, &self.info) {
+            list.push(Record::Identity { agent: agent.clone(), info: info.clone() });
+        }
+        list.extend(self.boot.clone().map(Record::Boot));
+        list.extend(self.ended.iter().map(|(framework, task)| Record::Ended {
+            framework: framework.clone(),
+            task: task.clone(),
+        }));
+        // Idle ones in their order, because the longest idle is forgotten first.
+        let active = self.frameworks.keys().filter(|id| !self.idle.contains(id));
+        for id in self.idle.iter().chain(active) {
+            if let Some(framework) = self.frameworks.get(id) {
+                self.snapshot_framework(framework, &mut list);
+            }
+        }
+        self.snapshot_ownerless(&mut list);
+        list
+    }
+
+    fn snapshot_framework(&self, framework: &Framework, list: &mut Vec<Record>) {
+        list.push(Record::Framework(framework.info.clone()));
+        // Those without a home first, or a later executor of the same id would adopt them.
+        for task in framework.tasks.values().filter(|task| !has_home(framework, task)) {
+            snapshot_task(&framework.id, task, list);
+        }
+        for executor in framework.completed.iter().chain(framework.executors.values()) {
+            self.snapshot_executor(framework, executor, list);
+        }
+    }
+
+    fn snapshot_executor(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        list: &mut Vec<Record>,
+    ) {
+        list.push(Record::Executor {
+            framework: framework.id.clone(),
+            executor: executor.id.clone(),
+            info: executor.info.clone(),
+            run: executor.run.clone(),
+            sandbox: executor.sandbox.clone(),
+            created: executor.created,
+        });
+        let run = self.runs.get(&executor.run);
+        if run.is_some_and(|run| run.started) {
+            list.push(Record::Starting { run: executor.run.clone() });
+        }
+        let live = executor.tasks.iter().filter_map(|id| framework.tasks.get(id));
+        for task in executor.completed_tasks.iter().chain(live) {
+            snapshot_task(&framework.id, task, list);
+        }
+        list.extend(executor.groups.iter().map(|tasks| Record::Group {
+            framework: framework.id.clone(),
+            executor: executor.id.clone(),
+            tasks: tasks.clone(),
+        }));
+        match run {
+            Some(run) => {
+                list.extend(run.exit.clone().map(|(exit, at)| Record::Exited {
+                    run: executor.run.clone(),
+                    exit,
+                    at,
+                }));
+            }
+            // Its sandbox was removed already.
+            None => list.extend([
+                Record::Exited {
+                    run: executor.run.clone(),
+                    exit: crate::Exit::Unknown("".into()),
+                    at: executor.created,
+                },
+                Record::SandboxRemoved { run: executor.run.clone() },
+            ]),
+        }
+    }
+
+    /// Runs whose framework is gone, or that fell out of the list of completed ones: an executor
+    /// of no known framework.
+    fn snapshot_ownerless(&self, list: &mut Vec<Record>) {
+        let shown = |run: &super::ContainerId, owner: &(FrameworkId, super::ExecutorId)| {
+            self.frameworks.get(&owner.0).is_some_and(|framework| {
+                framework.executors.get(&owner.1).is_some_and(|one| one.run == *run)
+                    || framework.completed.iter().any(|one| one.run == *run)
+            })
+        };
+        for (id, run) in &self.runs {
+            if run.owner.as_ref().is_some_and(|owner| shown(id, owner)) {
+                continue;
+            }
+            list.push(Record::Ownerless { run: id.clone(), sandbox: run.sandbox.clone() });
+            if run.started {
+                list.push(Record::Starting { run: id.clone() });
+            }
+            list.extend(run.exit.clone().map(|(exit, at)| Record::Exited {
+                run: id.clone(),
+                exit,
+                at,
+            }));
+        }
+    }
+}
+
+fn has_home(framework: &Framework, task: &Task) -> bool {
+    let id = task_id(&task.info);
+    let home = framework.executors.get(&task.executor);
+    home.zip(id).is_some_and(|(home, id)| home.tasks.contains(&id))
+}
+
+fn snapshot_task(framework: &FrameworkId, task: &Task, list: &mut Vec<Record>) {
+    let Some(id) = task_id(&task.info) else { return };
+    list.push(Record::Task {
+        framework: framework.clone(),
+        executor: task.executor.clone(),
+        role: task.role.clone(),
+        task: task.info.clone(),
+        grouped: task.grouped,
+    });
+    if task.delivered {
+        list.push(Record::Delivered { framework: framework.clone(), task: id.clone() });
+    }
+    if task.kill_asked {
+        list.push(Record::KillAsked { framework: framework.clone(), task: id.clone() });
+    }
+    let acknowledged = |update: UpdateId| Record::Acknowledged {
+        framework: framework.clone(),
+        task: id.clone(),
+        update,
+    };
+    let taken = |status: v1::TaskStatus, list: &mut Vec<Record>| {
+        let Some(update) = update_id(&status) else { return };
+        list.push(Record::Update { framework: framework.clone(), status: Box::new(status) });
+        list.push(acknowledged(update));
+    };
+    let is_pending =
+        |status: &v1::TaskStatus| task.pending.iter().any(|one| one.uuid == status.uuid);
+    // Health changes replace the status that said since when the task runs; the time is then said
+    // by itself.
+    let running = i32::from(wire_state(TaskState::Running));
+    for status in &task.statuses {
+        if status.state == running
+            && let Some(since) = task.running_since
+        {
+            taken(v1::TaskStatus { timestamp: Some(since.as_secs_f64()), ..status.clone() }, list);
+        }
+        if !is_pending(status) {
+            taken(status.clone(), list);
+        }
+    }
+    list.extend(task.acknowledged.iter().map(|update| acknowledged(*update)));
+    list.extend(
+        task.pending
+            .iter()
+            .map(|status| Record::Update { framework: framework.clone(), status: status.clone() }),
+    );
+}

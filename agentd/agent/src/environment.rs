@@ -1,0 +1,219 @@
+//! Commands and environments as processes get them (`spec/mesos-http.md` 2.5).
+
+use tepui_types::{Ranges, Resources, Span, TaskId};
+use tepui_wire::v1::{self, environment::variable, secret};
+
+use crate::machine::Agent;
+use crate::state::{Executor, Framework};
+use crate::{Command, RunSpec, SANDBOX_MARK};
+
+impl Agent {
+    /// The command that an executor's run executes: its own, or its command task's.
+    pub(crate) fn command_of<'a>(
+        &self,
+        framework: &'a Framework,
+        executor: &'a Executor,
+    ) -> Option<&'a v1::CommandInfo> {
+        match &executor.info {
+            Some(info) => info.command.as_ref(),
+            None => {
+                let task = executor.tasks.first()?;
+                framework.tasks.get(task)?.info.command.as_ref()
+            }
+        }
+    }
+
+    /// The system user of a command; `None` is the daemon's own.
+    pub(crate) fn user_of(
+        &self,
+        framework: &Framework,
+        command: Option<&v1::CommandInfo>,
+    ) -> Option<String> {
+        let named = command.and_then(|command| command.user.clone());
+        let user =
+            named.filter(|user| !user.is_empty()).unwrap_or_else(|| framework.info.user.clone());
+        (self.config.switch_user && !user.is_empty()).then_some(user)
+    }
+
+    /// Everything that the launcher needs for the executor's run; `None` when its command says
+    /// nothing to execute.
+    pub(crate) fn run_spec(&self, framework: &Framework, executor: &Executor) -> Option<RunSpec> {
+        let command = self.command_of(framework, executor)?;
+        let container = match &executor.info {
+            Some(info) => info.container.as_ref(),
+            None => {
+                let task = executor.tasks.first().and_then(|task| framework.tasks.get(task));
+                task.and_then(|task| task.info.container.as_ref())
+            }
+        };
+        let resources = resources_of(framework, executor);
+        Some(RunSpec {
+            run: executor.run.clone(),
+            sandbox: executor.sandbox.clone(),
+            command: command_to_run(command)?,
+            environment: self.environment_of(framework, executor, Some(command)),
+            user: self.user_of(framework, Some(command)),
+            rlimits: container.and_then(|container| container.rlimit_info.clone()),
+            ports: resources.ports(),
+            resources,
+        })
+    }
+
+    /// The complete environment of a process in the executor's sandbox.
+    pub(crate) fn environment_of(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        command: Option<&v1::CommandInfo>,
+    ) -> Vec<(String, String)> {
+        let mut list = self.config.environment.clone();
+        let mut set = |name: &str, value: &str| list.push((name.to_owned(), value.to_owned()));
+        let flag = |on: bool| if on { "1" } else { "0" };
+        set("MESOS_FRAMEWORK_ID", framework.id.as_str());
+        set("MESOS_EXECUTOR_ID", executor.id.as_str());
+        set("MESOS_SLAVE_ID", &self.agent_text());
+        set("MESOS_DIRECTORY", SANDBOX_MARK);
+        set("MESOS_SANDBOX", SANDBOX_MARK);
+        set("MESOS_SLAVE_PID", &format!("slave(1)@{}", self.config.endpoint));
+        set("MESOS_AGENT_ENDPOINT", &self.config.endpoint);
+        set("MESOS_CHECKPOINT", flag(framework.info.checkpoint()));
+        set("MESOS_HTTP_COMMAND_EXECUTOR", "0");
+        set("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", &duration_text(self.shutdown_grace(executor)));
+        if framework.info.checkpoint() {
+            let backoff = self.config.executor_reregistration_timeout;
+            set("MESOS_RECOVERY_TIMEOUT", &duration_text(self.config.recovery_timeout));
+            set("MESOS_SUBSCRIPTION_BACKOFF_MAX", &duration_text(backoff));
+        }
+        set("LIBPROCESS_PORT", "0");
+        set("LIBPROCESS_IP", &self.config.ip);
+        if let Some(role) = &executor.role {
+            set("MESOS_ALLOCATION_ROLE", role.as_str());
+        }
+        list.extend(
+            command.and_then(|one| one.environment.as_ref()).into_iter().flat_map(variables),
+        );
+        list
+    }
+
+    /// How long an executor has from SHUTDOWN to its end.
+    pub(crate) fn shutdown_grace(&self, executor: &Executor) -> Span {
+        let own = executor.info.as_ref().and_then(|info| info.shutdown_grace_period);
+        own.map_or(self.config.executor_shutdown_grace, |own| span_of(&own))
+    }
+}
+
+/// What an executor's run may use: its own resources and its tasks'. Amounts that cannot be read
+/// count as none; the control plane has checked them.
+pub(crate) fn resources_of(framework: &Framework, executor: &Executor) -> Resources {
+    let own = executor.info.iter().flat_map(|info| &info.resources);
+    let tasks = executor.tasks.iter().filter_map(|task: &TaskId| framework.tasks.get(task));
+    let wire: Vec<_> = own.chain(tasks.flat_map(|task| &task.info.resources)).cloned().collect();
+    let mut sum = Resources::new();
+    for one in &wire {
+        if let Ok(decoded) = tepui_wire::resources::decode(std::slice::from_ref(one)) {
+            sum.add_all(&decoded.resources);
+        }
+    }
+    sum
+}
+
+/// The ports of an executor and its tasks.
+pub(crate) fn ports_of(framework: &Framework, executor: &Executor) -> Ranges {
+    resources_of(framework, executor).ports()
+}
+
+/// A wire duration; negative ones are none.
+pub(crate) fn span_of(duration: &v1::DurationInfo) -> Span {
+    Span::from_nanos(u64::try_from(duration.nanoseconds).unwrap_or(0))
+}
+
+/// What a `CommandInfo` executes; `None` when it says nothing.
+pub(crate) fn command_to_run(command: &v1::CommandInfo) -> Option<Command> {
+    let value = command.value.clone().unwrap_or_default();
+    if command.shell() {
+        return (!value.is_empty()).then_some(Command::Shell(value));
+    }
+    let program = Some(value).filter(|value| !value.is_empty());
+    let program = program.or_else(|| command.arguments.first().cloned())?;
+    let arguments = if command.arguments.is_empty() {
+        vec![program.clone()]
+    } else {
+        command.arguments.clone()
+    };
+    Some(Command::Exec { program, arguments })
+}
+
+pub(crate) fn variables(environment: &v1::Environment) -> impl Iterator<Item = (String, String)> {
+    environment.variables.iter().filter_map(|variable| {
+        let secret = || {
+            let data = &variable.secret.as_ref()?.value.as_ref()?.data;
+            String::from_utf8(data.clone()).ok()
+        };
+        let value = match variable.r#type() {
+            variable::Type::Secret => secret()?,
+            _ => variable.value.clone().unwrap_or_default(),
+        };
+        Some((variable.name.clone(), value))
+    })
+}
+
+/// The first variable whose value only a secret resolver would know.
+pub(crate) fn unresolved_secret(environment: &v1::Environment) -> Option<&str> {
+    let unresolved = |secret: &v1::Secret| secret.r#type() != secret::Type::Value;
+    environment
+        .variables
+        .iter()
+        .filter(|one| one.r#type() == variable::Type::Secret)
+        .find(|one| one.secret.as_ref().is_none_or(unresolved))
+        .map(|one| one.name.as_str())
+}
+
+/// A duration as Mesos writes it: a number and one of ns, us, ms, secs, mins, hrs, days, weeks.
+fn duration_text(span: Span) -> String {
+    const UNITS: [(u64, &str); 8] = [
+        (604_800_000_000_000, "weeks"),
+        (86_400_000_000_000, "days"),
+        (3_600_000_000_000, "hrs"),
+        (60_000_000_000, "mins"),
+        (1_000_000_000, "secs"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let nanos = span.as_nanos();
+    let exact = UNITS.iter().find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit));
+    exact.map_or_else(|| "0ns".to_owned(), |(unit, name)| format!("{}{name}", nanos / unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_mesos_reads_them() {
+        assert_eq!(duration_text(Span::from_secs(5)), "5secs");
+        assert_eq!(duration_text(Span::from_secs(900)), "15mins");
+        assert_eq!(duration_text(Span::from_millis(1500)), "1500ms");
+        assert_eq!(duration_text(Span::from_secs(604_800)), "1weeks");
+        assert_eq!(duration_text(Span::ZERO), "0ns");
+    }
+
+    #[test]
+    fn a_command_without_a_shell_gets_its_arguments_as_argv() {
+        let command = v1::CommandInfo {
+            shell: Some(false),
+            value: Some("/bin/echo".into()),
+            arguments: vec!["echo".into(), "a".into()],
+            ..v1::CommandInfo::default()
+        };
+        let expected = Command::Exec {
+            program: "/bin/echo".into(),
+            arguments: vec!["echo".into(), "a".into()],
+        };
+        assert_eq!(command_to_run(&command), Some(expected));
+        let bare = v1::CommandInfo { arguments: Vec::new(), ..command };
+        let expected =
+            Command::Exec { program: "/bin/echo".into(), arguments: vec!["/bin/echo".into()] };
+        assert_eq!(command_to_run(&bare), Some(expected));
+    }
+}

@@ -1,0 +1,213 @@
+//! The start: what earlier lives of the daemon saved, held against what the host still has.
+
+use std::collections::BTreeMap;
+
+use tepui_types::{BootId, ContainerId, FrameworkId, Span, TaskState};
+use tepui_wire::v1::task_status::Reason;
+
+use crate::compatibility::Incompatible;
+use crate::kill::grace_of;
+use crate::machine::{Agent, Turn};
+use crate::state::{Fate, Phase, Run};
+use crate::status::Saying;
+use crate::timers::Timer;
+use crate::updates::never_here;
+use crate::{Effect, Exit, FoundRun, FoundState, Record};
+
+const REBOOTED: &str = "the host was restarted while it ran";
+const VANISHED: &str =
+    "the agent was restarted while it started the command, and no process of it was found";
+
+impl Agent {
+    pub(crate) fn start(
+        &mut self,
+        boot: Option<BootId>,
+        records: &[Record],
+        runs: Vec<FoundRun>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.started = turn.now;
+        for record in records {
+            self.book.apply(record);
+        }
+        let rebooted = match (&self.book.boot, &boot) {
+            (Some(then), Some(now)) => then != now,
+            _ => false,
+        };
+        if let Err(error) = self.compatibility() {
+            if !rebooted {
+                turn.push(Effect::Quit { reason: error.to_string() });
+                return;
+            }
+            self.begin_anew(turn);
+        }
+        if let Some(boot) = boot.filter(|boot| self.book.boot.as_ref() != Some(boot)) {
+            self.commit(Record::Boot(boot), turn);
+        }
+        let mut found: BTreeMap<_, _> = runs.into_iter().map(|one| (one.run, one.state)).collect();
+        let known: Vec<_> = self.book.runs.keys().cloned().collect();
+        for run in known {
+            self.recover_run(&run, found.remove(&run), rebooted, turn);
+        }
+        for (run, state) in found {
+            self.end_stranger(&run, &state, turn);
+        }
+        self.settle_leftovers(turn);
+        self.await_executors(turn);
+        self.await_garbage(turn);
+        turn.push(Effect::Reconnect { pause: Span::ZERO });
+    }
+
+    /// Whether the id from an earlier life may be kept with today's description.
+    ///
+    /// # Errors
+    ///
+    /// Names what changed and what the operator can do.
+    pub fn compatibility(&self) -> Result<(), Incompatible> {
+        let Some(former) = &self.book.info else { return Ok(()) };
+        crate::compatibility::check(self.config.reconfiguration, former, &self.config.info)
+    }
+
+    /// The host was restarted with an incompatible description: nothing runs any more, and the
+    /// agent registers as a new one.
+    fn begin_anew(&mut self, turn: &mut Turn<'_>) {
+        let frameworks: Vec<_> = self.book.frameworks.keys().cloned().collect();
+        for framework in frameworks {
+            self.commit(Record::FrameworkGone(framework), turn);
+        }
+        self.commit(Record::IdentityGone, turn);
+    }
+
+    fn recover_run(
+        &mut self,
+        run: &ContainerId,
+        found: Option<FoundState>,
+        rebooted: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(entry) = self.book.runs.get(run) else { return };
+        let (over, started) = (entry.exit.is_some(), entry.started);
+        match found {
+            Some(FoundState::Exited(_)) if over => {
+                turn.push(Effect::Discard { run: run.clone() });
+            }
+            None if over => {}
+            Some(FoundState::Exited(exit)) => self.run_exited(run, exit, turn),
+            // What runs under the number of a process of the former boot is not ours to adopt,
+            // and what runs though it is known to be over should not run.
+            Some(FoundState::Running { .. }) if over || rebooted => {
+                if !over {
+                    self.vanished(run, REBOOTED, turn);
+                }
+                turn.push(Effect::Kill { run: run.clone() });
+            }
+            Some(FoundState::Running { pid }) => self.adopt(run, pid, turn),
+            None if rebooted => self.vanished(run, REBOOTED, turn),
+            None if started => self.vanished(run, VANISHED, turn),
+            None => self.begin_again(run, turn),
+        }
+    }
+
+    /// A run that is gone, and nobody recorded how it ended.
+    fn vanished(&mut self, run: &ContainerId, why: &str, turn: &mut Turn<'_>) {
+        if self.command_task(run).is_some() {
+            let text = format!("Failed to get exit status for Command: {why}");
+            let saying = Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, text);
+            self.end_tasks(run, &saying, turn);
+        }
+        self.run_exited(run, Exit::Unknown(why.into()), turn);
+    }
+
+    /// A run goes on, with the same main process as before.
+    fn adopt(&mut self, run: &ContainerId, pid: u32, turn: &mut Turn<'_>) {
+        if let Some(entry) = self.run_mut(run) {
+            entry.pid = Some(pid);
+            entry.phase = Phase::Running;
+        }
+        let Some((_, executor)) = self.book.owner(run) else {
+            return self.destroy(run, Fate::Shutdown, turn);
+        };
+        if !executor.is_command() {
+            let asked_to_end = executor.tasks.is_empty() && !executor.ever_delivered;
+            if asked_to_end {
+                return self.destroy(run, Fate::Shutdown, turn);
+            }
+            self.set_phase(run, Phase::Registering);
+            return;
+        }
+        let Some((framework, task)) = self.command_task(run) else {
+            // Its task is terminal already: whatever is left of it must go.
+            return self.destroy(run, Fate::Killed, turn);
+        };
+        let kill = self.book.task(&framework, &task).filter(|task| task.kill_asked);
+        if let Some(grace) = kill.map(|task| grace_of(None, &task.info)) {
+            self.end_command(run, grace, Fate::Killed, turn);
+        } else {
+            self.run_is_up(run, turn);
+        }
+    }
+
+    /// Accepted and never started: it starts now, unless there is nothing to start.
+    fn begin_again(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+        let Some((framework, executor)) = self.book.owner(run) else {
+            return self.run_over(run, Exit::Unknown("never started".into()), turn);
+        };
+        let live = |id| framework.tasks.get(id).filter(|task| !task.is_terminal());
+        let live_tasks = executor.tasks.iter().filter_map(live);
+        let Some(killed) = live_tasks.map(|task| task.kill_asked).min() else {
+            return self.run_over(run, Exit::Unknown("never started".into()), turn);
+        };
+        if !killed {
+            return self.prepare(run, turn);
+        }
+        self.end_command(run, Span::ZERO, Fate::Killed, turn);
+    }
+
+    /// A run that no record knows: nobody will ever ask for it.
+    fn end_stranger(&mut self, run: &ContainerId, state: &FoundState, turn: &mut Turn<'_>) {
+        match state {
+            FoundState::Exited(_) => turn.push(Effect::Discard { run: run.clone() }),
+            FoundState::Running { pid } => {
+                let mut entry = Run::new(None, "".into());
+                entry.pid = Some(*pid);
+                self.book.runs.insert(run.clone(), entry);
+                let text = format!("run with process {pid} is in no record and is ended");
+                turn.push(Effect::Notice { run: run.clone(), text });
+                self.destroy(run, Fate::Shutdown, turn);
+            }
+        }
+    }
+
+    /// Tasks that have no run to wait for get their state.
+    fn settle_leftovers(&mut self, turn: &mut Turn<'_>) {
+        let mut left: Vec<(FrameworkId, _, bool)> = Vec::new();
+        for framework in self.book.frameworks.values() {
+            let aware = framework.is_partition_aware();
+            for (id, task) in &framework.tasks {
+                let run = framework.executors.get(&task.executor).map(|one| &one.run);
+                let waits = run.and_then(|run| self.book.runs.get(run));
+                if !task.is_terminal() && waits.is_none_or(|run| run.exit.is_some()) {
+                    left.push((framework.id.clone(), id.clone(), aware));
+                }
+            }
+        }
+        for (framework, task, aware) in left {
+            let text = "The agent was restarted before the task was started";
+            let saying = Saying::agent(never_here(aware), Reason::AgentRestarted, text);
+            self.say(&framework, &task, saying, turn);
+        }
+    }
+
+    /// Executors that go on must subscribe again soon; until then the agent does not register.
+    fn await_executors(&mut self, turn: &mut Turn<'_>) {
+        let awaited = self
+            .book
+            .runs
+            .values()
+            .any(|run| run.phase == Phase::Registering && run.limit.is_none());
+        if awaited {
+            let at = turn.now.mono + self.config.executor_reregistration_timeout;
+            self.window = Some(self.timers.set(at, Timer::ReconnectWindow));
+        }
+    }
+}

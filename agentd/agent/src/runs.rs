@@ -1,0 +1,267 @@
+//! Runs: sandbox ready, process started, process ended.
+
+use tepui_link::Report;
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskId, TaskState};
+use tepui_wire::v1::task_status::Reason;
+
+use crate::environment::{ports_of, span_of};
+use crate::machine::{Agent, Turn};
+use crate::state::{Fate, Phase};
+use crate::status::{Saying, exit_message, wait_status};
+use crate::timers::Timer;
+use crate::updates::no_longer_here;
+use crate::{Effect, Exit, Record};
+
+impl Agent {
+    /// The command task of a run, while it is not terminal.
+    pub(crate) fn command_task(&self, run: &ContainerId) -> Option<(FrameworkId, TaskId)> {
+        let (framework, executor) = self.book.owner(run)?;
+        let task = executor.tasks.first().filter(|_| executor.is_command())?;
+        let live = framework.tasks.get(task).is_some_and(|task| !task.is_terminal());
+        live.then(|| (framework.id.clone(), task.clone()))
+    }
+
+    pub(crate) fn fetched(
+        &mut self,
+        run: &ContainerId,
+        outcome: Result<(), String>,
+        turn: &mut Turn<'_>,
+    ) {
+        let preparing = self.book.runs.get(run).is_some_and(|run| run.phase == Phase::Preparing);
+        if !preparing {
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                self.counters.fetches_succeeded += 1;
+                self.start_run(run, turn);
+            }
+            Err(text) => {
+                self.counters.fetches_failed += 1;
+                let message = if text.starts_with("Failed to fetch") {
+                    text
+                } else {
+                    format!("Failed to fetch all URIs for container '{run}': {text}")
+                };
+                self.launch_failed(run, &message, turn);
+            }
+        }
+    }
+
+    fn start_run(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+        let Some((framework, executor)) = self.book.owner(run) else { return };
+        let Some(spec) = self.run_spec(framework, executor) else {
+            return self.launch_failed(run, "The command has nothing to execute", turn);
+        };
+        if !self.book.runs.get(run).is_some_and(|run| run.started) {
+            self.commit_start(run, turn);
+        }
+        if let Some(entry) = self.run_mut(run) {
+            entry.phase = Phase::Launching;
+            entry.ports = spec.ports.clone();
+        }
+        turn.push(Effect::Start(Box::new(spec)));
+    }
+
+    pub(crate) fn run_started(
+        &mut self,
+        run: &ContainerId,
+        outcome: Result<u32, String>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(entry) = self.run_mut(run).filter(|run| run.exit.is_none()) else { return };
+        let pid = match outcome {
+            Ok(pid) => pid,
+            Err(text) => {
+                self.counters.container_launch_errors += 1;
+                return self.launch_failed(run, &text, turn);
+            }
+        };
+        entry.pid = Some(pid);
+        self.counters.runs_started += 1;
+        self.run_is_up(run, turn);
+    }
+
+    /// A run's main process is there, freshly started or found again.
+    pub(crate) fn run_is_up(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+        let Some(entry) = self.run_mut(run) else { return };
+        let asked_to_end = entry.ending.is_some() || entry.phase == Phase::Terminating;
+        let subscribed = entry.stream.is_some();
+        if let Some((framework, task)) = self.command_task(run) {
+            if asked_to_end {
+                return self.carry_out_kill(run, turn);
+            }
+            self.set_phase(run, Phase::Running);
+            self.say_running(&framework, &task, turn);
+            self.watch(&framework, &task, turn);
+        } else if asked_to_end || self.book.owner(run).is_none() {
+            self.carry_out_kill(run, turn);
+        } else if subscribed {
+            self.set_phase(run, Phase::Running);
+        } else {
+            self.set_phase(run, Phase::Registering);
+            let at = turn.now.mono + self.config.executor_registration_timeout;
+            self.limit_executor(run, at);
+        }
+    }
+
+    pub(crate) fn set_phase(&mut self, run: &ContainerId, phase: Phase) {
+        if let Some(entry) = self.run_mut(run) {
+            entry.phase = phase;
+        }
+    }
+
+    fn say_running(&mut self, framework: &FrameworkId, task: &TaskId, turn: &mut Turn<'_>) {
+        let Some(known) = self.book.task(framework, task) else { return };
+        if matches!(known.state, TaskState::Running | TaskState::Killing) {
+            return;
+        }
+        let check_status = known.info.check.as_ref().map(crate::checks::empty_result);
+        let saying = Saying { check_status, ..Saying::executor(TaskState::Running) };
+        self.say(framework, task, saying, turn);
+    }
+
+    /// Starts what accompanies a running command task: its checks and its time limit.
+    fn watch(&mut self, framework: &FrameworkId, task: &TaskId, turn: &mut Turn<'_>) {
+        self.start_checks(framework, task, turn);
+        let Some(known) = self.book.task_mut(framework, task) else { return };
+        let Some(limit) = known.info.max_completion_time.as_ref().map(span_of) else { return };
+        let ran = known.running_since.map_or(Span::ZERO, |since| turn.now.wall.since(since));
+        let at = turn.now.mono + limit.saturating_sub(ran);
+        let timer = self.timers.set(at, Timer::Completion(framework.clone(), task.clone()));
+        known.completion = Some(timer);
+    }
+
+    /// The run did not come to life; its tasks say why.
+    fn launch_failed(&mut self, run: &ContainerId, message: &str, turn: &mut Turn<'_>) {
+        let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
+        let exit = Exit::Unknown(message.into());
+        let saying = if matches!(fate, Some(Fate::Killed | Fate::Shutdown)) {
+            let text = "The task was killed while it was being launched";
+            Saying::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, text)
+        } else {
+            Saying::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message)
+        };
+        self.end_tasks(run, &saying, turn);
+        self.run_over(run, exit, turn);
+    }
+
+    pub(crate) fn end_tasks(&mut self, run: &ContainerId, saying: &Saying, turn: &mut Turn<'_>) {
+        let Some((framework, executor)) = self.book.owner(run) else { return };
+        let (framework, tasks) = (framework.id.clone(), executor.tasks.clone());
+        for task in tasks {
+            self.say(&framework, &task, saying.clone(), turn);
+        }
+    }
+
+    pub(crate) fn run_exited(&mut self, run: &ContainerId, exit: Exit, turn: &mut Turn<'_>) {
+        if self.book.runs.get(run).is_none_or(|run| run.exit.is_some()) {
+            turn.push(Effect::Discard { run: run.clone() });
+            return;
+        }
+        if let Some((framework, task)) = self.command_task(run) {
+            let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
+            self.say(&framework, &task, last_words(&exit, fate.as_ref()), turn);
+        } else if let Some((framework, executor)) = self.custom_owner(run) {
+            self.executor_exited(run, &framework, &executor, &exit, turn);
+        }
+        self.run_over(run, exit, turn);
+    }
+
+    pub(crate) fn custom_owner(&self, run: &ContainerId) -> Option<(FrameworkId, ExecutorId)> {
+        let (framework, executor) = self.book.owner(run)?;
+        (!executor.is_command()).then(|| (framework.id.clone(), executor.id.clone()))
+    }
+
+    fn executor_exited(
+        &mut self,
+        run: &ContainerId,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+        exit: &Exit,
+        turn: &mut Turn<'_>,
+    ) {
+        let aware = self.book.framework(framework).is_some_and(|one| one.is_partition_aware());
+        let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
+        let how = exit_message(exit);
+        let saying = match fate {
+            Some(Fate::NeverRegistered) => Saying::agent(
+                TaskState::Failed,
+                Reason::ExecutorRegistrationTimeout,
+                "Executor did not register within the executor registration timeout",
+            ),
+            Some(Fate::NeverReregistered) => Saying::agent(
+                no_longer_here(aware),
+                Reason::ExecutorReregistrationTimeout,
+                "Executor did not reregister within the executor reregistration timeout",
+            ),
+            _ => Saying::agent(
+                TaskState::Failed,
+                Reason::ExecutorTerminated,
+                format!("Executor terminated: {how}"),
+            ),
+        };
+        self.end_tasks(run, &saying, turn);
+        self.counters.executors_terminated += 1;
+        let (framework, executor) = (framework.clone(), executor.clone());
+        let status = wait_status(exit);
+        self.report(Report::ExecutorExited { framework, executor, status }, turn);
+    }
+
+    /// Writes down that a run is over; its sandbox stays for a while.
+    pub(crate) fn run_over(&mut self, run: &ContainerId, exit: Exit, turn: &mut Turn<'_>) {
+        let Some(entry) = self.book.runs.get_mut(run) else { return };
+        let timers = [entry.limit.take(), entry.beat.take(), entry.ending.take().map(|e| e.timer)];
+        let stream = entry.stream.take();
+        // A run that nobody knows has no sandbox to keep and no record to close.
+        let is_stranger = entry.sandbox.is_empty();
+        for timer in timers {
+            self.cancel(timer);
+        }
+        if let Some(stream) = stream {
+            self.streams.remove(&stream);
+            turn.push(Effect::CloseExecutorStream { stream });
+        }
+        if is_stranger {
+            self.book.runs.remove(run);
+        } else {
+            let record = Record::Exited { run: run.clone(), exit, at: turn.now.wall };
+            self.commit(record, turn);
+            self.await_garbage(turn);
+        }
+        turn.push(Effect::Discard { run: run.clone() });
+        self.close_window_when_complete(turn);
+        self.forget_idle_frameworks(turn);
+    }
+
+    /// Ports that a run listens on, though they are not its own, are said once per change.
+    pub(crate) fn listening(&mut self, run: &ContainerId, ports: &Ranges, turn: &mut Turn<'_>) {
+        let Some((framework, executor)) = self.book.owner(run) else { return };
+        let foreign = ports.difference(&ports_of(framework, executor));
+        let whose = format!("executor '{}' of framework '{}'", executor.id, framework.id);
+        let Some(entry) = self.run_mut(run).filter(|run| run.foreign_ports != foreign) else {
+            return;
+        };
+        entry.foreign_ports = foreign.clone();
+        if !foreign.is_empty() {
+            self.counters.foreign_ports += 1;
+            let text = format!("{whose} listens on ports {foreign} that were not given to it");
+            turn.push(Effect::Notice { run: run.clone(), text });
+        }
+    }
+}
+
+/// The terminal status of a command task, as Mesos's command executor writes it.
+fn last_words(exit: &Exit, fate: Option<&Fate>) -> Saying {
+    let (state, reason) = match (fate, exit) {
+        (Some(Fate::CompletionTime), _) => {
+            (TaskState::Failed, Some(Reason::MaxCompletionTimeReached))
+        }
+        (Some(_), _) => (TaskState::Killed, None),
+        (None, Exit::Code(0)) => (TaskState::Finished, None),
+        (None, _) => (TaskState::Failed, None),
+    };
+    let healthy = (fate == Some(&Fate::Unhealthy)).then_some(false);
+    let saying = Saying::executor(state).saying(exit_message(exit));
+    Saying { reason, healthy, ..saying }
+}

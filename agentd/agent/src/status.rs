@@ -1,0 +1,145 @@
+//! Status updates as this agent and its command tasks write them.
+
+use tepui_link::codec::wire_state;
+use tepui_types::{TaskState, Wall};
+use tepui_wire::v1::{
+    self, TaskStatus,
+    task_status::{Reason, Source},
+};
+
+use crate::Exit;
+
+/// What a status says besides whose it is and when it was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Saying {
+    pub(crate) state: TaskState,
+    pub(crate) source: Source,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) message: Option<String>,
+    pub(crate) healthy: Option<bool>,
+    pub(crate) check_status: Option<v1::CheckStatusInfo>,
+}
+
+impl Saying {
+    /// The agent's own word.
+    pub(crate) fn agent(state: TaskState, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            source: Source::Agent,
+            reason: Some(reason),
+            message: Some(message.into()),
+            healthy: None,
+            check_status: None,
+        }
+    }
+
+    /// What a command task's executor would say.
+    pub(crate) fn executor(state: TaskState) -> Self {
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: None,
+            healthy: None,
+            check_status: None,
+        }
+    }
+
+    pub(crate) fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    pub(crate) fn saying(self, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..self }
+    }
+
+    pub(crate) fn into_status(self, task: &v1::TaskId, at: Wall) -> TaskStatus {
+        TaskStatus {
+            task_id: task.clone(),
+            state: wire_state(self.state).into(),
+            message: self.message,
+            source: Some(self.source.into()),
+            reason: self.reason.map(Into::into),
+            timestamp: Some(at.as_secs_f64()),
+            healthy: self.healthy,
+            check_status: self.check_status,
+            ..TaskStatus::default()
+        }
+    }
+}
+
+/// A run's container as statuses describe it; without networks of its own a task has the agent's
+/// address.
+pub(crate) fn container_status(run: &str, ip: &str, pid: Option<u32>) -> v1::ContainerStatus {
+    v1::ContainerStatus {
+        container_id: Some(v1::ContainerId { value: run.to_owned(), parent: None }),
+        network_infos: vec![v1::NetworkInfo {
+            ip_addresses: vec![v1::network_info::IpAddress {
+                protocol: Some(v1::network_info::Protocol::IPv4.into()),
+                ip_address: Some(ip.to_owned()),
+            }],
+            ..v1::NetworkInfo::default()
+        }],
+        cgroup_info: None,
+        executor_pid: pid,
+    }
+}
+
+/// How a command ended, in the words of Mesos's command executor.
+pub(crate) fn exit_message(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("Command exited with status {code}"),
+        Exit::Signal(signal) => match signal_name(*signal) {
+            Some(name) => format!("Command terminated with signal {name}"),
+            None => format!("Command terminated with signal Unknown signal {signal}"),
+        },
+        Exit::Unknown(why) => format!("Failed to get exit status for Command: {why}"),
+    }
+}
+
+/// The raw wait status of an end; -1 when it is not known.
+pub(crate) fn wait_status(exit: &Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => (code & 0xff) << 8,
+        Exit::Signal(signal) => signal & 0x7f,
+        Exit::Unknown(_) => -1,
+    }
+}
+
+/// `strsignal` of glibc on Linux.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    const NAMES: [&str; 31] = [
+        "Hangup",
+        "Interrupt",
+        "Quit",
+        "Illegal instruction",
+        "Trace/breakpoint trap",
+        "Aborted",
+        "Bus error",
+        "Floating point exception",
+        "Killed",
+        "User defined signal 1",
+        "Segmentation fault",
+        "User defined signal 2",
+        "Broken pipe",
+        "Alarm clock",
+        "Terminated",
+        "Stack fault",
+        "Child exited",
+        "Continued",
+        "Stopped (signal)",
+        "Stopped",
+        "Stopped (tty input)",
+        "Stopped (tty output)",
+        "Urgent I/O condition",
+        "CPU time limit exceeded",
+        "File size limit exceeded",
+        "Virtual timer expired",
+        "Profiling timer expired",
+        "Window changed",
+        "I/O possible",
+        "Power failure",
+        "Bad system call",
+    ];
+    NAMES.get(usize::try_from(signal).ok()?.checked_sub(1)?).copied()
+}
