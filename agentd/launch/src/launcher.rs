@@ -132,7 +132,7 @@ pub enum LostReason {
     #[error("the agent died before the command was started")]
     NeverStarted,
     /// Its records cannot be read.
-    #[error("the records of the command are damaged")]
+    #[error("the records of the command are damaged or gone")]
     Damaged,
 }
 

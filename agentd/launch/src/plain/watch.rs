@@ -19,7 +19,13 @@ pub(super) fn follow(inner: Arc<Inner>, run_id: ContainerId, run_dir: PathBuf, s
     tokio::spawn(async move {
         wait_for(shim).await;
         let judged = tokio::task::spawn_blocking(move || judge(&run_dir)).await;
-        let outcome = judged.unwrap_or(RunOutcome::Lost(LostReason::Damaged));
+        let outcome = match judged {
+            // It did start: that is why it was followed. So somebody took its records away.
+            Ok(RunOutcome::Lost(LostReason::NeverStarted)) | Err(_) => {
+                RunOutcome::Lost(LostReason::Damaged)
+            }
+            Ok(outcome) => outcome,
+        };
         inner.runs.lock().remove(&run_id);
         // Without a receiver the agent is going down and will recover the run.
         let _ = inner.events.send(RunEvent { run_id, outcome });

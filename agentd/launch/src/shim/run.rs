@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -153,34 +153,33 @@ impl Running {
         RunReply::Started { pid: self.main.pid, start_time: self.main.start_time }
     }
 
-    /// Serves the run until its last process is gone.
+    /// Serves the run until its last process is gone and its end is written down.
     fn follow(mut self, children: &SignalFd) -> ExitCode {
-        let mut ending = None;
-        let mut saved = false;
+        let mut end: Option<End> = None;
         loop {
-            let patience = ending.map(|_| KILL_AGAIN);
-            self.wait(children.as_fd(), patience);
+            self.wait(children.as_fd(), end.as_ref().map(|_| KILL_AGAIN));
             for (stream, log) in &mut self.streams {
                 stream.take(&mut |data| log.write(data));
             }
             self.obey();
             let reaped = reap(children, self.main_pid);
-            if ending.is_none()
-                && let Some(how) = reaped.main
-            {
-                ending = Some(how);
-                saved = self.save_exit(how);
+            if let Some(ending) = reaped.main {
+                end = Some(self.end(ending));
             }
-            if reaped.none_left {
+            let written = end.as_mut().is_some_and(End::insist);
+            if reaped.none_left && (written || end.is_none()) {
                 break;
             }
             // The first process is the run: whatever it left behind goes with it.
-            if ending.is_some() {
+            if end.is_some() {
                 self.tree.kill();
             }
         }
         self.clean_up();
-        if saved { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        match end {
+            Some(End { state: Writing::Written, .. }) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }
     }
 
     fn wait(&self, children: impl AsFd, patience: Option<Duration>) {
@@ -221,8 +220,8 @@ impl Running {
         }
     }
 
-    /// Writes down how the run ended, and insists: this is what the shim is for.
-    fn save_exit(&mut self, ending: Ending) -> bool {
+    /// Takes what was printed last, and sums the run up.
+    fn end(&mut self, ending: Ending) -> End {
         let ended_at = SystemTime::now();
         for (stream, log) in &mut self.streams {
             stream.drain(&mut |data| log.write(data));
@@ -233,13 +232,7 @@ impl Running {
             spent: spent(),
             lost_output_bytes: self.streams.iter().map(|(_, log)| log.lost()).sum(),
         });
-        for _ in 0..SAVE_ATTEMPTS {
-            if record.save(here()).is_ok() {
-                return true;
-            }
-            std::thread::sleep(SAVE_AGAIN);
-        }
-        false
+        End { record, state: Writing::Tried(0, None) }
     }
 
     /// Takes the last output and removes what only a running run needs.
@@ -254,6 +247,44 @@ impl Running {
             let _ = group.remove();
         }
     }
+}
+
+/// The end of a run on its way to the disk: what the shim is for.
+#[derive(Debug)]
+struct End {
+    record: ExitRecord,
+    state: Writing,
+}
+
+#[derive(Debug)]
+enum Writing {
+    /// So many attempts failed, the last one at this time.
+    Tried(usize, Option<Instant>),
+    Written,
+    GivenUp,
+}
+
+impl End {
+    /// Tries to write the record when it is time to; true when there is nothing more to try.
+    fn insist(&mut self) -> bool {
+        let Writing::Tried(attempts, last) = self.state else { return true };
+        if last.is_some_and(|last| last.elapsed() < SAVE_AGAIN) {
+            return false;
+        }
+        self.state = if self.record.save(here()).is_ok() {
+            Writing::Written
+        } else if attempts >= SAVE_ATTEMPTS || is_run_dir_gone() {
+            Writing::GivenUp
+        } else {
+            Writing::Tried(attempts + 1, Some(Instant::now()))
+        };
+        !matches!(self.state, Writing::Tried(..))
+    }
+}
+
+/// A directory without a name takes no new files, ever.
+fn is_run_dir_gone() -> bool {
+    rustix::fs::stat(".").is_ok_and(|meta| meta.st_nlink == 0)
 }
 
 /// Kills what is in the group without being below the shim: checks that joined it.

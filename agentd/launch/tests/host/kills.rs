@@ -1,7 +1,7 @@
 //! Nobody escapes.
 
 use rustix::process::Signal;
-use tepui_launch::{Ending, GroupSupport, Launcher, RunOutcome, SignalScope};
+use tepui_launch::{Ending, GroupSupport, Launcher, LostReason, RunOutcome, SignalScope};
 
 use crate::workbench::{Bench, Watched, id, watch};
 
@@ -131,4 +131,26 @@ async fn two_hundred_stubborn_trees_leave_no_orphan() {
         let left = runs.iter().filter(|run| path.join(run.as_str()).exists()).count();
         assert_eq!(left, 0, "control groups");
     }
+}
+
+#[tokio::test]
+async fn a_run_whose_records_cannot_be_written_is_cleared_up_and_counts_as_lost() {
+    let mut bench = Bench::new();
+    let gate = bench.gate("homeless");
+    bench.start("homeless", "setsid sleep 100007 & echo $$ $! > gate; wait").await;
+    let pids = gate.passed().await;
+    let watched: Vec<_> = pids.split_whitespace().map(watch).collect();
+    bench.launcher.signal(&id("homeless"), Signal::CONT, SignalScope::Main).unwrap();
+    std::fs::remove_dir_all(bench.known("homeless").run_dir).unwrap();
+    rustix::process::kill_process(
+        pids.split_whitespace().next().and_then(|pid| pid.parse().ok()).map(raw).unwrap(),
+        Signal::KILL,
+    )
+    .unwrap();
+    assert_eq!(bench.over().await.1, RunOutcome::Lost(LostReason::Damaged));
+    assert!(watched.iter().all(Watched::is_gone));
+}
+
+fn raw(pid: i32) -> rustix::process::Pid {
+    rustix::process::Pid::from_raw(pid).unwrap()
 }
