@@ -10,6 +10,9 @@ use crate::Cluster;
 use crate::machine::Batch;
 use crate::state::Agent;
 
+/// What is held on an agent, by framework and role.
+pub(crate) type Holdings = BTreeMap<(FrameworkId, Role), Vec<Resources>>;
+
 impl Agent {
     /// Books `resources` as offered; `false`, and nothing changes, when they are not free.
     pub(crate) fn book_offer(&mut self, resources: &Resources) -> bool {
@@ -89,8 +92,8 @@ impl Cluster {
     }
 
     /// What tasks and executors hold on an agent, by framework and role.
-    pub(crate) fn holdings(&self, agent: &Agent) -> BTreeMap<(FrameworkId, Role), Vec<Resources>> {
-        let mut all: BTreeMap<(FrameworkId, Role), Vec<Resources>> = BTreeMap::new();
+    pub(crate) fn holdings(&self, agent: &Agent) -> Holdings {
+        let mut all = Holdings::new();
         for (framework_id, tasks) in &agent.tasks {
             let Some(framework) = self.frameworks.get(framework_id) else { continue };
             let live = tasks

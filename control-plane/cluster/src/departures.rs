@@ -3,7 +3,7 @@
 
 use tepui_allocator::Input;
 use tepui_link::Order;
-use tepui_types::{AgentId, Span, TaskState};
+use tepui_types::{AgentId, Mono, Span, TaskState};
 
 use crate::admission::address_of;
 use crate::machine::Batch;
@@ -13,28 +13,34 @@ use crate::timers::Timer;
 use crate::{Cluster, Effect, RefusalKind};
 
 impl Cluster {
+    /// Looks at an agent's silence at `due`; a watch that was set before is off.
+    pub(crate) fn watch_agent(&mut self, id: &AgentId, due: Mono) {
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.watched_until = due;
+            self.set_timer(due, Timer::Agent(id.clone()));
+        }
+    }
+
     /// An agent's timer: it is fine, or silent for too long, or its removal is due.
-    pub(crate) fn agent_timer(&mut self, id: &AgentId, batch: &mut Batch<'_>) {
+    pub(crate) fn agent_timer(&mut self, id: &AgentId, due: Mono, batch: &mut Batch<'_>) {
         let now = batch.mono();
         let patience = self.config.patience;
-        let Some(agent) = self.agents.get(id) else { return };
+        let Some(agent) = self.agents.get(id).filter(|agent| agent.watched_until == due) else {
+            return;
+        };
         let limit = agent.last_heard + patience;
         if limit > now {
-            self.set_timer(limit, Timer::Agent(id.clone()));
+            self.watch_agent(id, limit);
             return;
         }
-        if let Some(doomed) = agent.doomed {
-            if doomed > now {
-                return;
-            }
-        } else {
+        if agent.doomed.is_none() {
             self.counters.agents.unreachable_scheduled += 1;
             let turn = self.removal_turn(batch);
             if let Some(agent) = self.agents.get_mut(id) {
                 agent.doomed = Some(turn);
             }
             if turn > now {
-                self.set_timer(turn, Timer::Agent(id.clone()));
+                self.watch_agent(id, turn);
                 return;
             }
         }
@@ -44,7 +50,7 @@ impl Cluster {
                 agent.doomed = None;
             }
             let pause = patience.max(Span::from_secs(1));
-            self.set_timer(now + pause, Timer::Agent(id.clone()));
+            self.watch_agent(id, now + pause);
             return;
         }
         self.counters.agents.unreachable_completed += 1;
@@ -53,7 +59,7 @@ impl Cluster {
     }
 
     /// When the next removal may happen, by the bound on removals.
-    pub(crate) fn removal_turn(&mut self, batch: &Batch<'_>) -> tepui_types::Mono {
+    pub(crate) fn removal_turn(&mut self, batch: &Batch<'_>) -> Mono {
         let now = batch.mono();
         let Some(rate) = self.config.agent_removal_rate else { return now };
         let turn = self.next_removal.max(now);

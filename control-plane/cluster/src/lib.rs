@@ -27,6 +27,7 @@ mod reconcile;
 mod record;
 mod recovery;
 mod removal;
+mod returns;
 pub mod state;
 mod subscribe;
 mod tasks;

@@ -6,8 +6,8 @@ use tepui_allocator::{Input, Weight};
 use tepui_types::{AgentId, FrameworkId, Span, Term, Wall};
 use tepui_wire::v1;
 
-use crate::admission::described_roles;
 use crate::machine::Batch;
+use crate::returns::described_roles;
 use crate::state::{DepartedAgent, Framework, RecoveredAgent};
 use crate::timers::Timer;
 use crate::validate::framework::{read_abilities, read_minimum};

@@ -45,6 +45,8 @@ pub struct Agent {
     pub reregistered: Option<Wall>,
     /// When it last said anything.
     pub last_heard: Mono,
+    /// When its silence is looked at next.
+    pub(crate) watched_until: Mono,
     /// When it is declared unreachable, once it was silent for too long and the bound on removals
     /// allows it.
     pub doomed: Option<Mono>,

@@ -35,7 +35,7 @@ impl Cluster {
             }
             self.timers.pop_first();
             match timer {
-                Timer::Agent(agent) => self.agent_timer(&agent, batch),
+                Timer::Agent(agent) => self.agent_timer(&agent, due, batch),
                 Timer::Framework(framework) => self.framework_timer(&framework, batch),
                 Timer::Offer(offer) => self.offer_timer(offer, batch),
                 Timer::RecoveredAgents => self.recovered_agents_timer(batch),

@@ -88,6 +88,56 @@ fn an_unreachable_agent_that_returns_brings_its_tasks_back() {
 }
 
 #[test]
+fn a_task_that_an_unreachable_agent_returns_without_is_gone() {
+    for (capabilities, expected) in [(AWARE, &["t1 GONE RECONCILIATION"][..]), (PLAIN, &[])] {
+        let mut rig = Rig::new();
+        let (agent, framework) = rig.with_running_task(capabilities);
+        rig.advance(secs(80));
+        rig.events(&framework);
+        rig.register(Some(&agent.id), agent.info.clone(), vec![]).unwrap();
+        assert_eq!(summary(&rig.statuses(&framework)), expected);
+        let known = rig.cluster.framework(&framework.id).unwrap();
+        assert!(known.unreachable.is_empty());
+        assert_eq!(known.completed.len(), 1);
+    }
+}
+
+#[test]
+fn refusals_outlive_a_reconnection_but_not_new_attributes() {
+    let mut rig = Rig::new();
+    let agent = rig.agent("a1", "cpus:4;mem:1024");
+    let framework = rig.framework("f", PLAIN);
+    let offers = rig.offers(&framework);
+    rig.call(&framework, decline(&offers, Some(1000.0)));
+    let agent = rig.register(Some(&agent.id), agent.info, vec![]).unwrap();
+    assert!(rig.offers(&framework).is_empty());
+    let mut info = agent.info;
+    info.attributes =
+        tepui_wire::attributes::encode(&tepui_wire::attributes::parse_text("rack:r1").unwrap());
+    rig.register(Some(&agent.id), info, vec![]).unwrap();
+    assert_eq!(rig.offers(&framework).len(), 1);
+}
+
+#[test]
+fn registering_often_leaves_no_timers_behind() {
+    let mut rig = Rig::new();
+    let mut agent = rig.agent("a1", "cpus:4;mem:1024");
+    for _ in 0..20 {
+        rig.advance(secs(1));
+        agent = rig.register(Some(&agent.id), agent.info, vec![]).unwrap();
+    }
+    rig.advance_alive(secs(100), &[&agent]);
+    let mut wakeups = 0;
+    for _ in 0..300 {
+        let due = rig.cluster.next_wakeup().unwrap();
+        rig.heartbeat(&agent);
+        rig.advance(secs(1));
+        wakeups += u32::from(rig.cluster.next_wakeup().unwrap() != due);
+    }
+    assert!(wakeups <= 5, "{wakeups} timers fired in 300 s");
+}
+
+#[test]
 fn a_task_that_the_returning_agent_does_not_name_must_be_explained() {
     let mut rig = Rig::new();
     let (agent, framework) = rig.with_running_task(AWARE);
