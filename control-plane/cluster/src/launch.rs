@@ -112,6 +112,7 @@ impl Cluster {
                 info: Arc::new(info.clone()),
                 role: claim.role.clone(),
                 resources: terms.resources,
+                confirmed: false,
             },
         );
     }

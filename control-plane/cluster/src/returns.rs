@@ -76,7 +76,7 @@ impl Cluster {
             }
             let role = role_of(known, held.allocated_to);
             let (id, resources) = (executor_id.clone(), held.resources);
-            let executor = Executor { id, info: Arc::new(info), role, resources };
+            let executor = Executor { id, info: Arc::new(info), role, resources, confirmed: true };
             all.entry(framework).or_default().insert(executor_id, executor);
         }
         if let Some(agent) = self.agents.get_mut(id) {

@@ -128,6 +128,9 @@ pub struct Executor {
     pub role: Role,
     /// What it holds besides its tasks.
     pub resources: Resources,
+    /// It was seen to run: the agent named it, or a task in it was heard of. Only then does the
+    /// agent tell of its exit.
+    pub confirmed: bool,
 }
 
 /// What a framework can do, from its capabilities.

@@ -43,6 +43,7 @@ impl Cluster {
             }
             Some(_) => {
                 self.note_update(framework_id, &task_id, &status, latest, batch);
+                self.note_executor(framework_id, &task_id, &status, state, batch);
                 true
             }
             None => false,
@@ -74,6 +75,49 @@ impl Cluster {
             .is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
         if !repeated {
             self.note_status(framework_id, task_id, status, batch);
+        }
+    }
+
+    /// A task's update says something of its custom executor: that it runs, or that it never will
+    /// because the agent refused its last task. In the latter case no exit is told, so what the
+    /// executor would have held is free now (invariant I-4).
+    fn note_executor(
+        &mut self,
+        framework_id: &FrameworkId,
+        task_id: &TaskId,
+        status: &v1::TaskStatus,
+        state: TaskState,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some(framework) = self.frameworks.get(framework_id) else { return };
+        let Some(task) = framework.tasks.get(task_id) else { return };
+        let Some(executor_id) = task.executor.clone() else { return };
+        let agent_id = task.agent.clone();
+        let Some(agent) = self.agents.get_mut(&agent_id) else { return };
+        let Some(executors) = agent.executors.get_mut(framework_id) else { return };
+        let Some(executor) = executors.get_mut(&executor_id).filter(|one| !one.confirmed) else {
+            return;
+        };
+        let by_agent = status.source == Some(v1::task_status::Source::Agent.into());
+        let refused = by_agent && state.is_terminal() && state != TaskState::Killed;
+        if !refused {
+            executor.confirmed = !by_agent || !state.is_terminal();
+            return;
+        }
+        let waits = agent.tasks.get(framework_id).into_iter().flatten().any(|task| {
+            framework.tasks.get(task).is_some_and(|task| {
+                task.executor.as_ref() == Some(&executor_id) && !task.state.is_terminal()
+            })
+        });
+        if waits {
+            return;
+        }
+        if let Some(executor) = executors.remove(&executor_id) {
+            if executors.is_empty() {
+                agent.executors.remove(framework_id);
+            }
+            let (role, resources) = (executor.role, executor.resources);
+            self.release_used(&agent_id, framework_id, &role, &resources, batch);
         }
     }
 

@@ -184,6 +184,37 @@ fn a_custom_executor_is_paid_once_and_until_it_exits() {
 }
 
 #[test]
+fn an_executor_that_the_agent_never_started_is_not_paid_for_ever() {
+    let (mut rig, agent, framework, offer) = setup(PLAIN);
+    let with = |name: &str| v1::TaskInfo {
+        command: None,
+        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        ..task(name, &agent, "cpus:1;mem:128")
+    };
+    rig.launch(&framework, &offer, vec![with("t1"), with("t2")]);
+    for name in ["t1", "t2"] {
+        assert_eq!(rig.cluster.executors().count(), 1);
+        let status = v1::TaskStatus {
+            task_id: v1::TaskId { value: name.into() },
+            state: v1::TaskState::TaskFailed.into(),
+            source: Some(v1::task_status::Source::Agent.into()),
+            uuid: Some(vec![5; 16]),
+            ..v1::TaskStatus::default()
+        };
+        rig.report(
+            &agent,
+            tepui_link::Report::Update {
+                framework: framework.id.clone(),
+                status: Box::new(status),
+                latest_state: TaskState::Failed,
+            },
+        );
+    }
+    assert_eq!(rig.cluster.executors().count(), 0);
+    assert_eq!(rig.free(&agent), BIG);
+}
+
+#[test]
 fn a_task_group_starts_whole_or_not_at_all() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let mut executor = v1::ExecutorInfo {
