@@ -1,2 +1,97 @@
 //! The control plane's daemon: configuration, wiring, the driver loop, shutdown.
-fn main() {}
+
+// A binary has no outside: `pub` here says what a module offers to the others.
+#![allow(unreachable_pub)]
+
+mod allocation;
+mod config;
+mod driver;
+mod grpc;
+mod links;
+mod plane;
+mod probes;
+mod rest;
+mod serve;
+mod streams;
+mod turn;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
+use tracing::error;
+
+use crate::config::{Config, Settings};
+use crate::turn::Ended;
+
+/// The control plane of a Tepui cluster.
+#[derive(Debug, Parser)]
+#[command(name = "tepui-control-plane", version)]
+struct Arguments {
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, env = "TEPUI_CONTROL_PLANE_CONFIG")]
+    config: Option<PathBuf>,
+    /// How log lines look: text or json
+    #[arg(long, default_value = "text")]
+    log_format: LogFormat,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration file and say what is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Leadership given up, framework id missing, framework removed: the codes that Marathon's
+/// supervisors know (`spec/marathon-behaviour.md` 14).
+fn exit_code(ended: &Ended) -> u8 {
+    match ended {
+        Ended::Stopped => 0,
+        Ended::Abdicated => 103,
+        Ended::Store(_) => 1,
+        Ended::Halted(tepui_apps::Halt::FrameworkIdMissing { .. }) => 108,
+        Ended::Halted(tepui_apps::Halt::FrameworkRemoved { .. }) => 110,
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Verb::CheckConfig { file }) = &arguments.verb {
+        let checked = load_settings::<Settings>(file).and_then(Settings::resolve);
+        return match checked {
+            Ok(_) => {
+                println!("{} is a valid configuration", file.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    start_log(arguments.log_format);
+    raise_descriptor_limit();
+    match configure(arguments).and_then(serve::serve) {
+        Ok(ended) => ExitCode::from(exit_code(&ended)),
+        Err(problem) => {
+            error!("{problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(arguments: Arguments) -> anyhow::Result<Config> {
+    let file = match &arguments.config {
+        Some(path) => load_settings(path)?,
+        None => Settings::default(),
+    };
+    arguments.settings.over(file).resolve()
+}

@@ -1,0 +1,66 @@
+# Installs what is missing on a host, after saying what. Sourced by ./run and ./test.
+# shellcheck shell=bash
+
+# as_root COMMAND...: as it is for root, else with sudo, asked for unless the first argument of the
+# caller said yes.
+install_packages() { # install_packages yes|no PACKAGE...
+  local yes=$1 sudo=()
+  shift
+  echo "install: missing here: $*" >&2
+  if ! command -v apt-get >/dev/null; then
+    echo "install: this host has no apt-get; on NixOS run: nix-shell -p $(nix_names "$@")" >&2
+    exit 1
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+      echo "install: become root and run: apt-get install $*" >&2
+      exit 1
+    fi
+    sudo=(sudo)
+    if [ "$yes" != yes ]; then
+      if [ ! -t 0 ]; then
+        echo "install: run again with --yes, or install these: $*" >&2
+        exit 1
+      fi
+      read -r -p "install: run 'sudo apt-get install $*'? [y/N] " answer
+      [ "$answer" = y ] || [ "$answer" = Y ] || exit 1
+    fi
+  fi
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+nix_names() {
+  local name
+  for name in "$@"; do
+    case $name in
+      gcc | libc6-dev) printf 'gcc ' ;;
+      netcat-openbsd) printf 'netcat-openbsd ' ;;
+      python3*) printf 'python3 ' ;;
+      *) printf '%s ' "$name" ;;
+    esac
+  done
+}
+
+# missing COMMAND PACKAGE: names the package when the command is not there.
+missing() {
+  command -v "$1" >/dev/null || printf '%s\n' "$2"
+}
+
+need_build_tools() { # need_build_tools yes|no
+  if ! command -v cargo >/dev/null; then
+    echo "install: no Rust toolchain; see https://rustup.rs, or: apt-get install rustup" >&2
+    exit 1
+  fi
+  local packages
+  packages=$(missing cc gcc; [ -e /usr/include/stdio.h ] || command -v nix >/dev/null || echo libc6-dev)
+  # shellcheck disable=SC2086 # a list of names
+  [ -z "$packages" ] || install_packages "$1" $packages
+}
+
+need_smoke_tools() { # need_smoke_tools yes|no
+  local packages
+  packages=$(missing python3 python3; missing nc netcat-openbsd)
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || install_packages "$1" $packages
+}

@@ -1,0 +1,130 @@
+//! The allocator's own thread: off the request path, batched (design, decision 6).
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tepui_allocator::{Allocate, Drf, Input, Plan, Reason};
+use tepui_types::{Entropy, FrameworkId};
+
+use tepui_process::Clock;
+
+/// How long the thread sleeps when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+enum Message {
+    Inputs(Vec<Input>),
+    Explain(FrameworkId, Box<dyn FnOnce(Vec<Reason>) + Send>),
+}
+
+/// The way to the allocator's thread.
+#[derive(Clone)]
+pub struct Allocation(Sender<Message>);
+
+impl std::fmt::Debug for Allocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Allocation")
+    }
+}
+
+impl Allocation {
+    /// Starts the thread; each plan goes to `planned`. The thread ends with the last handle.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(
+        clock: Clock,
+        delay: Duration,
+        seed: u64,
+        planned: impl Fn(Plan) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        thread::Builder::new().name("allocator".into()).spawn(move || {
+            let mut worker =
+                Worker { clock, delay, drf: Drf::new(Entropy::seeded(seed)), receiver };
+            while worker.turn(&planned) {}
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Tells the allocator, in order.
+    pub fn tell(&self, inputs: Vec<Input>) {
+        if !inputs.is_empty() {
+            // The thread ends only with the last handle, and this is one.
+            let _ = self.0.send(Message::Inputs(inputs));
+        }
+    }
+
+    /// Asks why a framework is offered nothing more; `answer` runs on the allocator's thread.
+    pub fn explain(
+        &self,
+        framework: FrameworkId,
+        answer: impl FnOnce(Vec<Reason>) + Send + 'static,
+    ) {
+        let _ = self.0.send(Message::Explain(framework, Box::new(answer)));
+    }
+}
+
+struct Worker {
+    clock: Clock,
+    delay: Duration,
+    drf: Drf,
+    receiver: Receiver<Message>,
+}
+
+impl Worker {
+    /// Takes news until a round is due, then plans it. `false` when nobody can send any more.
+    fn turn(&mut self, planned: &impl Fn(Plan)) -> bool {
+        let due = match self.drf.is_dirty() {
+            true => self.delay,
+            false => self.until_wakeup(),
+        };
+        match self.receiver.recv_timeout(due) {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        if !self.gather() {
+            return false;
+        }
+        let now = self.clock.now().mono;
+        let woken = self.drf.next_wakeup().is_some_and(|at| at <= now);
+        if self.drf.is_dirty() || woken {
+            let plan = self.drf.round(now);
+            if !plan.proposals.is_empty() {
+                planned(plan);
+            }
+        }
+        true
+    }
+
+    fn until_wakeup(&self) -> Duration {
+        let now = self.clock.now().mono;
+        self.drf.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)))
+    }
+
+    /// Once something changed, waits out the batching delay and takes whatever comes.
+    fn gather(&mut self) -> bool {
+        let end = Instant::now() + self.delay;
+        while self.drf.is_dirty() {
+            match self.receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = self.clock.now().mono;
+        match message {
+            Message::Inputs(inputs) => {
+                for input in inputs {
+                    self.drf.apply(now, input);
+                }
+            }
+            Message::Explain(framework, answer) => answer(self.drf.explain(now, &framework)),
+        }
+    }
+}

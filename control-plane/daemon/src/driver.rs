@@ -1,0 +1,272 @@
+//! The handle to the driver loop: what everybody else in the process may ask of it.
+//!
+//! The loop itself runs on a thread of its own ([`crate::turn`]); it is the only place that acts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+
+use tepui_api::Subscription;
+use tepui_apps::{Command, Origin, Reply};
+use tepui_cluster::{Operation, Refusal, RefusalKind, Response};
+use tepui_leader::{Event, Leader};
+use tepui_marathon::Rejection;
+use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId};
+use tepui_wire::v1::{master, scheduler};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::links::Outbox;
+
+/// Events that may wait for a slow framework before its stream is cut.
+pub const STREAM_BUFFER: usize = 16_384;
+/// Requests that may wait for the loop; more are answered 503.
+const MAX_WAITING: usize = 100_000;
+
+/// A look at the state.
+pub(crate) type Look = Box<dyn FnOnce(&Leader, Now) + Send>;
+/// A look at the state that goes on with every later event.
+pub(crate) type LookAndWatch =
+    Box<dyn FnOnce(&Leader, Now, mpsc::Receiver<Arc<master::Event>>) + Send>;
+
+/// One thing for the loop to do.
+pub(crate) enum Input {
+    Event(Event),
+    Ask { request: RequestId, event: Event, answer: Answer },
+    LinkOpened { link: LinkId, outbox: Outbox },
+    Read(Look),
+    Watch(LookAndWatch),
+    WatchEnded,
+    Stop(oneshot::Sender<()>),
+}
+
+/// Where an answer goes.
+pub(crate) enum Answer {
+    Cluster(oneshot::Sender<Response>),
+    Stream { sink: mpsc::Sender<scheduler::Event>, answer: oneshot::Sender<Response> },
+    Apps(oneshot::Sender<Result<Box<Reply>, Rejection>>),
+}
+
+/// The loop is gone, or too much waits for it: 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The process is about to end.
+    #[error("the control plane is stopping")]
+    Stopping,
+    /// Too many requests wait already.
+    #[error("the control plane is overloaded: {MAX_WAITING} requests wait, try again later")]
+    Overloaded,
+}
+
+/// A cheap handle to the loop.
+#[derive(Clone)]
+pub struct Driver {
+    inbox: Sender<Input>,
+    requests: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
+    app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+/// Counts one waiting request for as long as it lives.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        inbox: Sender<Input>,
+        app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
+    ) -> Self {
+        Self { inbox, requests: Arc::default(), waiting: Arc::default(), app_events }
+    }
+
+    fn send(&self, input: Input) -> Result<(), Unavailable> {
+        self.inbox.send(input).map_err(|_| Unavailable::Stopping)
+    }
+
+    fn admit(&self) -> Result<Waiting, Unavailable> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Unavailable::Overloaded);
+        }
+        Ok(Waiting(self.waiting.clone()))
+    }
+
+    async fn ask<T>(
+        &self,
+        event: impl FnOnce(RequestId) -> Event,
+        answer: impl FnOnce(oneshot::Sender<T>) -> Answer,
+    ) -> Result<T, Unavailable> {
+        let _waiting = self.admit()?;
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        self.send(Input::Ask { request, event: event(request), answer: answer(sender) })?;
+        receiver.await.map_err(|_| Unavailable::Stopping)
+    }
+
+    /// Tells the loop something about the cluster; nobody waits for an answer.
+    pub fn event(&self, event: tepui_cluster::Event) {
+        // When the loop is gone the process is about to end, and nobody is left to tell.
+        let _ = self.send(Input::Event(Event::Cluster(event)));
+    }
+
+    /// Tells the loop something about the apps; nobody waits for an answer.
+    pub fn apps_event(&self, event: tepui_apps::Event) {
+        let _ = self.send(Input::Event(Event::Apps(event)));
+    }
+
+    pub(crate) fn link_opened(&self, link: LinkId, outbox: Outbox) {
+        let _ = self.send(Input::LinkOpened { link, outbox });
+    }
+
+    pub(crate) fn watch_ended(&self) {
+        let _ = self.send(Input::WatchEnded);
+    }
+
+    /// A framework's call other than SUBSCRIBE.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked.
+    pub async fn call(
+        &self,
+        call: Box<scheduler::Call>,
+        stream: Option<StreamId>,
+        principal: Option<Arc<str>>,
+    ) -> Result<Response, Unavailable> {
+        self.ask(
+            |request| {
+                Event::Cluster(tepui_cluster::Event::Call { request, stream, call, principal })
+            },
+            Answer::Cluster,
+        )
+        .await
+    }
+
+    /// A framework subscribes.
+    ///
+    /// # Errors
+    /// A refusal, also when the loop cannot be asked.
+    pub async fn subscribe(
+        &self,
+        framework: Option<FrameworkId>,
+        call: Box<scheduler::call::Subscribe>,
+        principal: Option<Arc<str>>,
+    ) -> Result<Subscription, Refusal> {
+        let (sink, events) = mpsc::channel(STREAM_BUFFER);
+        let response = self
+            .ask(
+                |request| {
+                    Event::Cluster(tepui_cluster::Event::Subscribe {
+                        request,
+                        framework,
+                        call,
+                        principal,
+                    })
+                },
+                |answer| Answer::Stream { sink, answer },
+            )
+            .await
+            .map_err(|error| refuse(RefusalKind::Unavailable, error.to_string()))?;
+        match response {
+            Response::Streaming { stream } => Ok(Subscription { stream, events }),
+            Response::Refused(refusal) => Err(refusal),
+            Response::Accepted | Response::Done => {
+                Err(refuse(RefusalKind::Unavailable, "subscription gave no stream".into()))
+            }
+        }
+    }
+
+    /// An operator's change.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked.
+    pub async fn operate(&self, operation: Operation) -> Result<Response, Unavailable> {
+        self.ask(
+            |request| Event::Cluster(tepui_cluster::Event::Operate { request, operation }),
+            Answer::Cluster,
+        )
+        .await
+    }
+
+    /// A change of the apps.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked; the inner error is the apps' own refusal.
+    pub async fn command(
+        &self,
+        command: Command,
+        origin: Option<Origin>,
+    ) -> Result<Result<Box<Reply>, Rejection>, Unavailable> {
+        let command = Box::new(command);
+        self.ask(
+            |request| Event::Apps(tepui_apps::Event::Command { request, command, origin }),
+            Answer::Apps,
+        )
+        .await
+    }
+
+    /// Looks at the state as of now: only what is durable, and everything that was answered.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Leader, Now) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let _waiting = self.admit()?;
+        let (answer, receiver) = oneshot::channel();
+        self.send(Input::Read(Box::new(move |leader, now| {
+            // Whoever asked may be gone already.
+            let _ = answer.send(look(leader, now));
+        })))?;
+        receiver.await.map_err(|_| Unavailable::Stopping)
+    }
+
+    /// Looks at the state and receives every operator event after it, without a gap.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked.
+    pub async fn watch<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Leader, Now) -> T + Send + 'static,
+    ) -> Result<(T, mpsc::Receiver<Arc<master::Event>>), Unavailable> {
+        let (answer, receiver) = oneshot::channel();
+        self.send(Input::Watch(Box::new(move |leader, now, events| {
+            let _ = answer.send((look(leader, now), events));
+        })))?;
+        receiver.await.map_err(|_| Unavailable::Stopping)
+    }
+
+    /// Every event of the apps from now on; a receiver that lags is told so.
+    pub fn app_events(&self) -> broadcast::Receiver<Arc<tepui_marathon::Event>> {
+        self.app_events.subscribe()
+    }
+
+    /// Sends an event that is not the apps' own to every reader of the apps' events.
+    pub fn publish(&self, event: tepui_marathon::Event) {
+        // No receiver is no error: nobody listens.
+        let _ = self.app_events.send(Arc::new(event));
+    }
+
+    /// Ends the loop after what is under way; everything acknowledged is durable.
+    pub async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.send(Input::Stop(done)).is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+fn refuse(kind: RefusalKind, message: String) -> Refusal {
+    Refusal { kind, message }
+}

@@ -1,0 +1,93 @@
+//! The agents' side door: one bidirectional stream per agent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tepui_cluster::Event;
+use tepui_link::proto::agent_link_server::{AgentLink, AgentLinkServer};
+use tepui_link::{Report, proto};
+use tepui_types::LinkId;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, warn};
+
+use crate::driver::Driver;
+use crate::links::OUTBOX;
+
+/// A registration carries every task of the agent, so it may be large.
+const MAX_FRAME_BYTES: usize = 64 << 20;
+/// How often a silent connection is probed, and how long the answer may take: finds partitions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+struct Service {
+    driver: Driver,
+    links: Arc<AtomicU64>,
+}
+
+type Directives = Pin<Box<dyn Stream<Item = Result<proto::Directive, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AgentLink for Service {
+    type SessionStream = Directives;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<proto::Report>>,
+    ) -> Result<Response<Directives>, Status> {
+        let link = LinkId(self.links.fetch_add(1, Ordering::Relaxed));
+        let (outbox, directives) = mpsc::channel(OUTBOX);
+        self.driver.link_opened(link, outbox);
+        let driver = self.driver.clone();
+        let reports = request.into_inner();
+        tokio::spawn(async move {
+            read_reports(&driver, link, reports).await;
+            driver.event(Event::LinkClosed { link });
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(directives))))
+    }
+}
+
+async fn read_reports(driver: &Driver, link: LinkId, mut reports: Streaming<proto::Report>) {
+    loop {
+        match reports.message().await {
+            Ok(Some(frame)) => match Report::try_from(frame) {
+                Ok(report) => driver.event(Event::Report { link, report: Box::new(report) }),
+                Err(error) => {
+                    warn!(link = link.0, %error, "agent sent a bad frame, link closed");
+                    return;
+                }
+            },
+            Ok(None) => return,
+            Err(status) => {
+                debug!(link = link.0, %status, "agent link broke");
+                return;
+            }
+        }
+    }
+}
+
+/// Serves agents until `stop` ends.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    driver: Driver,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let service = AgentLinkServer::new(Service { driver, links: Arc::default() })
+        .max_decoding_message_size(MAX_FRAME_BYTES)
+        .max_encoding_message_size(MAX_FRAME_BYTES);
+    tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .tcp_nodelay(true)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await
+}

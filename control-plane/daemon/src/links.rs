@@ -1,0 +1,45 @@
+//! The links to agents: who is connected, and what waits to be sent to them.
+
+use std::collections::HashMap;
+
+use tepui_link::{Directive, proto};
+use tepui_types::LinkId;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Directives that may wait for a slow agent before its link is cut; it then registers again
+/// and nothing is lost.
+pub const OUTBOX: usize = 16_384;
+
+/// The sending half of one agent's link.
+pub type Outbox = mpsc::Sender<Result<proto::Directive, tonic::Status>>;
+
+/// Every open link.
+#[derive(Debug, Default)]
+pub struct Links(HashMap<LinkId, Outbox>);
+
+impl Links {
+    /// A link is open.
+    pub fn open(&mut self, link: LinkId, outbox: Outbox) {
+        self.0.insert(link, outbox);
+    }
+
+    /// Ends a link after what was sent on it.
+    pub fn close(&mut self, link: LinkId) {
+        self.0.remove(&link);
+    }
+
+    /// Sends a directive. `false` when the agent does not keep up: the link is cut.
+    pub fn send(&mut self, link: LinkId, directive: Directive) -> bool {
+        let Some(outbox) = self.0.get(&link) else { return true };
+        match outbox.try_send(Ok(directive.into())) {
+            Ok(()) => true,
+            // The link's reader notices by itself and says so.
+            Err(TrySendError::Closed(_)) => true,
+            Err(TrySendError::Full(_)) => {
+                self.0.remove(&link);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The driver loop as Marathon's REST layer sees it.
+
+use std::sync::Arc;
+
+use tepui_apps::{Command, Origin, Reply};
+use tepui_marathon::{Event, EventPayload, Version};
+use tepui_process::Clock;
+use tepui_rest::{Apps, InfoConfig, Leadership, Options, ServiceError};
+use tepui_types::Now;
+use tokio::sync::{broadcast, watch};
+
+use crate::config::Config;
+use crate::driver::{Driver, Unavailable};
+
+/// The apps for [`tepui_rest`].
+#[derive(Clone, Debug)]
+pub struct MarathonApps {
+    /// The loop.
+    pub driver: Driver,
+    /// Stamps events of the REST layer itself.
+    pub clock: Clock,
+    /// Raised when a client wants this process to give up leadership.
+    pub abdicate: watch::Sender<bool>,
+}
+
+fn unavailable(error: Unavailable) -> ServiceError {
+    ServiceError::Unavailable(error.to_string())
+}
+
+impl Apps for MarathonApps {
+    async fn command(
+        &self,
+        command: Command,
+        origin: Option<Origin>,
+    ) -> Result<Reply, ServiceError> {
+        let reply = self.driver.command(command, origin).await.map_err(unavailable)?;
+        Ok(*reply?)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&tepui_apps::Apps, Now) -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        self.driver.read(|leader, now| look(leader.apps(), now)).await.map_err(unavailable)
+    }
+
+    fn subscribe_events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.driver.app_events()
+    }
+
+    fn publish(&self, payload: EventPayload) {
+        let millis = i64::try_from(self.clock.now().wall.as_millis()).unwrap_or(i64::MAX);
+        let timestamp = Version::from_millis(millis);
+        self.driver.publish(Event { timestamp, payload });
+    }
+
+    fn leadership(&self) -> Leadership {
+        // The only control plane: it leads as long as it serves.
+        Leadership::Here
+    }
+
+    fn abdicate(&self) -> Result<(), ServiceError> {
+        self.abdicate.send_replace(true);
+        Ok(())
+    }
+}
+
+/// What the REST layer shows of this process.
+pub fn options(config: &Config, apps: &tepui_apps::Config) -> Options {
+    Options {
+        address: format!("{}:{}", config.marathon_host(), config.marathon_listen.port()),
+        settings: apps.settings.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        info: InfoConfig {
+            framework_name: apps.framework_name.clone(),
+            hostname: config.hostname.clone(),
+            master: config.listen.to_string(),
+            mesos_leader_ui_url: Some(format!("http://{}/", config.listen)),
+            webui_url: apps.webui_url.clone(),
+            mesos_user: apps.user.clone(),
+            http_port: Some(config.marathon_listen.port()),
+            ..InfoConfig::default()
+        },
+        ..Options::default()
+    }
+}

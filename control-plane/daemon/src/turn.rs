@@ -1,0 +1,272 @@
+//! The driver loop: the only place that acts, and it saves before it speaks.
+//!
+//! It takes whatever waits, lets the leader decide, makes all records of that batch durable with
+//! one commit, and only then answers, sends and shows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tepui_apps::{Alarm, Halt};
+use tepui_leader::{Effect, Event, Leader};
+use tepui_process::Clock;
+use tepui_store::{Batch, Store, StoreError, records};
+use tepui_types::{RequestId, Term};
+use tokio::sync::{broadcast, oneshot};
+use tracing::{error, warn};
+
+use crate::allocation::Allocation;
+use crate::driver::{Answer, Driver, Input};
+use crate::links::Links;
+use crate::probes::Probes;
+use crate::streams::{Streams, Watchers};
+
+/// Inputs that one commit covers at most.
+const BATCH: usize = 1024;
+/// How long the loop sleeps when no timer is due.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often a write is tried again while the disk is full; nobody is answered meanwhile.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// It was asked to.
+    #[error("the loop was asked to stop")]
+    Stopped,
+    /// A client wanted this process to give up leadership.
+    #[error("leadership was given up on request")]
+    Abdicated,
+    /// The store failed: what is durable is unknown, so the process must end.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+    /// The apps cannot go on.
+    #[error("the apps cannot go on")]
+    Halted(#[source] Halt),
+}
+
+/// Everything that the loop acts on.
+pub struct Turn {
+    pub(crate) clock: Clock,
+    pub(crate) leader: Leader,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) term: Term,
+    pub(crate) inbox: Receiver<Input>,
+    pub(crate) driver: Driver,
+    pub(crate) allocation: Allocation,
+    pub(crate) probes: Probes,
+    pub(crate) app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
+    pub(crate) links: Links,
+    pub(crate) streams: Streams,
+    pub(crate) watchers: Watchers,
+    pub(crate) waiting: HashMap<RequestId, Answer>,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("term", &self.term).finish_non_exhaustive()
+    }
+}
+
+/// What a batch leaves for after its commit.
+#[derive(Default)]
+struct Later {
+    looks: Vec<Input>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Turn {
+    /// Runs until asked to stop or unable to go on. `first` is the election.
+    pub fn run(mut self, first: Event) -> Ended {
+        let mut effects = Vec::new();
+        self.leader.handle(self.clock.now(), first, &mut effects);
+        loop {
+            if let Err(ended) = self.act(&mut effects) {
+                return ended;
+            }
+            let mut later = Later::default();
+            if !self.gather(&mut effects, &mut later) {
+                return Ended::Stopped;
+            }
+            if let Err(ended) = self.act(&mut effects) {
+                return ended;
+            }
+            self.show(later.looks, &mut effects);
+            if let Some(done) = later.stop {
+                let _ = done.send(());
+                return Ended::Stopped;
+            }
+        }
+    }
+
+    /// Waits for the first input or timer, then takes what else waits.
+    fn gather(&mut self, effects: &mut Vec<Effect>, later: &mut Later) -> bool {
+        let now = self.clock.now().mono;
+        let wait = self.leader.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)));
+        match self.inbox.recv_timeout(wait.min(IDLE)) {
+            Ok(input) => self.take(input, effects, later),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        for _ in 1..BATCH {
+            let Ok(input) = self.inbox.try_recv() else { break };
+            self.take(input, effects, later);
+        }
+        let now = self.clock.now();
+        if self.leader.next_wakeup().is_some_and(|at| at <= now.mono) {
+            self.leader.handle(now, Event::Tick, effects);
+        }
+        true
+    }
+
+    fn take(&mut self, input: Input, effects: &mut Vec<Effect>, later: &mut Later) {
+        match input {
+            Input::Event(event) => self.leader.handle(self.clock.now(), event, effects),
+            Input::Ask { request, event, answer } => {
+                self.waiting.insert(request, answer);
+                self.leader.handle(self.clock.now(), event, effects);
+            }
+            Input::LinkOpened { link, outbox } => self.links.open(link, outbox),
+            Input::Stop(done) => later.stop = Some(done),
+            look @ (Input::Read(_) | Input::Watch(_) | Input::WatchEnded) => later.looks.push(look),
+        }
+    }
+
+    /// Saves, then speaks.
+    fn act(&mut self, effects: &mut Vec<Effect>) -> Result<(), Ended> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        self.save(effects)?;
+        let mut inputs = Vec::new();
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::ToAllocator(input) => inputs.push(input),
+                effect => self.perform(effect)?,
+            }
+        }
+        self.allocation.tell(inputs);
+        Ok(())
+    }
+
+    fn save(&mut self, effects: &[Effect]) -> Result<(), Ended> {
+        let ops: Vec<_> = effects.iter().filter_map(durable_op).collect();
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch { ops };
+        loop {
+            match self.store.commit(self.term, batch.clone()) {
+                Ok(_) => return Ok(()),
+                Err(error @ StoreError::NoSpace { .. }) => {
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "store is full, nothing is answered until there is room, retrying"
+                    );
+                    std::thread::sleep(NO_SPACE_PAUSE);
+                }
+                Err(error) => return Err(Ended::Store(error)),
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), Ended> {
+        match effect {
+            Effect::SaveCluster(_)
+            | Effect::ForgetCluster(_)
+            | Effect::SaveApps(_)
+            | Effect::ForgetApps(_)
+            | Effect::ToAllocator(_) => {}
+            Effect::Respond { request, response } => self.respond(request, response),
+            Effect::Reply { request, reply } => {
+                if let Some(Answer::Apps(answer)) = self.waiting.remove(&request) {
+                    let _ = answer.send(reply);
+                }
+            }
+            Effect::ToFramework { stream, event } => {
+                if !self.streams.send(stream, *event) {
+                    warn!(%stream, "framework does not keep up with its events, stream cut");
+                    self.driver.event(tepui_cluster::Event::StreamClosed { stream });
+                }
+            }
+            Effect::CloseStream { stream } => self.streams.close(stream),
+            Effect::ToAgent { link, directive } => {
+                if !self.links.send(link, *directive) {
+                    warn!(link = link.0, "agent does not keep up with its directives, link cut");
+                    self.driver.event(tepui_cluster::Event::LinkClosed { link });
+                }
+            }
+            Effect::CloseLink { link } => self.links.close(link),
+            Effect::PublishCluster(event) => self.watchers.send(*event),
+            // No receiver is no error: nobody listens.
+            Effect::PublishApps(event) => drop(self.app_events.send(event)),
+            Effect::Probe(probe) => self.probes.start(*probe),
+            Effect::CancelProbe(probe) => self.probes.cancel(probe),
+            Effect::Alarm(alarm) => log_alarm(&alarm),
+            Effect::Halt(halt) => return Err(Ended::Halted(halt)),
+        }
+        Ok(())
+    }
+
+    fn respond(&mut self, request: RequestId, response: tepui_cluster::Response) {
+        // Whoever asked may be gone already.
+        match self.waiting.remove(&request) {
+            Some(Answer::Cluster(answer)) => drop(answer.send(response)),
+            Some(Answer::Stream { sink, answer }) => {
+                if let tepui_cluster::Response::Streaming { stream } = response {
+                    self.streams.open(stream, sink);
+                }
+                drop(answer.send(response));
+            }
+            Some(Answer::Apps(_)) | None => {}
+        }
+    }
+
+    /// Lets readers look, now that everything decided is durable.
+    fn show(&mut self, looks: Vec<Input>, effects: &mut Vec<Effect>) {
+        let now = self.clock.now();
+        for look in looks {
+            match look {
+                Input::Read(look) => look(&self.leader, now),
+                Input::Watch(look) => {
+                    let events = self.watchers.open();
+                    self.tell_watchers(now, effects);
+                    look(&self.leader, now, events);
+                }
+                Input::WatchEnded => {
+                    self.watchers.prune();
+                    self.tell_watchers(now, effects);
+                }
+                Input::Event(_) | Input::Ask { .. } | Input::LinkOpened { .. } | Input::Stop(_) => {
+                }
+            }
+        }
+    }
+
+    fn tell_watchers(&mut self, now: tepui_types::Now, effects: &mut Vec<Effect>) {
+        let count = self.watchers.count();
+        let event = Event::Cluster(tepui_cluster::Event::Watchers(count));
+        self.leader.handle(now, event, effects);
+    }
+}
+
+fn durable_op(effect: &Effect) -> Option<tepui_store::Op> {
+    match effect {
+        Effect::SaveCluster(record) => Some(records::save_cluster(record)),
+        Effect::ForgetCluster(record) => Some(records::forget_cluster(record)),
+        Effect::SaveApps(record) => Some(records::save_apps(record)),
+        Effect::ForgetApps(key) => Some(records::forget_apps(key)),
+        _ => None,
+    }
+}
+
+fn log_alarm(alarm: &Alarm) {
+    match alarm {
+        Alarm::UnknownTasksSpared { tasks } => {
+            error!(tasks, "unknown tasks left running: so many at once look like a lost store");
+        }
+        Alarm::SchedulerError { message } => error!(message, "the cluster refused the apps"),
+        Alarm::RecordIgnored { what } => error!(what, "inconsistent record left out"),
+    }
+}
