@@ -121,6 +121,8 @@ impl Cluster {
             }
         };
         let scheduler::call::UpdateFramework { framework_info, offer_constraints, .. } = call;
+        let constraints = self.frameworks.get(id).and_then(|one| one.offer_constraints.clone());
+        let reconsider = constraints != offer_constraints;
         let changed = self.set_terms(id, framework_info, terms, offer_constraints, true);
         let Some(framework) = self.frameworks.get(id) else { return };
         batch.push(Effect::Save(framework.record()));
@@ -133,7 +135,13 @@ impl Cluster {
             })
             .copied()
             .collect();
+        let wanted: BTreeSet<_> =
+            framework.roles.difference(&framework.suppressed).cloned().collect();
         self.tell_framework(id, batch);
+        if reconsider && !wanted.is_empty() {
+            // Agents that the old constraints excluded are refused no more.
+            batch.tell_allocator(Input::Revived { framework: id.clone(), roles: wanted });
+        }
         for number in left {
             self.end_offer(number, None, Ending::Rescinded, batch);
         }

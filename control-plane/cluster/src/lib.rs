@@ -12,6 +12,7 @@ mod agents;
 mod books;
 mod calls;
 mod config;
+mod constraints;
 mod convert;
 mod counters;
 mod departures;

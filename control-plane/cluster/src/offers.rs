@@ -24,6 +24,10 @@ pub(crate) fn refusal(filters: Option<&v1::Filters>) -> Option<Refusal> {
     (span > Span::ZERO).then_some(Refusal { span })
 }
 
+/// The same for an agent that the framework's own constraints exclude; new constraints and new
+/// attributes end it early.
+const CONSTRAINT_REFUSAL: Span = Span::from_secs(600);
+
 /// How an offer ends other than by being accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -72,6 +76,9 @@ impl Cluster {
             && !framework.suppressed.contains(&proposal.role);
         if !current || !wanted || proposal.resources.is_empty() {
             return Err(None);
+        }
+        if !framework.constraints.admit(&proposal.role, &agent.info) {
+            return Err(Some(Refusal { span: CONSTRAINT_REFUSAL }));
         }
         let usable = proposal.resources.iter().all(|one| one.identity.is_usable_by(&proposal.role));
         if !usable || !agent.free.contains(&proposal.resources) {

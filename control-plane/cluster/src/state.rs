@@ -12,6 +12,7 @@ use tepui_types::{
 use tepui_wire::v1;
 
 use crate::FrameworkCounters;
+use crate::constraints::Constraints;
 
 /// An agent that is part of the cluster in this term, connected or not.
 #[derive(Clone, Debug)]
@@ -189,6 +190,8 @@ pub struct Framework {
     pub minimum: BTreeMap<Role, Minimum>,
     /// Which agents it wants to be offered.
     pub offer_constraints: Option<v1::scheduler::OfferConstraints>,
+    /// The same, ready to be asked.
+    pub(crate) constraints: Constraints,
     /// Whether it is there.
     pub attachment: Attachment,
     /// How long it may be away.

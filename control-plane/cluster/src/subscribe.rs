@@ -191,6 +191,7 @@ impl Cluster {
         framework.failover_timeout = terms.failover_timeout;
         framework.minimum = terms.minimum;
         framework.offer_constraints = constraints;
+        framework.constraints = terms.constraints;
         changed
     }
 }
@@ -210,6 +211,7 @@ impl Framework {
             suppressed: std::collections::BTreeSet::new(),
             minimum: std::collections::BTreeMap::new(),
             offer_constraints: None,
+            constraints: crate::constraints::Constraints::default(),
             attachment: Attachment::Recovered,
             failover_timeout: tepui_types::Span::ZERO,
             removal_due: None,

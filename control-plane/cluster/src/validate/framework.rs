@@ -8,6 +8,7 @@ use tepui_wire::v1::{self, framework_info::capability, scheduler};
 
 use super::{Fault, refuse_if};
 use crate::Config;
+use crate::constraints::Constraints;
 use crate::state::Abilities;
 
 /// Timeouts above this are not a duration that Mesos takes: what 64 bits of nanoseconds hold.
@@ -21,6 +22,7 @@ pub(crate) struct FrameworkTerms {
     pub(crate) suppressed: BTreeSet<Role>,
     pub(crate) failover_timeout: Span,
     pub(crate) minimum: BTreeMap<Role, Minimum>,
+    pub(crate) constraints: Constraints,
 }
 
 /// Reads a description as SUBSCRIBE and UPDATE_FRAMEWORK give it.
@@ -40,13 +42,14 @@ pub(crate) fn read_framework(
     let abilities = read_abilities(&info.capabilities);
     let roles = read_roles(info, abilities, config)?;
     let suppressed = read_suppressed(suppressed, &roles)?;
-    check_constraints(constraints, &roles)?;
+    let constraints = Constraints::read(constraints, &roles)?;
     Ok(FrameworkTerms {
         abilities,
         failover_timeout: read_timeout(info.failover_timeout())?,
         minimum: read_minimum(info)?,
         roles,
         suppressed,
+        constraints,
     })
 }
 
@@ -153,29 +156,4 @@ fn read_quantities(
                 .map_err(|error| format!("Invalid resource quantity for '{name}': {error}"))
         })
         .collect()
-}
-
-fn check_constraints(
-    constraints: Option<&scheduler::OfferConstraints>,
-    roles: &BTreeSet<Role>,
-) -> Result<(), Fault> {
-    let Some(constraints) = constraints else { return Ok(()) };
-    for (role, groups) in &constraints.role_constraints {
-        if !roles.contains(&**role) {
-            return Err(format!(
-                "Offer constraints are given for role '{role}', to which the framework is not \
-                 subscribed"
-            ));
-        }
-        refuse_if(
-            groups.groups.is_empty()
-                || groups.groups.iter().any(|group| group.attribute_constraints.is_empty()),
-            "Offer constraints need at least one group per role and one constraint per group",
-        )?;
-    }
-    refuse_if(
-        !constraints.role_constraints.is_empty(),
-        "Offer constraints ('offer_constraints') are not supported by this control plane yet: \
-         leave them out and decline the offers that do not fit",
-    )
 }

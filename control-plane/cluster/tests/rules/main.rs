@@ -7,6 +7,7 @@
 mod agents;
 mod books;
 mod calls;
+mod constraints;
 mod failover;
 mod launches;
 mod offers;

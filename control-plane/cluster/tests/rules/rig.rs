@@ -300,15 +300,24 @@ impl Rig {
         info: v1::FrameworkInfo,
         suppressed: &[&str],
     ) -> Result<FrameworkEnd, String> {
+        let suppressed_roles = suppressed.iter().map(|role| (*role).into()).collect();
+        self.subscribe_as(scheduler::call::Subscribe {
+            framework_info: info,
+            suppressed_roles,
+            offer_constraints: None,
+        })
+    }
+
+    pub(crate) fn subscribe_as(
+        &mut self,
+        call: scheduler::call::Subscribe,
+    ) -> Result<FrameworkEnd, String> {
+        let info = call.framework_info.clone();
         let request = RequestId(self.fresh());
         self.act(Event::Subscribe {
             request,
             framework: info.id.as_ref().map(|id| FrameworkId::parse(&id.value).unwrap()),
-            call: Box::new(scheduler::call::Subscribe {
-                framework_info: info.clone(),
-                suppressed_roles: suppressed.iter().map(|role| (*role).into()).collect(),
-                offer_constraints: None,
-            }),
+            call: Box::new(call),
             principal: None,
         });
         let stream = match self.responses.remove(&request) {
