@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::json;
 use tepui_apps::{Command, Reply};
 use tepui_marathon::{
-    App, AppEmbeds, AppInfo, DeploymentRef, LabelSelector, PathId, Rejection, TaskCounts,
-    decode_app, decode_app_updates,
+    App, AppEmbeds, AppInfo, AppUpdate, DeploymentRef, LabelSelector, PathId, Rejection,
+    TaskCounts, decode_app, decode_app_updates,
 };
 
 use crate::answer::{self, Answer};
@@ -81,7 +81,9 @@ pub(crate) async fn below<A: Apps>(request: &Request<A>, group: &str) -> Answer 
 /// `POST /v2/apps`.
 pub(crate) async fn create<A: Apps>(request: &Request<A>) -> Answer {
     let settings = &request.shared.options.settings;
-    let update = decode_app(request.json()?, &PathId::root(), true, settings)?;
+    let mut update = decode_app(request.json()?, &PathId::root(), true, settings)?;
+    // A whole definition carries the version it was read with.
+    update.version = None;
     let command = Command::CreateApp { update, force: request.force(false) };
     match request.shared.apps.command(command, request.origin()).await? {
         Reply::AppCreated { app, result } => {
@@ -103,19 +105,28 @@ pub(crate) async fn update<A: Apps>(request: &Request<A>, id: &str) -> Answer {
     let create = request.method == http::Method::PUT;
     let id = if create { writable_id(id)? } else { known_id("App", id)? };
     let base = id.parent().unwrap_or_else(PathId::root);
-    let update = decode_app(request.json()?, &base, false, &request.shared.options.settings)?;
+    let mut update = decode_app(request.json()?, &base, false, &request.shared.options.settings)?;
     let partial = !create || request.query.flag("partialUpdate", true);
+    forget_version(&mut update, partial);
     let force = request.force(false);
     let command = Command::UpdateApp { id, update, partial, create, force };
     let reply = request.shared.apps.command(command, request.origin()).await?;
     deployed(&reply)
 }
 
+/// A whole definition carries the version it was read with; only alone it asks for a rollback.
+fn forget_version(update: &mut AppUpdate, partial: bool) {
+    if !partial && update.rollback().is_none() {
+        update.version = None;
+    }
+}
+
 /// `PUT` and `PATCH /v2/apps`.
 pub(crate) async fn update_many<A: Apps>(request: &Request<A>) -> Answer {
     let create = request.method == http::Method::PUT;
-    let updates = decode_app_updates(request.json()?, &request.shared.options.settings)?;
+    let mut updates = decode_app_updates(request.json()?, &request.shared.options.settings)?;
     let partial = !create || request.query.flag("partialUpdate", true);
+    updates.iter_mut().for_each(|update| forget_version(update, partial));
     let command = Command::UpdateApps { updates, partial, create, force: request.force(false) };
     deployed(&request.shared.apps.command(command, None).await?)
 }
