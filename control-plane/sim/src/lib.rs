@@ -1,1 +1,21 @@
-//! The simulator: virtual clock, simulated agents and frameworks, fault knobs.
+//! The simulator: production state machines in a virtual world with every fault it can think of.
+//!
+//! [`run`] plays one seed: agents, frameworks and an app client on a network that loses, delays,
+//! repeats and cuts; processes that die after any single effect; then calm, in which everything
+//! has to come right. The invariants of the project are checked after every event. The same seed
+//! gives the same trace hash.
+
+mod checks;
+mod client;
+mod control;
+mod faults;
+mod host;
+mod queue;
+mod run;
+mod scheduler;
+mod storm;
+mod world;
+
+pub use checks::Violation;
+pub use faults::{Fault, FaultCounts};
+pub use run::{Outcome, run};

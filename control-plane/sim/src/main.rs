@@ -1,0 +1,155 @@
+//! `tepui-sim`: runs seeds of the simulator and says what broke.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use clap::{Parser, Subcommand};
+use tepui_sim::{Fault, FaultCounts, Outcome};
+use tepui_types::{Span, TraceHash};
+
+#[derive(Parser)]
+#[command(name = "tepui-sim", about = "Simulates clusters with faults and checks invariants")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs many seeds.
+    Run {
+        /// How many seeds.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Simulated seconds of each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Threads; by default one per processor.
+        #[arg(long)]
+        threads: Option<usize>,
+        /// Also fail when a kind of fault never happened.
+        #[arg(long)]
+        all_faults: bool,
+    },
+    /// Runs one seed and prints its transcript.
+    Tell {
+        /// Which.
+        seed: u64,
+        /// Simulated seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+/// Everything about a batch of seeds.
+#[derive(Default)]
+struct Summary {
+    seeds: u64,
+    broken: Vec<Outcome>,
+    faults: FaultCounts,
+    simulated_seconds: f64,
+    steps: u64,
+    tasks: u64,
+    traces: Vec<(u64, u64)>,
+}
+
+impl Summary {
+    fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.faults.add(&outcome.faults);
+        self.simulated_seconds += outcome.simulated.as_secs_f64();
+        self.steps += outcome.steps;
+        self.tasks += outcome.tasks;
+        self.traces.push((outcome.seed, outcome.trace));
+        if !outcome.violations.is_empty() {
+            println!("seed {}:", outcome.seed);
+            for violation in outcome.violations.iter().take(3) {
+                println!("  {violation}");
+            }
+            self.broken.push(outcome);
+        }
+    }
+
+    /// One hash over all seeds, whatever thread ran them.
+    fn trace(&mut self) -> u64 {
+        self.traces.sort_unstable();
+        let mut hash = TraceHash::default();
+        hash.mix(&self.traces);
+        std::hash::Hasher::finish(&hash)
+    }
+}
+
+fn run_seeds(first: u64, seeds: u64, seconds: u64, threads: usize) -> Summary {
+    let next = AtomicU64::new(first);
+    let (sender, receiver) = mpsc::channel();
+    let mut summary = Summary::default();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        break;
+                    }
+                    let outcome = tepui_sim::run(seed, Span::from_secs(seconds), false);
+                    if sender.send(outcome).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for outcome in receiver {
+            summary.add(outcome);
+        }
+    });
+    summary
+}
+
+fn report(summary: &mut Summary, all_faults: bool) -> ExitCode {
+    println!("faults:");
+    print!("{}", summary.faults);
+    let trace = summary.trace();
+    let hours = summary.simulated_seconds / 3600.0;
+    println!(
+        "{} seeds, {hours:.1} simulated hours, {} steps, {} tasks, trace {trace:016x}",
+        summary.seeds, summary.steps, summary.tasks,
+    );
+    let missing: Vec<Fault> = summary.faults.missing();
+    if !missing.is_empty() {
+        println!("never happened: {missing:?}");
+    }
+    println!("{} seeds with violations", summary.broken.len());
+    if summary.broken.is_empty() && (missing.is_empty() || !all_faults) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { seeds, first, seconds, threads, all_faults } => {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            let threads = threads.unwrap_or(processors).max(1);
+            let mut summary = run_seeds(first, seeds, seconds, threads);
+            report(&mut summary, all_faults)
+        }
+        Command::Tell { seed, seconds } => {
+            let outcome = tepui_sim::run(seed, Span::from_secs(seconds), true);
+            for line in &outcome.story {
+                println!("{line}");
+            }
+            for violation in &outcome.violations {
+                println!("{violation}");
+            }
+            if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
