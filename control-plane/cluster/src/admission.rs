@@ -186,6 +186,7 @@ impl Cluster {
         if former == Former::Present {
             self.cut_link(&id, batch);
         }
+        let saved = self.agent_record(&id);
         let before = self.agents.get(&id).map(|agent| (agent.info.clone(), self.holdings(agent)));
         let deactivated = self.former_deactivation(&id);
         self.recovered.remove(&id);
@@ -206,7 +207,9 @@ impl Cluster {
         agent.link = Some(Link { id: link, sent: 0, unconfirmed: None });
         self.links.insert(link, id.clone());
         self.addresses.insert(address_of(&self.agents[&id]), id.clone());
-        if let Some(record) = self.agent_record(&id) {
+        // A registry write is dear when ten thousand agents come back at once.
+        let record = self.agent_record(&id).filter(|record| saved.as_ref() != Some(record));
+        if let Some(record) = record {
             batch.push(Effect::Save(record));
         }
         self.send_registered(&id, batch);

@@ -154,6 +154,7 @@ impl Cluster {
             refuse_before_election(&event, batch);
             return;
         }
+        self.excuse_own_pause(batch);
         self.fire_timers(batch);
         match event {
             Event::Elected { term, records } => self.recover(term, records, batch),

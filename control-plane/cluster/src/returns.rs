@@ -180,7 +180,8 @@ impl Cluster {
             agent.tasks.entry(framework_id.clone()).or_default().insert(task_id.clone());
         }
         self.publish_task_added(&framework_id, &task_id, batch);
-        if former == Former::Lost || parked.is_some() {
+        // After a change of leader every task is new here, and none was ever said to be lost.
+        if former != Former::Recovered || parked.is_some() {
             self.tell_returned(&framework_id, &task_id, batch);
         }
         true

@@ -1,4 +1,4 @@
-use tepui_types::{AgentId, FrameworkId, Mono};
+use tepui_types::{AgentId, FrameworkId, Mono, Span};
 
 use crate::Cluster;
 use crate::machine::Batch;
@@ -22,7 +22,42 @@ pub(crate) enum Timer {
     RegistryCleaning,
 }
 
+/// A timer that fires later than this after its time was not late by itself: this process stood
+/// still, or could not write for so long.
+const OWN_PAUSE: Span = Span::from_secs(2);
+
 impl Cluster {
+    /// While this process stood still it heard nobody, so nobody's silence in that time counts:
+    /// agents and frameworks get it back, and two heartbeats on top to be heard (invariant I-37;
+    /// think of a stopped virtual machine or a disk that hangs).
+    pub(crate) fn excuse_own_pause(&mut self, batch: &Batch<'_>) {
+        let now = batch.mono();
+        let late = self.next_wakeup().map_or(Span::ZERO, |due| now.since(due));
+        if late <= OWN_PAUSE {
+            return;
+        }
+        let grace = late + self.config.heartbeat.doubled();
+        for agent in self.agents.values_mut() {
+            agent.last_heard = (agent.last_heard + grace).min(now);
+        }
+        let mut moved = Vec::new();
+        for framework in self.frameworks.values_mut() {
+            if let Some(due) = &mut framework.removal_due {
+                *due += grace;
+                moved.push((*due, Timer::Framework(framework.id.clone())));
+            }
+        }
+        let recovery =
+            |timer: &Timer| matches!(timer, Timer::RecoveredAgents | Timer::RecoveredAgent(_));
+        let waiting: Vec<_> =
+            self.timers.iter().filter(|(_, timer)| recovery(timer)).cloned().collect();
+        for entry in waiting {
+            self.timers.remove(&entry);
+            moved.push((entry.0 + grace, entry.1));
+        }
+        self.timers.extend(moved);
+    }
+
     pub(crate) fn set_timer(&mut self, due: Mono, timer: Timer) {
         self.timers.insert((due, timer));
     }

@@ -279,6 +279,53 @@ fn directives_of_a_link_are_numbered_without_gaps() {
 }
 
 #[test]
+fn a_leader_that_stood_still_blames_nobody() {
+    let mut rig = Rig::new();
+    let (agent, framework) = rig.with_running_task(AWARE);
+    let other = v1::FrameworkInfo { failover_timeout: Some(60.0), ..framework_info("g", PLAIN) };
+    let other = rig.subscribe(other).unwrap();
+    rig.close_stream(&other);
+    rig.now = rig.now + secs(300);
+    rig.act(tepui_cluster::Event::Tick);
+    assert!(rig.cluster.agent(&agent.id).is_some());
+    assert!(rig.cluster.framework(&other.id).is_some());
+    rig.advance(secs(20));
+    rig.heartbeat(&agent);
+    rig.advance(secs(60));
+    assert_eq!(rig.state(&framework, "t1"), Some(TaskState::Running));
+    assert!(rig.cluster.framework(&other.id).is_none(), "its time goes on after that");
+    rig.advance(secs(60));
+    assert!(rig.cluster.agent(&agent.id).is_none(), "silence still counts");
+}
+
+#[test]
+fn an_agent_that_comes_back_unchanged_costs_no_write() {
+    let mut rig = Rig::new();
+    let agent = rig.agent("a1", "cpus:4;mem:1024");
+    rig.change_leader();
+    let saves = rig.saves;
+    let agent = rig.register(Some(&agent.id), agent.info, vec![]).unwrap();
+    rig.register(Some(&agent.id), agent.info, vec![]).unwrap();
+    assert_eq!(rig.saves, saves);
+    rig.register(Some(&agent.id), agent_info("a1", "cpus:8;mem:1024"), vec![]).unwrap();
+    assert_eq!(rig.saves, saves + 1);
+}
+
+#[test]
+fn a_task_that_was_lost_with_a_link_and_still_runs_is_told_of() {
+    let mut rig = Rig::new();
+    let agent = rig.agent("a1", "cpus:4;mem:1024");
+    let info = v1::FrameworkInfo { checkpoint: Some(false), ..framework_info("f", PLAIN) };
+    let framework = rig.subscribe(info).unwrap();
+    let offer = rig.offers(&framework).remove(0);
+    rig.launch(&framework, &offer, vec![task("t1", &agent, "cpus:1;mem:128")]);
+    let known = reported("t1", &framework, &agent, v1::TaskState::TaskRunning);
+    rig.register(Some(&agent.id), agent.info.clone(), vec![known]).unwrap();
+    let statuses = rig.statuses(&framework);
+    assert_eq!(summary(&statuses), ["t1 LOST AGENT_DISCONNECTED", "t1 RUNNING AGENT_REREGISTERED"]);
+}
+
+#[test]
 fn agents_are_removed_no_faster_than_allowed() {
     let rate = RemovalRate { agents: 1, per: secs(60) };
     let mut rig = Rig::with(Config { agent_removal_rate: Some(rate), ..Config::default() });

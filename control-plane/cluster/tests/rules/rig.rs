@@ -42,6 +42,7 @@ pub(crate) struct Rig {
     pub(crate) orders: BTreeMap<LinkId, Vec<Directive>>,
     pub(crate) closed_links: BTreeSet<LinkId>,
     pub(crate) records: Vec<Record>,
+    pub(crate) saves: usize,
     pub(crate) published: Vec<master::Event>,
     responses: BTreeMap<RequestId, Response>,
     seen_offers: BTreeSet<String>,
@@ -66,6 +67,7 @@ impl Rig {
             orders: BTreeMap::new(),
             closed_links: BTreeSet::new(),
             records: Vec::new(),
+            saves: 0,
             published: Vec::new(),
             responses: BTreeMap::new(),
             seen_offers: BTreeSet::new(),
@@ -103,6 +105,7 @@ impl Rig {
     fn take(&mut self, effect: Effect) {
         match effect {
             Effect::Save(record) => {
+                self.saves += 1;
                 self.records.retain(|old| key(old) != key(&record));
                 self.records.push(record);
             }
