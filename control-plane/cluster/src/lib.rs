@@ -45,4 +45,4 @@ pub use effect::{Effect, Refusal, RefusalKind, Response};
 pub use event::{Event, Operation};
 pub use machine::Cluster;
 pub use record::{Record, Standing};
-pub use view::{RoleView, Sums};
+pub use view::{RoleView, Sums, agent_capabilities};

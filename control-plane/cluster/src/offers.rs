@@ -17,11 +17,12 @@ const MAX_REFUSAL: Span = Span::from_secs(365 * 24 * 3600);
 /// same again: without that the two would go round in circles.
 const MISFIT_REFUSAL: Span = Span::from_secs(5);
 
-/// The refusal that a call's filters mean.
+/// The refusal that a call's filters mean. One of no time still counts: the resources are offered
+/// to everybody else before they come back (invariant I-39).
 pub(crate) fn refusal(filters: Option<&v1::Filters>) -> Option<Refusal> {
     let seconds = filters.map_or(5.0, v1::Filters::refuse_seconds);
     let span = Span::from_secs_f64(seconds).unwrap_or(DEFAULT_REFUSAL).min(MAX_REFUSAL);
-    (span > Span::ZERO).then_some(Refusal { span })
+    Some(Refusal { span })
 }
 
 /// The same for an agent that the framework's own constraints exclude; new constraints and new
@@ -133,7 +134,9 @@ impl Cluster {
     }
 
     pub(crate) fn offer_timer(&mut self, number: OfferNumber, batch: &mut Batch<'_>) {
-        self.end_offer(number, None, Ending::Rescinded, batch);
+        // Whoever did not answer comes after everybody else (invariant I-39).
+        let refusal = Some(Refusal { span: Span::ZERO });
+        self.end_offer(number, refusal, Ending::Rescinded, batch);
     }
 
     /// Takes an offer out of every list; its resources stay in the agent's books as offered.

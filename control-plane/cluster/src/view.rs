@@ -350,9 +350,9 @@ fn without_hidden(resources: &Resources) -> Resources {
 }
 
 /// What every agent of this version can do (`spec/mesos-http.md` 9, end).
-fn agent_capabilities() -> Vec<v1::agent_info::Capability> {
+pub fn agent_capabilities() -> Vec<v1::agent_info::Capability> {
     use v1::agent_info::capability::Type;
-    [Type::MultiRole, Type::HierarchicalRole, Type::ReservationRefinement]
+    [Type::MultiRole, Type::HierarchicalRole, Type::ReservationRefinement, Type::TaskResourceLimits]
         .into_iter()
         .map(|kind| v1::agent_info::Capability { r#type: Some(kind.into()) })
         .collect()
