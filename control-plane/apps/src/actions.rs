@@ -178,7 +178,7 @@ impl Apps {
                 && (instance.version() < config) == old
                 && match health {
                     Health::Healthy => serves,
-                    Health::Other => !serves && !(old && instance.may_be_healthy()),
+                    Health::Other => !(serves || old && instance.may_be_healthy()),
                 }
         });
         let count = usize::try_from(count).unwrap_or(usize::MAX);

@@ -12,13 +12,16 @@ use tepui_marathon::{App, AppId, Group, GroupId, PathId, Version};
 use crate::out::Out;
 use crate::{AppRevision, GroupDefinition, GroupRevision, Record, RecordKey};
 
+/// Something before and after a change; `None` where it does not exist.
+pub(crate) type Pair<T> = (Option<T>, Option<T>);
+
 /// What changed between two roots.
 #[derive(Debug, Default)]
 pub(crate) struct Diff {
     /// Apps with their definitions before and after.
-    pub(crate) apps: BTreeMap<AppId, (Option<Arc<App>>, Option<Arc<App>>)>,
+    pub(crate) apps: BTreeMap<AppId, Pair<Arc<App>>>,
     /// Groups with what they said before and after.
-    pub(crate) groups: BTreeMap<GroupId, (Option<GroupDefinition>, Option<GroupDefinition>)>,
+    pub(crate) groups: BTreeMap<GroupId, Pair<GroupDefinition>>,
 }
 
 /// The definitions in force and their history.
@@ -287,7 +290,7 @@ pub(crate) trait ChangeGroup {
 }
 
 impl ChangeGroup for Group {
-    fn change(&mut self, id: &GroupId, version: Version, change: impl FnOnce(&mut Group)) {
+    fn change(&mut self, id: &GroupId, version: Version, change: impl FnOnce(&mut Self)) {
         *self = self.with_group(id, version, change);
     }
 
@@ -348,13 +351,11 @@ fn compare(old: Option<&Group>, new: Option<&Group>, diff: &mut Diff) {
     }
 }
 
-type Pair<'a, V> = (Option<&'a V>, Option<&'a V>);
-
 fn pairs<'a, V>(
     old: Option<&'a BTreeMap<PathId, V>>,
     new: Option<&'a BTreeMap<PathId, V>>,
-) -> BTreeMap<&'a PathId, Pair<'a, V>> {
-    let mut pairs: BTreeMap<&PathId, Pair<'_, V>> = BTreeMap::new();
+) -> BTreeMap<&'a PathId, Pair<&'a V>> {
+    let mut pairs: BTreeMap<&PathId, Pair<&V>> = BTreeMap::new();
     for (id, value) in old.into_iter().flatten() {
         pairs.entry(id).or_insert((None, None)).0 = Some(value);
     }

@@ -232,7 +232,7 @@ fn check_tree(root: &Group) -> Result<(), Rejection> {
     root.visit(&mut |group| {
         if group.apps.keys().any(|id| group.groups.contains_key(id)) {
             let text = "Groups and Applications may not have the same identifier.";
-            fault.get_or_insert(Rejection::not_valid_at("/", text));
+            fault.get_or_insert_with(|| Rejection::not_valid_at("/", text));
         }
         let is_top = group.id.parent().is_some_and(|parent| parent.is_root());
         if group.enforce_role.is_some() && !is_top {
@@ -240,7 +240,7 @@ fn check_tree(root: &Group) -> Result<(), Rejection> {
             let text = format!(
                 "enforceRole can only be set for top-level groups, and {id} is not top-level"
             );
-            fault.get_or_insert(Rejection::not_valid_at("/enforceRole", text));
+            fault.get_or_insert_with(|| Rejection::not_valid_at("/enforceRole", text));
         }
     });
     fault.map_or(Ok(()), Err)

@@ -47,8 +47,9 @@ pub struct Apps {
     pub(crate) given_up: BTreeSet<TaskId>,
     /// Stored instances without a definition; their tasks are never killed by themselves.
     pub(crate) protected: BTreeSet<InstanceId>,
-    /// Kills of unknown tasks since the last reconciliation.
+    /// Kills of unknown tasks since `stray_window` began.
     pub(crate) stray_kills: usize,
+    pub(crate) stray_window: Mono,
     pub(crate) counters: Counters,
     pub(crate) halted: bool,
 }
@@ -81,6 +82,7 @@ impl Apps {
             given_up: BTreeSet::new(),
             protected: BTreeSet::new(),
             stray_kills: 0,
+            stray_window: Mono::default(),
             counters: Counters::default(),
             halted: false,
         }
@@ -172,8 +174,9 @@ impl Apps {
         self.given_up.insert(task);
     }
 
-    /// Sets a timer that far from now.
+    /// Sets a timer that far from now, but never for this very moment: a pause of zero must not
+    /// become a loop.
     pub(crate) fn after(&mut self, span: Span, timer: Timer, out: &Out<'_>) {
-        self.timers.set(out.mono() + span, timer);
+        self.timers.set(out.mono() + span.max(Span::from_millis(1)), timer);
     }
 }

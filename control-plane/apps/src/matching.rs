@@ -49,6 +49,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) draining: Option<Span>,
     /// Keep apps without GPUs away from agents with GPUs.
     pub(crate) gpu_restricted: bool,
+    /// Executor of apps that name none.
+    pub(crate) executor: &'a str,
 }
 
 impl Pool {
@@ -108,7 +110,8 @@ impl Pool {
         }
         let mut left = self.shares.clone();
         let mut resources = Vec::new();
-        let extra = app.executor_resources.filter(|_| has_executor(app));
+        let extra =
+            app.executor_resources.filter(|_| custom_executor(app, rules.executor).is_some());
         let with = |amount: Scalar, extra: Option<Scalar>| {
             amount.saturating_add(extra.unwrap_or(Scalar::ZERO))
         };
@@ -154,9 +157,10 @@ impl Pool {
     }
 }
 
-/// Whether the app brings its own executor.
-pub(crate) fn has_executor(app: &App) -> bool {
-    !app.executor.is_empty() && app.executor != "//cmd"
+/// Path of the app's custom executor; `None` for command tasks.
+pub(crate) fn custom_executor<'a>(app: &'a App, default: &'a str) -> Option<&'a str> {
+    let executor = if app.executor.is_empty() { default } else { &app.executor };
+    (!executor.is_empty() && executor != "//cmd").then_some(executor)
 }
 
 fn is_restricted(app: &App, rules: &Rules<'_>) -> bool {

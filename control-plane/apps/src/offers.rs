@@ -134,6 +134,7 @@ impl Apps {
             now: out.now,
             draining: self.config.maintenance_mode.then_some(self.config.draining),
             gpu_restricted: self.config.gpu_restricted,
+            executor: &self.config.executor,
         };
         let taken = pool.take(&app, offer, &rules, &mut self.entropy);
         Some(taken.map(|placement| (app, placement)))
@@ -169,6 +170,7 @@ impl Apps {
                 user: &self.config.user,
                 env_prefix: self.config.env_vars_prefix.as_deref().unwrap_or_default(),
                 enforce_role,
+                executor: &self.config.executor,
             },
         );
         let task = TaskRecord {

@@ -205,11 +205,21 @@ impl Apps {
             out.alarm(Alarm::SchedulerError { message });
             return;
         };
-        self.session.connected = true;
-        if self.session.framework.as_ref() != Some(&id) {
-            out.save(Record::Framework(id.clone()));
-            self.session.framework = Some(id.clone());
+        match &self.session.framework {
+            None => {
+                out.save(Record::Framework(id.clone()));
+                self.session.framework = Some(id.clone());
+            }
+            // Another id would orphan every task (invariant I-36).
+            Some(stored) if *stored != id => {
+                let message = format!("it answered framework {stored} with the id {id}");
+                self.halted = true;
+                out.effects.push(Effect::Halt(Halt::FrameworkRemoved { message }));
+                return;
+            }
+            Some(_) => {}
         }
+        self.session.connected = true;
         if let Some(master) = &subscribed.master_info {
             self.session.home_region = master
                 .domain
@@ -237,7 +247,6 @@ impl Apps {
     /// The regular reconciliation; it comes sooner while tasks have not been confirmed since the
     /// election.
     pub(crate) fn reconcile_in_turn(&mut self, out: &mut Out<'_>) {
-        self.stray_kills = 0;
         self.reconcile(out);
         let unconfirmed = self.instances.iter().any(|instance| !instance.is_confirmed());
         let pause = if unconfirmed { CONFIRM_PAUSE } else { self.config.reconciliation_interval };

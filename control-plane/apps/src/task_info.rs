@@ -9,7 +9,7 @@ use tepui_marathon::{
 use tepui_wire::v1;
 
 use crate::environment::{self, TaskPort};
-use crate::matching::{Placement, has_executor};
+use crate::matching::{Placement, custom_executor};
 
 /// What the description depends on beside the app.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) env_prefix: &'a str,
     /// The app's group enforces its role.
     pub(crate) enforce_role: bool,
+    /// Executor of apps that name none.
+    pub(crate) executor: &'a str,
 }
 
 /// The whole description.
@@ -49,8 +51,9 @@ pub(crate) fn task_info(app: &App, launch: Launch<'_>) -> v1::TaskInfo {
         limits: limits(app),
         ..v1::TaskInfo::default()
     };
-    if has_executor(app) {
-        info.executor = Some(executor(app, command, container, &launch, &mut info.resources));
+    if let Some(path) = custom_executor(app, launch.executor) {
+        let executor = executor(app, path, command, container, &launch, &mut info.resources);
+        info.executor = Some(executor);
     } else {
         info.command = Some(command);
         info.container = container;
@@ -120,12 +123,12 @@ fn command(app: &App, launch: &Launch<'_>) -> v1::CommandInfo {
 /// the task's.
 fn executor(
     app: &App,
+    path: &str,
     mut command: v1::CommandInfo,
     container: Option<v1::ContainerInfo>,
     launch: &Launch<'_>,
     resources: &mut Vec<v1::Resource>,
 ) -> v1::ExecutorInfo {
-    let path = &app.executor;
     let line = app.cmd.clone().unwrap_or_else(|| app.args.join(" "));
     command.value = Some(format!("chmod ug+rx '{path}' && exec '{path}' {line}"));
     command.shell = Some(true);

@@ -82,6 +82,10 @@ impl Apps {
             self.send_kill_of(task, agent, out);
             return;
         }
+        if out.mono().since(self.stray_window) >= self.config.reconciliation_interval {
+            self.stray_window = out.mono();
+            self.stray_kills = 0;
+        }
         let protected = parsed.is_some_and(|task| self.protected.contains(task.instance()));
         let budget = self.config.unknown_task_kills.max(self.instances.len() / 10);
         if protected || self.stray_kills >= budget {
@@ -194,7 +198,7 @@ impl Apps {
         }
         if let Some(task) = instance.record.task.as_mut() {
             task.unreachable_since = None;
-            task.started_at.get_or_insert(out.stamp());
+            task.started_at.get_or_insert_with(|| out.stamp());
         }
         if before != Condition::Running {
             self.set_condition(id, Condition::Running, out);

@@ -307,7 +307,7 @@ fn statistics(instances: Vec<&Instance>, now: Now) -> Option<TaskStats> {
     ages.sort_unstable();
     let life_time = (!ages.is_empty()).then(|| {
         let middle = ages.len() / 2;
-        let median = if ages.len() % 2 == 0 {
+        let median = if ages.len().is_multiple_of(2) {
             (ages[middle - 1] + ages[middle]) as f64 / 2.0
         } else {
             ages[middle] as f64
