@@ -60,6 +60,11 @@ impl Meter {
         self.0.between.set(Some(BETWEEN_ENTRIES));
     }
 
+    /// Only padding follows.
+    pub(crate) fn after_entries(&self) {
+        self.0.between.set(None);
+    }
+
     /// The next entry begins.
     pub(crate) fn entry(&self) -> io::Result<()> {
         self.0.between.set(None);

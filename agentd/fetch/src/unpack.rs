@@ -26,6 +26,9 @@ pub(crate) fn unpack(
     meter: &Meter,
 ) -> Result<(), UnpackError> {
     let start = |source| meter.explain("", source);
+    if file.metadata().map_err(start)?.len() == 0 {
+        return Err(start(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty")));
+    }
     let file = BufReader::with_capacity(64 * 1024, file);
     match archive {
         Archive::Tar => untar(file, sandbox, meter),

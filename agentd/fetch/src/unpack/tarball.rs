@@ -25,6 +25,10 @@ pub(super) fn unpack(from: impl Read, sandbox: &Sandbox, meter: &Meter) -> Resul
         unpack_entry(&mut entry, &Context { entry: &last, meter }, sandbox)?;
         meter.between_entries();
     }
+    // To the last byte, so that a compressed stream checks its own sum.
+    meter.after_entries();
+    let mut rest = archive.into_inner();
+    std::io::copy(&mut rest, &mut std::io::sink()).map_err(|e| meter.explain(&last, e))?;
     Ok(())
 }
 
