@@ -83,6 +83,15 @@ pub enum Record {
         /// The status with its uuid.
         status: Box<v1::TaskStatus>,
     },
+    /// The task runs since then; follows from its updates unless those were compacted away.
+    RunningSince {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Since when.
+        since: Wall,
+    },
     /// The framework has taken the update.
     Acknowledged {
         /// Whose.

@@ -86,6 +86,13 @@ fn fact(record: &Record) -> Fact {
         Record::Delivered { framework, task } => Fact::Delivered(key(framework, task)),
         Record::KillAsked { framework, task } => Fact::KillAsked(key(framework, task)),
         Record::Ended { framework, task } => Fact::Ended(key(framework, task)),
+        Record::RunningSince { framework, task, since } => {
+            Fact::RunningSince(proto::RunningSince {
+                framework_id: framework.to_string(),
+                task_id: task.to_string(),
+                since_nanos: since.as_nanos(),
+            })
+        }
         Record::Update { framework, status } => Fact::Update(proto::Update {
             framework_id: framework.to_string(),
             status: Some((**status).clone()),
@@ -186,6 +193,11 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
             let (framework, task) = pair(&one)?;
             Record::Ended { framework, task }
         }
+        Fact::RunningSince(one) => Record::RunningSince {
+            framework: framework_id(&one.framework_id)?,
+            task: task_id(&one.task_id)?,
+            since: Wall::from_nanos(one.since_nanos),
+        },
         Fact::Update(one) => Record::Update {
             framework: framework_id(&one.framework_id)?,
             status: Box::new(one.status.ok_or(DecodeError::Missing("status"))?),

@@ -67,6 +67,7 @@ fn every_kind() -> Vec<Record> {
         Record::Delivered { framework: key().0, task: key().1 },
         Record::KillAsked { framework: key().0, task: key().1 },
         Record::Ended { framework: key().0, task: key().1 },
+        Record::RunningSince { framework: key().0, task: key().1, since: Wall::from_nanos(4) },
         Record::Update { framework: key().0, status: Box::default() },
         Record::Acknowledged {
             framework: key().0,
@@ -189,7 +190,7 @@ fn a_file_cut_anywhere_gives_exactly_the_whole_frames_before_the_cut() {
             continue;
         };
         let (mut journal, records) = Journal::open(directory.path()).unwrap();
-        assert_eq!(records, every_kind()[..(whole * 7).min(20)], "cut at {cut}");
+        assert_eq!(records, every_kind()[..(whole * 7).min(21)], "cut at {cut}");
         journal.append(&[Record::IdentityGone]).unwrap();
         drop(journal);
         assert_eq!(reopened(directory.path()).last(), Some(&Record::IdentityGone));

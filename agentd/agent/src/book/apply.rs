@@ -46,6 +46,11 @@ impl Book {
                     task.kill_asked = true;
                 }
             }
+            Record::RunningSince { framework, task, since } => {
+                if let Some(task) = self.task_mut(framework, task) {
+                    task.running_since = Some(*since);
+                }
+            }
             Record::Update { framework, status } => self.apply_update(framework, status),
             Record::Acknowledged { framework, task, update } => {
                 self.apply_acknowledged(framework, task, *update);

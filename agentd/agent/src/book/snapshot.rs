@@ -1,5 +1,4 @@
-use tepui_link::codec::wire_state;
-use tepui_types::{FrameworkId, TaskState, UpdateId};
+use tepui_types::{FrameworkId, UpdateId};
 use tepui_wire::v1;
 
 use super::{Book, task_id, update_id};
@@ -139,30 +138,25 @@ fn snapshot_task(framework: &FrameworkId, task: &Task, list: &mut Vec<Record>) {
         task: id.clone(),
         update,
     };
-    let taken = |status: v1::TaskStatus, list: &mut Vec<Record>| {
-        let Some(update) = update_id(&status) else { return };
-        list.push(Record::Update { framework: framework.clone(), status: Box::new(status) });
-        list.push(acknowledged(update));
-    };
     let is_pending =
         |status: &v1::TaskStatus| task.pending.iter().any(|one| one.uuid == status.uuid);
-    // Health changes replace the status that said since when the task runs; the time is then said
-    // by itself.
-    let running = i32::from(wire_state(TaskState::Running));
-    for status in &task.statuses {
-        if status.state == running
-            && let Some(since) = task.running_since
-        {
-            taken(v1::TaskStatus { timestamp: Some(since.as_secs_f64()), ..status.clone() }, list);
-        }
-        if !is_pending(status) {
-            taken(status.clone(), list);
-        }
+    // Ids of acknowledged updates that no status shows any more; only executors repeat updates.
+    let shown: Vec<_> = task.statuses.iter().filter_map(update_id).collect();
+    let hidden = task.acknowledged.iter().filter(|id| task.delivered && !shown.contains(id));
+    list.extend(hidden.map(|update| acknowledged(*update)));
+    for status in task.statuses.iter().filter(|status| !is_pending(status)) {
+        let Some(update) = update_id(status) else { continue };
+        let status = Box::new(status.clone());
+        list.push(Record::Update { framework: framework.clone(), status });
+        list.push(acknowledged(update));
     }
-    list.extend(task.acknowledged.iter().map(|update| acknowledged(*update)));
     list.extend(
         task.pending
             .iter()
             .map(|status| Record::Update { framework: framework.clone(), status: status.clone() }),
     );
+    // Health changes replace the status that said since when the task runs.
+    if let Some(since) = task.running_since.filter(|_| !task.is_terminal()) {
+        list.push(Record::RunningSince { framework: framework.clone(), task: id, since });
+    }
 }
