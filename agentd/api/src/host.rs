@@ -1,0 +1,77 @@
+//! What the HTTP layer needs of the process behind it. The daemon implements it over its driver
+//! loop, tests over a loop of their own.
+
+use std::path::PathBuf;
+
+use tepui_agent::{Agent, Response};
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
+use tepui_wire::v1::executor;
+use tokio::sync::mpsc;
+
+/// The agent cannot be asked now: 503.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// What a live run uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// CPU time since its start.
+    pub cpu_seconds: f64,
+    /// Of that, in user mode, where the host tells.
+    pub user_cpu_seconds: Option<f64>,
+    /// Of that, in the kernel, where the host tells.
+    pub system_cpu_seconds: Option<f64>,
+    /// Memory in use.
+    pub memory_bytes: u64,
+    /// Processes.
+    pub processes: u64,
+}
+
+/// The agent, as the HTTP layer sees it.
+pub trait Host: Clone + Send + Sync + Unpin + 'static {
+    /// An executor subscribes; the events end when the agent closes the stream.
+    fn subscribe(
+        &self,
+        framework: FrameworkId,
+        executor: ExecutorId,
+        call: Box<executor::call::Subscribe>,
+    ) -> impl Future<
+        Output = Result<(Response, StreamId, mpsc::Receiver<executor::Event>), Unavailable>,
+    > + Send;
+
+    /// Any other call of an executor; message shape already checked.
+    fn call(
+        &self,
+        call: Box<executor::Call>,
+    ) -> impl Future<Output = Result<Response, Unavailable>> + Send;
+
+    /// An executor's stream is gone.
+    fn stream_closed(&self, stream: StreamId);
+
+    /// Looks at the state: only what is durable, and everything that was answered.
+    fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Unavailable>> + Send;
+
+    /// What a live run uses now; reads the kernel's files, so it may block for a moment.
+    fn usage(&self, run: &ContainerId) -> Option<Usage>;
+}
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Name under which clients reach this host.
+    pub hostname: String,
+    /// Address of this API.
+    pub ip: String,
+    /// Port of this API.
+    pub port: u16,
+    /// When the process started.
+    pub started: Now,
+    /// Absolute folder that the sandboxes are below.
+    pub work_dir: PathBuf,
+    /// Flags in force, as `GET_FLAGS` shows them.
+    pub flags: Vec<(String, String)>,
+}
