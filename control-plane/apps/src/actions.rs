@@ -124,13 +124,17 @@ impl Apps {
     fn restart(&mut self, app: &Arc<App>, out: &mut Out<'_>) -> bool {
         self.begin_readiness(&app.id);
         // What never ran and was meant for the old configuration is of no use to anybody.
-        for id in self.instances.ids_of(&app.id) {
-            let unlaunched = self.instances.get(&id).is_some_and(|instance| {
-                instance.condition() == Condition::Scheduled && self.is_outdated(instance)
-            });
-            if unlaunched {
-                self.decommission(&id, out);
-            }
+        let config = app.version_info.last_config_change_at;
+        let useless: Vec<InstanceId> = self
+            .instances
+            .of_app(&app.id)
+            .filter(|instance| {
+                instance.condition() == Condition::Scheduled && instance.version() < config
+            })
+            .map(|instance| instance.id().clone())
+            .collect();
+        for id in useless {
+            self.decommission(&id, out);
         }
         let fleet = self.fleet(app);
         if fleet.is_done(app.instances) {

@@ -161,3 +161,42 @@ fn port_variables(ports: &[TaskPort]) -> BTreeMap<String, String> {
     variables.insert("PORTS".to_owned(), listed.join(","));
     variables
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(declared: u16, effective: u16, host: Option<u16>, name: Option<&str>) -> TaskPort {
+        let generated = host.is_none() && declared == 0;
+        TaskPort { declared, effective, host, generated, name: name.map(str::to_owned) }
+    }
+
+    #[test]
+    fn mappings_without_host_port_have_numbers_but_are_not_listed_unless_generated() {
+        let fixed = port(8080, 8080, None, Some("web-ui"));
+        let generated = port(0, 4000, None, None);
+        let host = port(9000, 31_000, Some(31_000), None);
+        let env = port_variables(&[fixed.clone(), generated, host]);
+        assert_eq!(env["PORTS"], "31000,4000");
+        assert_eq!(env["PORT"], "31000");
+        assert_eq!(env["PORT_WEB-UI"], "8080");
+        assert_eq!(env["PORT_9000"], "31000");
+        assert_eq!(env["PORT_4000"], "4000");
+        let alone = port_variables(&[fixed]);
+        assert_eq!(alone["PORTS"], "");
+        assert!(!alone.contains_key("PORT"));
+        assert!(port_variables(&[]).is_empty());
+    }
+
+    #[test]
+    fn label_names_are_sanitised_run_by_run() {
+        assert_eq!(sanitised("a..b-C_d"), "A_B_C_D");
+        assert_eq!(sanitised("ä"), "_");
+    }
+
+    #[test]
+    fn whole_numbers_show_a_fraction() {
+        assert_eq!(decimal(Scalar::from_units(128)), "128.0");
+        assert_eq!(decimal(Scalar::from_milli(100)), "0.1");
+    }
+}

@@ -343,3 +343,6 @@ fn take_ports(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub(crate) struct Waiting {
     last_used_at: Option<Version>,
     /// First reasons since the start of the attempt, counted.
     attempt: BTreeMap<RejectReason, u64>,
-    /// Offers that passed no judgement, since the start of the attempt: those used.
+    /// The last offer of each agent, as far as it was not used.
     last: BTreeMap<String, LastOffer>,
 }
 

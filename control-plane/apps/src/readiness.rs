@@ -12,6 +12,9 @@ use crate::{Condition, ProbeOutcome};
 impl Apps {
     /// Begins the readiness checks of an app's running instances that are not known to be ready.
     pub(crate) fn begin_readiness(&mut self, app: &AppId) {
+        if self.catalog.app(app).is_none_or(|app| app.readiness_checks.is_empty()) {
+            return;
+        }
         for id in self.instances.ids_of(app) {
             let Some(instance) = self.instances.get_mut(&id) else { continue };
             let begin = instance.condition() == Condition::Running

@@ -82,3 +82,40 @@ fn next_balanced(candidates: &[Candidate<'_>], fields: &[&str]) -> usize {
         .position(|candidate| sizes.get(&group(candidate)).copied() == Some(largest))
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tepui_marathon::PathId;
+
+    #[test]
+    fn who_serves_least_goes_first_and_age_decides_among_equals() {
+        let app = PathId::parse("/a").unwrap();
+        let ids: Vec<InstanceId> =
+            (0..6).map(|number| InstanceId::generate(&app, number, 0)).collect();
+        let candidate = |at: usize, condition, healthy, begun| Candidate {
+            id: &ids[at],
+            marked: at == 5,
+            condition,
+            healthy,
+            begun: Version::from_millis(begun),
+            task: None,
+        };
+        let candidates = vec![
+            candidate(0, Condition::Running, true, 10),
+            candidate(1, Condition::Running, true, 20),
+            candidate(2, Condition::Running, false, 5),
+            candidate(3, Condition::Staging, false, 30),
+            candidate(4, Condition::Unreachable, false, 1),
+            candidate(5, Condition::Running, true, 1),
+        ];
+        let order = |selection| {
+            let chosen = choose(candidates.clone(), 6, &[], selection);
+            let at = |id: &InstanceId| ids.iter().position(|other| other == id).unwrap();
+            chosen.iter().map(at).collect::<Vec<_>>()
+        };
+        assert_eq!(order(KillSelection::YoungestFirst), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(order(KillSelection::OldestFirst), [5, 4, 3, 2, 0, 1]);
+        assert_eq!(choose(candidates.clone(), 2, &[], KillSelection::YoungestFirst).len(), 2);
+    }
+}
