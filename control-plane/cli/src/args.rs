@@ -1,0 +1,334 @@
+//! Every argument of every verb.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+use crate::span;
+
+const AFTER_HELP: &str = "\
+Ids may be shortened to any beginning that names one thing; apps also without their slash.
+
+Exit codes:
+  0    done
+  1    failed: refused, unreachable, rolled back, or not done in time
+  2    wrong usage, or nothing fits the app or command in time
+  130  interrupted
+'tepui run' ends with the status of its command, 128 + N when signal N ended it.";
+
+/// Runs apps and commands on a Tepui cluster and tells why they do not run.
+#[derive(Debug, Parser)]
+#[command(name = "tepui", version, after_help = AFTER_HELP, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) endpoints: Endpoints,
+    /// Form of what is printed on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Where the cluster listens.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Endpoints {
+    /// The Mesos endpoint of the control plane
+    #[arg(long, global = true, env = "TEPUI_ADDR", default_value = "http://127.0.0.1:5050")]
+    pub(crate) address: String,
+    /// The Marathon endpoint of the control plane
+    #[arg(long, global = true, env = "TEPUI_MARATHON", default_value = "http://127.0.0.1:8080")]
+    pub(crate) marathon: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start a cluster on this host, in the foreground
+    Dev(Dev),
+    /// Run one command on the cluster, follow it, end with its status
+    Run(Run),
+    /// Apps: what should always run
+    #[command(subcommand)]
+    App(App),
+    /// Tasks of apps
+    #[command(subcommand)]
+    Task(Task),
+    /// Agents: the hosts of the cluster
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Frameworks: the schedulers that use the cluster
+    #[command(subcommand)]
+    Framework(Framework),
+    /// Deployments: changes of apps that are under way
+    #[command(subcommand)]
+    Deployment(Deployment),
+    /// Tell why an app does not run, and what would help
+    Explain(Explain),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the versions of this tool and of the cluster
+    Version,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Dev {
+    /// Simulated agents beside the real one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) agents: u32,
+    /// Folder of state, sandboxes and logs, kept afterwards [default: a new one, removed at the end]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Port of the agent
+    #[arg(long, default_value_t = 5051)]
+    pub(crate) agent_port: u16,
+    /// Port at which the control plane waits for agents
+    #[arg(long, default_value_t = 5052)]
+    pub(crate) link_port: u16,
+    /// Resources of the agent as text ("cpus:4;mem:2048") [default: those of the host]
+    #[arg(long)]
+    pub(crate) resources: Option<String>,
+    /// Attributes of the agent as text ("rack:a;os:linux")
+    #[arg(long)]
+    pub(crate) attributes: Option<String>,
+    /// Do not ask before a folder is used that already holds something else
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Name of the task and its id
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Shell command
+    #[arg(long)]
+    pub(crate) command: String,
+    /// CPUs
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) cpus: f64,
+    /// Memory, MiB
+    #[arg(long, default_value_t = 128.0)]
+    pub(crate) mem: f64,
+    /// Disk of the sandbox, MiB
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) disk: f64,
+    /// GPUs
+    #[arg(long, default_value_t = 0)]
+    pub(crate) gpus: u32,
+    /// Environment; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Role whose resources are used
+    #[arg(long, default_value = "*")]
+    pub(crate) role: String,
+    /// System user that runs the command [default: yours]
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Time between SIGTERM and SIGKILL when it is stopped
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    pub(crate) kill_grace: Option<Duration>,
+    /// Give up when nothing fits for so long, with exit code 2
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum App {
+    /// List apps
+    List {
+        /// Only those whose labels match (Marathon's selector: "env==prod,tier in (a, b)")
+        #[arg(long, short)]
+        label: Option<String>,
+    },
+    /// Show one app with its tasks
+    Show {
+        /// Its id
+        app: String,
+    },
+    /// Create apps from a JSON file
+    Create {
+        /// One definition or a list of them; - is stdin
+        file: PathBuf,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Change apps to what a JSON file says
+    Update {
+        /// One definition or a list of them, each with its id; - is stdin
+        file: PathBuf,
+        /// Set what the file does not mention to its default
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Change the number of instances
+    Scale {
+        /// Its id
+        app: String,
+        /// How many there should be
+        instances: u32,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Replace all instances by new ones
+    Restart {
+        /// Its id
+        app: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Stop all instances and forget the app
+    Delete {
+        /// Its id
+        app: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Print the output of all instances
+    Logs {
+        /// Its id
+        app: String,
+        #[command(flatten)]
+        logs: Logs,
+    },
+}
+
+/// How a change is made and awaited.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Change {
+    /// Override a deployment that is under way
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Do not wait for the deployment
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Stop waiting after so long (90, 90s, 5m, 1h); the deployment goes on
+    #[arg(long, value_name = "TIME", value_parser = span::parse, conflicts_with = "detach")]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Which part of the output.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Logs {
+    /// Go on as more is written
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How many lines of each task to begin with
+    #[arg(long, short = 'n', default_value_t = 20)]
+    pub(crate) lines: usize,
+    /// The error output instead
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) stderr: bool,
+    /// Another file of the sandbox
+    #[arg(long, default_value = "stdout")]
+    pub(crate) file: String,
+}
+
+impl Logs {
+    /// The file's name in the sandbox.
+    pub(crate) fn file(&self) -> &str {
+        if self.stderr { "stderr" } else { &self.file }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// List tasks
+    List {
+        /// Only those of one app
+        app: Option<String>,
+    },
+    /// Kill tasks; their app starts others in their place
+    Kill {
+        /// Their ids
+        #[arg(required = true)]
+        tasks: Vec<String>,
+        /// Scale the app down by as many
+        #[arg(long)]
+        scale: bool,
+        /// Override a deployment that is under way
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the output of a task, also of one that has ended
+    Logs {
+        /// Its id
+        task: String,
+        #[command(flatten)]
+        logs: Logs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// List agents
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Framework {
+    /// List frameworks
+    List {
+        /// Also those that are gone
+        #[arg(long, short)]
+        all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deployment {
+    /// List deployments
+    List,
+    /// Undo a deployment by another one
+    Cancel {
+        /// Its id
+        deployment: String,
+        /// Only stop it and leave things as they are
+        #[arg(long)]
+        force: bool,
+        /// Do not wait for the deployment that undoes it
+        #[arg(long, short)]
+        detach: bool,
+        /// Stop waiting after so long
+        #[arg(long, value_name = "TIME", value_parser = span::parse, conflicts_with = "detach")]
+        timeout: Option<Duration>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    /// Its id
+    pub(crate) app: String,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn environment_is_name_and_value() {
+        assert_eq!(pair("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(pair("A").is_err());
+        assert!(pair("=b").is_err());
+    }
+}

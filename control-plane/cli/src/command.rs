@@ -1,0 +1,12 @@
+//! One file per noun: fetch, render, print.
+
+pub(crate) mod agent;
+pub(crate) mod app;
+pub(crate) mod completions;
+pub(crate) mod deployment;
+pub(crate) mod dev;
+pub(crate) mod explain;
+pub(crate) mod framework;
+pub(crate) mod run;
+pub(crate) mod task;
+pub(crate) mod version;

@@ -1,0 +1,19 @@
+//! `tepui explain APP`.
+
+use crate::client::Client;
+use crate::explain;
+use crate::fault::DONE;
+use crate::output::{self, Format};
+
+pub(crate) async fn run(client: &Client, format: Format, given: &str) -> anyhow::Result<u8> {
+    let app = client.app(given).await?;
+    let queue = client.queue().await?;
+    let agents = client.agents().await?;
+    let item = queue.queue.iter().find(|item| item.app.as_ref().is_some_and(|a| a.id == app.id));
+    let explanation = explain::explain(&app, item, &agents);
+    match format {
+        Format::Json => output::print_json(&explanation)?,
+        Format::Table => output::print(&explain::render(&explanation))?,
+    }
+    Ok(DONE)
+}

@@ -1,0 +1,146 @@
+//! `tepui task …`.
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::args::{Logs, Task as Verb};
+use crate::client::{Api, Client};
+use crate::fault::{DONE, Fault};
+use crate::logs;
+use crate::model::{Agent, Task};
+use crate::output::{self, Cell, Format, Table, Tone};
+use crate::pick;
+
+#[derive(Deserialize)]
+struct Tasks {
+    tasks: Vec<Task>,
+}
+
+pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::Result<u8> {
+    match verb {
+        Verb::List { app } => list(client, format, app.as_deref()).await,
+        Verb::Kill { tasks, scale, force } => kill(client, &tasks, scale, force).await,
+        Verb::Logs { task, logs } => print_logs(client, &task, &logs).await,
+    }
+}
+
+async fn list(client: &Client, format: Format, app: Option<&str>) -> anyhow::Result<u8> {
+    let path = match app {
+        Some(given) => format!("/v2/apps{}/tasks", client.app_id(given).await?),
+        None => "/v2/tasks".to_owned(),
+    };
+    let answer: Value = client.get(Api::Marathon, &path).await?;
+    match format {
+        Format::Json => output::print_json(answer.get("tasks").unwrap_or(&Value::Null))?,
+        Format::Table => {
+            let Tasks { tasks } = serde_json::from_value(answer)?;
+            output::print_table(&table(&tasks))?;
+        }
+    }
+    Ok(DONE)
+}
+
+/// Tasks as rows.
+pub(crate) fn table(tasks: &[Task]) -> Table {
+    let mut table = Table::new(&["ID", "APP", "HOST", "PORTS", "STATE", "HEALTH", "STARTED"]);
+    for task in tasks {
+        let state = task.state.strip_prefix("TASK_").unwrap_or(&task.state).to_lowercase();
+        let tone = match state.as_str() {
+            "running" => Tone::Good,
+            "staging" | "starting" | "killing" => Tone::Busy,
+            _ => Tone::Bad,
+        };
+        let health = match task.health_check_results.as_slice() {
+            [] => Cell::from("-"),
+            all if all.iter().all(|health| health.alive) => Cell::toned("healthy", Tone::Good),
+            _ => Cell::toned("unhealthy", Tone::Bad),
+        };
+        let ports: Vec<String> = task.ports.iter().map(u16::to_string).collect();
+        table.row([
+            task.id.as_str().into(),
+            task.app_id.as_str().into(),
+            task.host.as_str().into(),
+            ports.join(",").into(),
+            Cell::toned(state, tone),
+            health,
+            task.started_at.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table
+}
+
+async fn kill(client: &Client, given: &[String], scale: bool, force: bool) -> anyhow::Result<u8> {
+    let Tasks { tasks } = client.get(Api::Marathon, "/v2/tasks").await?;
+    let mut ids = Vec::new();
+    for one in given {
+        ids.push(pick::by_prefix("task", one, tasks.iter().map(|task| task.id.as_str()))?);
+    }
+    let path = format!("/v2/tasks/delete?scale={scale}&force={force}");
+    let body = json!({"ids": ids});
+    client.send(Api::Marathon, Method::POST, &path, Some(&body)).await?;
+    for id in ids {
+        eprintln!("{id} is being killed");
+    }
+    Ok(DONE)
+}
+
+async fn print_logs(client: &Client, given: &str, logs: &Logs) -> anyhow::Result<u8> {
+    let (task, agent) = locate(client, given).await?;
+    let source = logs::source(client, &agent, &task, logs.file()).await?;
+    logs::print(client, vec![source], logs).await
+}
+
+#[derive(Deserialize)]
+struct MesosTasks {
+    tasks: Vec<MesosTask>,
+}
+
+#[derive(Deserialize)]
+struct MesosTask {
+    id: String,
+    #[serde(default)]
+    slave_id: String,
+}
+
+/// The full id of a task of any framework, and the address of its agent.
+async fn locate(client: &Client, given: &str) -> anyhow::Result<(String, String)> {
+    // The list is sorted by time: the latest task of an id that was used again comes first.
+    let MesosTasks { tasks } = client.get(Api::Mesos, "/tasks?limit=100000").await?;
+    let mut ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let id = pick::by_prefix("task", given, ids)?.to_owned();
+    let agent = tasks.iter().find(|task| task.id == id).map(|task| task.slave_id.as_str());
+    let agents = client.agents().await?;
+    let url = agent_url(&agents, agent)
+        .ok_or_else(|| Fault::new(format!("the agent of task '{id}' is not registered")))?;
+    Ok((id, url))
+}
+
+/// The address of an agent by its id.
+pub(crate) fn agent_url(agents: &[Agent], id: Option<&str>) -> Option<String> {
+    agents.iter().find(|agent| Some(agent.id.as_str()) == id).map(Agent::url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_show_where_they_run_and_how_they_are() {
+        let Tasks { tasks } = serde_json::from_value(json!({"tasks": [
+            {"id": "web.1", "appId": "/web", "host": "node1", "slaveId": "S0", "ports": [31000, 31001],
+             "state": "TASK_RUNNING", "startedAt": "2030-01-02T03:04:07.200Z",
+             "healthCheckResults": [{"alive": true}]},
+            {"id": "web.2", "appId": "/web", "host": "node2", "ports": [], "state": "TASK_STAGING"}
+        ]}))
+        .unwrap();
+        assert_eq!(
+            table(&tasks).render(false),
+            "ID     APP   HOST   PORTS        STATE    HEALTH   STARTED\n\
+             web.1  /web  node1  31000,31001  running  healthy  2030-01-02T03:04:07.200Z\n\
+             web.2  /web  node2               staging  -        -\n"
+        );
+    }
+}

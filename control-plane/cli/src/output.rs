@@ -1,0 +1,173 @@
+//! Tables and JSON on stdout.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use serde::Serialize;
+
+/// Form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people
+    #[default]
+    Table,
+    /// The API's own objects
+    Json,
+}
+
+/// How a cell is coloured on a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    #[default]
+    Plain,
+    Good,
+    Busy,
+    Bad,
+}
+
+impl Tone {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Busy => Some("33"),
+            Self::Bad => Some("31"),
+        }
+    }
+}
+
+/// One cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self { text: text.into(), tone }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), tone: Tone::Plain }
+    }
+}
+
+/// Rows under a header.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    header: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub(crate) fn new(header: &[&'static str]) -> Self {
+        Self { header: header.to_vec(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The lines, columns aligned by two blanks.
+    pub(crate) fn render(&self, colour: bool) -> String {
+        let columns = self.header.len();
+        let mut widths: Vec<usize> = self.header.iter().map(|name| name.chars().count()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.text.chars().count());
+            }
+        }
+        let mut text = String::new();
+        let header: Vec<Cell> = self.header.iter().map(|name| Cell::from(*name)).collect();
+        for row in std::iter::once(&header).chain(&self.rows) {
+            let mut line = String::new();
+            for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = if index + 1 == columns { 0 } else { width + 2 };
+                let blanks = padding.saturating_sub(cell.text.chars().count());
+                line.push_str(&paint(&cell.text, cell.tone, colour));
+                line.extend(std::iter::repeat_n(' ', blanks));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Colours a text when asked to.
+pub(crate) fn paint(text: &str, tone: Tone, colour: bool) -> String {
+    match tone.code().filter(|_| colour && !text.is_empty()) {
+        Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether stdout takes colours: a terminal, and `NO_COLOR` unset or empty.
+pub(crate) fn colour() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Writes to stdout; a reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result,
+    }
+}
+
+/// Writes a value as indented JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(print(&text)?)
+}
+
+/// Writes a table.
+pub(crate) fn print_table(table: &Table) -> anyhow::Result<()> {
+    Ok(print(&table.render(colour()))?)
+}
+
+/// A number with at most three digits of fraction and no empty ones: `0.1`, `128`.
+pub(crate) fn number(value: f64) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write!(text, "{value:.3}");
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    if text == "-0" { "0".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_colours_take_no_room() {
+        let mut table = Table::new(&["ID", "STATUS", "N"]);
+        table.row(["/web".into(), Cell::toned("Running", Tone::Good), "2/2".into()]);
+        table.row(["/a".into(), Cell::toned("Waiting", Tone::Bad), "0/1".into()]);
+        assert_eq!(
+            table.render(false),
+            "ID    STATUS   N\n/web  Running  2/2\n/a    Waiting  0/1\n"
+        );
+        assert_eq!(
+            table.render(true),
+            "ID    STATUS   N\n/web  \x1b[32mRunning\x1b[0m  2/2\n/a    \x1b[31mWaiting\x1b[0m  0/1\n"
+        );
+    }
+
+    #[test]
+    fn numbers_have_no_empty_fraction() {
+        let all = [0.1, 128.0, 10000.0, 1.2345, 0.0, -0.0, 100.0];
+        assert_eq!(
+            all.map(number),
+            ["0.1", "128", "10000", "1.234", "0", "0", "100"].map(str::to_owned)
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! Exit codes from the text of a status, which is all that a framework is told.
+
+/// `strsignal` of glibc for signals 1 to 31, as agents write them.
+const SIGNALS: [&str; 31] = [
+    "Hangup",
+    "Interrupt",
+    "Quit",
+    "Illegal instruction",
+    "Trace/breakpoint trap",
+    "Aborted",
+    "Bus error",
+    "Floating point exception",
+    "Killed",
+    "User defined signal 1",
+    "Segmentation fault",
+    "User defined signal 2",
+    "Broken pipe",
+    "Alarm clock",
+    "Terminated",
+    "Stack fault",
+    "Child exited",
+    "Continued",
+    "Stopped (signal)",
+    "Stopped",
+    "Stopped (tty input)",
+    "Stopped (tty output)",
+    "Urgent I/O condition",
+    "CPU time limit exceeded",
+    "File size limit exceeded",
+    "Virtual timer expired",
+    "Profiling timer expired",
+    "Window changed",
+    "I/O possible",
+    "Power failure",
+    "Bad system call",
+];
+
+/// The command's status in "Command exited with status 7", or 128 + the signal's number in
+/// "Command terminated with signal Killed"; `None` for any other text.
+pub(crate) fn code(message: &str) -> Option<u8> {
+    if let Some((_, status)) = message.split_once("exited with status ") {
+        let digits: String = status.chars().take_while(char::is_ascii_digit).collect();
+        return digits.parse().ok();
+    }
+    let (_, name) = message.split_once("terminated with signal ")?;
+    let name = name.trim_end().trim_end_matches(" (core dumped)");
+    (129..).zip(SIGNALS).find_map(|(code, signal)| (signal == name).then_some(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_and_signals_are_read() {
+        for (text, expected) in [
+            ("Command exited with status 7", Some(7)),
+            ("Command exited with status 0", Some(0)),
+            ("Command terminated with signal Killed", Some(137)),
+            ("Command terminated with signal Terminated", Some(143)),
+            ("Command terminated with signal Segmentation fault (core dumped)", Some(139)),
+            ("Command terminated with signal Bad system call", Some(159)),
+            ("Command exited with status 700", None),
+            ("Container exceeded its memory", None),
+            ("", None),
+        ] {
+            assert_eq!(code(text), expected, "{text}");
+        }
+    }
+}
