@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tepui_agent::{Record, RunSpec};
+use tepui_apps::InstanceRecord;
 use tepui_leader::{Effect, Event, Leader};
 use tepui_link::{Order, Report};
 use tepui_types::{AgentId, FrameworkId, Now, Resources, TaskId, TaskState, UpdateId, Uuid};
@@ -44,8 +45,6 @@ struct History {
     ended: Option<TaskState>,
 }
 
-type TaskKey = (FrameworkId, TaskId);
-
 /// The bookkeeping of the checks: kept apart from everything that is checked.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -56,7 +55,8 @@ pub(crate) struct Checks {
     started: BTreeMap<(String, String), String>,
     streams: BTreeMap<(usize, FrameworkId, TaskId), Stream>,
     histories: BTreeMap<(String, String), History>,
-    kills: BTreeSet<TaskKey>,
+    /// Tasks of instances of apps that were decided to end.
+    ended: BTreeSet<String>,
     /// Tasks of apps whose end a client asked for.
     pub(crate) excused: BTreeSet<String>,
 }
@@ -115,10 +115,11 @@ impl Checks {
             self.accept(now, &accept, effects);
         }
         for effect in effects {
-            if let Effect::ToAgent { directive, .. } = effect
-                && let Order::Kill { framework, task, .. } = &directive.order
+            if let Effect::SaveApps(record) = effect
+                && let tepui_apps::Record::Instance(instance) = &**record
+                && instance.goal != tepui_apps::Goal::Running
             {
-                self.kill_of_apps(now, leader, framework, task);
+                self.end_of_instance(now, leader, instance);
             }
         }
     }
@@ -199,35 +200,31 @@ impl Checks {
         }
     }
 
-    /// I-28: while a deployment runs, its kills leave enough healthy instances.
-    fn kill_of_apps(&mut self, now: Now, leader: &Leader, framework: &FrameworkId, task: &TaskId) {
-        let apps = leader.apps();
-        if apps.framework_id() != Some(framework)
-            || !self.kills.insert((framework.clone(), task.clone()))
-            || self.excused.contains(task.as_str())
-        {
+    /// I-28: while a deployment runs, each instance that it decides to end leaves enough healthy
+    /// ones.
+    fn end_of_instance(&mut self, now: Now, leader: &Leader, instance: &InstanceRecord) {
+        let Some(task) = &instance.task else { return };
+        let first = self.ended.insert(task.id.to_string());
+        if !first || self.excused.contains(&task.id.to_string()) {
             return;
         }
-        let Ok(id) = tepui_marathon::TaskId::parse(task.as_str()) else { return };
-        let Some(victim) = apps.task(&id) else { return };
+        let apps = leader.apps();
+        let Some(victim) = apps.task(&task.id) else { return };
         let Some(app) = apps.app(&victim.app_id) else { return };
-        if apps.deployments_of(&app.id).is_empty() || victim.started_at.is_none() {
+        let healthy = |task: &tepui_marathon::Task| {
+            let well = task.health_check_results.iter().all(|health| health.alive);
+            task.state == TaskState::Running && task.started_at.is_some() && well
+        };
+        if apps.deployments_of(&app.id).is_empty() || !healthy(&victim) {
             return;
         }
         let needed = app.upgrade_strategy.minimum_health_capacity.ceil_of(app.instances);
-        let mut healthy = 0;
-        for other in apps.tasks(&app.id) {
-            let going = TaskId::parse(&other.id.to_string())
-                .is_ok_and(|id| self.kills.contains(&(framework.clone(), id)));
-            let well = other.health_check_results.iter().all(|health| health.alive);
-            if other.state == TaskState::Running && !going && well {
-                healthy += 1;
-            }
-        }
-        if healthy < needed {
+        let others = apps.tasks(&app.id).into_iter();
+        let left = others.filter(|o| healthy(o) && !self.ended.contains(&o.id.to_string())).count();
+        if left < usize::try_from(needed).unwrap_or(usize::MAX) {
             let what = format!(
-                "killing {task} leaves {healthy} of {} healthy, {needed} are needed",
-                app.id
+                "ending {} leaves {left} of {} healthy, {needed} are needed",
+                task.id, app.id
             );
             self.violate(now, "I-28", what);
         }

@@ -37,8 +37,8 @@ pub(crate) struct Known {
     pub(crate) agent: String,
     pub(crate) state: Option<TaskState>,
     pub(crate) heard: u64,
-    /// The control plane answered 202 to its launch.
-    pub(crate) promised: bool,
+    /// When the control plane answered 202 to its launch.
+    pub(crate) promised: Option<Mono>,
     kill: bool,
 }
 
@@ -210,9 +210,10 @@ impl World {
     }
 
     pub(crate) fn accept_answered(&mut self, scheduler: usize, accepted: &[String]) {
+        let now = self.now.mono;
         for task in accepted {
             if let Some(known) = self.schedulers[scheduler].tasks.get_mut(task) {
-                known.promised = true;
+                known.promised.get_or_insert(now);
             }
         }
     }

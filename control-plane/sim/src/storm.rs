@@ -1,6 +1,6 @@
 //! The faults that strike now and then, by themselves.
 
-use tepui_types::{LinkId, Span};
+use tepui_types::Span;
 
 use crate::faults::Fault;
 use crate::queue::Action;
@@ -124,14 +124,6 @@ impl World {
         for host in 0..self.hosts.len() {
             self.hosts[host].doomed = false;
             self.heal(host);
-        }
-        // What was lost on a link that stayed up is noticed by its ends; a link that both ends
-        // gave up long ago is forgotten.
-        let live: Vec<LinkId> = self.hosts.iter().filter_map(|host| host.link).collect();
-        let first = live.into_iter().min();
-        if let Some(first) = first {
-            let keep = self.wires.split_off(&first);
-            let _ = std::mem::replace(&mut self.wires, keep);
         }
     }
 }
