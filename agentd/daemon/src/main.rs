@@ -1,2 +1,84 @@
 //! The agent daemon: configuration, wiring, the driver loop.
-fn main() {}
+
+// A binary has no outside: `pub` here says what a module offers to the others.
+#![allow(unreachable_pub)]
+
+mod config;
+mod detect;
+mod driver;
+mod host;
+mod link;
+mod runs;
+mod sandbox;
+mod serve;
+mod turn;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
+use tracing::error;
+
+use crate::config::{Config, Settings};
+use crate::turn::Ended;
+
+/// The agent of a Tepui cluster: runs tasks on this host.
+#[derive(Debug, Parser)]
+#[command(name = "tepui-agentd", version)]
+struct Arguments {
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, env = "TEPUI_AGENT_CONFIG")]
+    config: Option<PathBuf>,
+    /// How log lines look: text or json
+    #[arg(long, default_value = "text")]
+    log_format: LogFormat,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration file and say what is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(Verb::CheckConfig { file }) = &arguments.verb {
+        let checked = load_settings::<Settings>(file).and_then(Settings::resolve);
+        return match checked {
+            Ok(_) => {
+                println!("{} is a valid configuration", file.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    start_log(arguments.log_format);
+    raise_descriptor_limit();
+    match configure(arguments).and_then(serve::serve) {
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::Left(_) | Ended::Journal(_)) => ExitCode::FAILURE,
+        Err(problem) => {
+            error!("{problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configure(arguments: Arguments) -> anyhow::Result<Config> {
+    let file = match &arguments.config {
+        Some(path) => load_settings(path)?,
+        None => Settings::default(),
+    };
+    arguments.settings.over(file).resolve()
+}

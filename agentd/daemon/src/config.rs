@@ -1,0 +1,241 @@
+//! The daemon's configuration: one TOML file, each key also a flag; a flag wins.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::Deserialize;
+use tepui_process::guard_address;
+use tepui_types::{Attributes, Resources, Role};
+use tonic::transport::Endpoint;
+
+/// Where the agent's own endpoints are.
+pub const LISTEN: &str = "127.0.0.1:5051";
+/// Where the control plane takes agents.
+pub const CONTROL_PLANE: &str = "http://127.0.0.1:5052";
+/// Sandboxes and state, unless systemd or the operator says otherwise.
+pub const WORK_DIR: &str = "/var/lib/tepui/agent";
+/// Days after which the sandbox of an ended task is removed.
+pub const GC_DELAY_DAYS: u64 = 7;
+/// Size at which a task's log file is rotated, in megabytes.
+pub const LOG_FILE_MB: u64 = 2;
+/// How many rotated log files are kept.
+pub const LOG_FILES: u32 = 9;
+
+/// The keys of the TOML file, and the flags.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address of the control plane, may be repeated [default: http://127.0.0.1:5052]
+    #[arg(long, env = "TEPUI_CONTROL_PLANE", value_delimiter = ',')]
+    pub control_plane: Vec<String>,
+    /// Address of the agent's own endpoints [default: 127.0.0.1:5051]
+    #[arg(long, env = "TEPUI_AGENT_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Folder of sandboxes and state [default: $STATE_DIRECTORY or /var/lib/tepui/agent]
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
+    /// Name under which others reach this host [default: the listening address]
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// What the agent offers, such as 'cpus:4;mem:8192;ports:[31000-32000]'; what is not named is
+    /// found out
+    #[arg(long)]
+    pub resources: Option<String>,
+    /// What the agent says of itself, such as 'rack:a;zone:z1'
+    #[arg(long)]
+    pub attributes: Option<String>,
+    /// Role of resources that name none [default: *]
+    #[arg(long)]
+    pub default_role: Option<String>,
+    /// Run tasks as the user that they name: true or false [default: true for root]
+    #[arg(long)]
+    pub switch_user: Option<bool>,
+    /// The program that supervises each task [default: tepui-shim beside this program]
+    #[arg(long)]
+    pub shim: Option<PathBuf>,
+    /// Days until the sandbox of an ended task is removed [default: 7]
+    #[arg(long)]
+    pub gc_delay_days: Option<u64>,
+    /// Rotate a task's stdout and stderr at so many megabytes [default: 2]
+    #[arg(long)]
+    pub log_file_mb: Option<u64>,
+    /// Keep so many rotated files [default: 9]
+    #[arg(long)]
+    pub log_files: Option<u32>,
+    /// Which changes of the agent its id survives: equal or additive [default: equal]
+    #[arg(long)]
+    pub reconfiguration_policy: Option<String>,
+    /// Listen on other than loopback addresses although nobody has to log in
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the control plane may be.
+    pub control_plane: Vec<Endpoint>,
+    /// Address of the agent's own endpoints.
+    pub listen: SocketAddr,
+    /// Folder of sandboxes and state, absolute.
+    pub work_dir: PathBuf,
+    /// Name under which others reach this host.
+    pub hostname: String,
+    /// What the operator says the agent has.
+    pub resources: Resources,
+    /// What the agent says of itself.
+    pub attributes: Attributes,
+    /// Run tasks as the user that they name.
+    pub switch_user: bool,
+    /// The program that supervises each task.
+    pub shim: PathBuf,
+    /// Days until the sandbox of an ended task is removed.
+    pub gc_delay_days: u64,
+    /// Megabytes at which logs are rotated.
+    pub log_file_mb: u64,
+    /// How many rotated files are kept.
+    pub log_files: u32,
+    /// Which changes of the agent its id survives.
+    pub reconfiguration: tepui_agent::Reconfiguration,
+}
+
+impl Settings {
+    /// These settings where they are given, else those of `file`.
+    #[must_use]
+    pub fn over(self, file: Self) -> Self {
+        let control_plane = match self.control_plane.is_empty() {
+            true => file.control_plane,
+            false => self.control_plane,
+        };
+        Self {
+            control_plane,
+            listen: self.listen.or(file.listen),
+            work_dir: self.work_dir.or(file.work_dir),
+            hostname: self.hostname.or(file.hostname),
+            resources: self.resources.or(file.resources),
+            attributes: self.attributes.or(file.attributes),
+            default_role: self.default_role.or(file.default_role),
+            switch_user: self.switch_user.or(file.switch_user),
+            shim: self.shim.or(file.shim),
+            gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
+            log_file_mb: self.log_file_mb.or(file.log_file_mb),
+            log_files: self.log_files.or(file.log_files),
+            reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),
+            allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
+        }
+    }
+
+    /// Fills in the defaults and checks what belongs together.
+    ///
+    /// # Errors
+    /// When a value makes no sense; the error says what would.
+    pub fn resolve(self) -> anyhow::Result<Config> {
+        let listen = match self.listen {
+            Some(address) => address,
+            None => LISTEN.parse().context("the default address is valid")?,
+        };
+        guard_address("listen", listen, self.allow_unauthenticated)?;
+        let role = self.default_role.as_deref().unwrap_or("*");
+        let role = Role::parse(role).context("default_role is not a role")?;
+        let resources = self.resources.as_deref().unwrap_or_default();
+        let resources = tepui_wire::resources::parse_text(resources, &role)
+            .context("failed to understand resources")?;
+        let attributes = self.attributes.as_deref().unwrap_or_default();
+        let attributes = tepui_wire::attributes::parse_text(attributes)
+            .context("failed to understand attributes")?;
+        let log_file_mb = self.log_file_mb.unwrap_or(LOG_FILE_MB);
+        ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
+        let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
+        Ok(Config {
+            control_plane: endpoints(&self.control_plane)?,
+            hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
+            listen,
+            work_dir: std::path::absolute(&work_dir)
+                .with_context(|| format!("work_dir {} has no place", work_dir.display()))?,
+            resources,
+            attributes,
+            switch_user: self.switch_user.unwrap_or_else(|| nix::unistd::geteuid().is_root()),
+            shim: self.shim.map_or_else(shim_beside, Ok)?,
+            gc_delay_days: self.gc_delay_days.unwrap_or(GC_DELAY_DAYS),
+            log_file_mb,
+            log_files: self.log_files.unwrap_or(LOG_FILES),
+            reconfiguration: policy(self.reconfiguration_policy.as_deref())?,
+        })
+    }
+}
+
+fn endpoints(addresses: &[String]) -> anyhow::Result<Vec<Endpoint>> {
+    let default = [CONTROL_PLANE.to_owned()];
+    let addresses = if addresses.is_empty() { &default } else { addresses };
+    addresses
+        .iter()
+        .map(|address| {
+            let uri = match address.contains("://") {
+                true => address.clone(),
+                false => format!("http://{address}"),
+            };
+            Endpoint::from_shared(uri).with_context(|| {
+                format!("control_plane = {address:?} is not an address like http://host:5052")
+            })
+        })
+        .collect()
+}
+
+fn policy(name: Option<&str>) -> anyhow::Result<tepui_agent::Reconfiguration> {
+    match name {
+        None | Some("equal") => Ok(tepui_agent::Reconfiguration::Equal),
+        Some("additive") => Ok(tepui_agent::Reconfiguration::Additive),
+        Some(other) => {
+            anyhow::bail!("reconfiguration_policy = {other:?} is neither equal nor additive")
+        }
+    }
+}
+
+fn default_work_dir() -> PathBuf {
+    std::env::var_os("STATE_DIRECTORY").map_or_else(|| WORK_DIR.into(), PathBuf::from)
+}
+
+fn shim_beside() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("failed to find this program's own path")?;
+    let shim = own.with_file_name("tepui-shim");
+    ensure!(
+        shim.is_file(),
+        "no tepui-shim at {}: install it there, or say where it is with --shim",
+        shim.display()
+    );
+    Ok(shim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { shim: Some("/bin/true".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn nonsense_in_resources_is_named() {
+        for (text, what) in [("cpus:-1", "cpus"), ("ports:[5-3]", "5-3"), ("cpus", "cpus")] {
+            let wrong = Settings { resources: Some(text.into()), ..settings() };
+            let error = format!("{:#}", wrong.resolve().unwrap_err());
+            assert!(error.contains("resources") && error.contains(what), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_understood() {
+        let plain = Settings { control_plane: vec!["10.0.0.1:5052".into()], ..settings() };
+        let config = plain.resolve().unwrap();
+        assert_eq!(config.control_plane[0].uri().to_string(), "http://10.0.0.1:5052/");
+    }
+
+    #[test]
+    fn an_open_address_is_refused_unless_the_operator_insists() {
+        let open = Settings { listen: Some("0.0.0.0:5051".parse().unwrap()), ..settings() };
+        assert!(open.clone().resolve().is_err());
+        assert!(Settings { allow_unauthenticated: true, ..open }.resolve().is_ok());
+    }
+}

@@ -1,0 +1,60 @@
+//! The driver loop as the agent's HTTP layer sees it.
+
+use tepui_agent::{Agent, Event, Response};
+use tepui_agent_api::{Host, Unavailable, Usage};
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
+use tepui_wire::v1::executor;
+use tokio::sync::mpsc;
+
+use crate::driver::{Driver, Stopping};
+use crate::runs::Runs;
+
+/// The agent for [`tepui_agent_api`].
+#[derive(Clone, Debug)]
+pub struct AgentHost {
+    /// The loop.
+    pub driver: Driver,
+    /// What measures runs.
+    pub runs: Runs,
+}
+
+fn unavailable(error: Stopping) -> Unavailable {
+    Unavailable(error.to_string())
+}
+
+impl Host for AgentHost {
+    async fn subscribe(
+        &self,
+        framework: FrameworkId,
+        executor: ExecutorId,
+        call: Box<executor::call::Subscribe>,
+    ) -> Result<(Response, StreamId, mpsc::Receiver<executor::Event>), Unavailable> {
+        self.driver.subscribe(framework, executor, call).await.map_err(unavailable)
+    }
+
+    async fn call(&self, call: Box<executor::Call>) -> Result<Response, Unavailable> {
+        self.driver.call(call).await.map_err(unavailable)
+    }
+
+    fn stream_closed(&self, stream: StreamId) {
+        self.driver.event(Event::ExecutorStreamClosed { stream });
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.driver.read(look).await.map_err(unavailable)
+    }
+
+    fn usage(&self, run: &ContainerId) -> Option<Usage> {
+        let usage = self.runs.usage(run)?;
+        Some(Usage {
+            cpu_seconds: usage.cpu.as_secs_f64(),
+            user_cpu_seconds: usage.user_cpu.map(|time| time.as_secs_f64()),
+            system_cpu_seconds: usage.system_cpu.map(|time| time.as_secs_f64()),
+            memory_bytes: usage.memory_bytes,
+            processes: usage.processes as u64,
+        })
+    }
+}

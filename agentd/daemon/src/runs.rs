@@ -1,0 +1,352 @@
+//! Acts on runs: sandboxes, artifacts, processes, probes. Decides nothing; every outcome goes
+//! back to the loop as an event.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tepui_agent::{
+    Command, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeId, ProbeOutcome, RunSpec,
+    SANDBOX_MARK,
+};
+use tepui_launch::{
+    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, Program, Rlimit,
+    RlimitKind, RunEvent, RunOutcome, RunState, SignalScope,
+};
+use tepui_types::{ContainerId, Span};
+use tepui_wire::v1;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tracing::{debug, warn};
+
+use crate::driver::Driver;
+use crate::sandbox::{self, Folders};
+
+/// How often the sockets of running tasks are compared with their ports.
+pub const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the loop acts on runs with.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tokio: Handle,
+    driver: Driver,
+    launcher: Arc<dyn Launcher>,
+    fetcher: tepui_fetch::Fetcher,
+    prober: tepui_probe::Prober,
+    folders: Folders,
+    log_policy: LogPolicy,
+    /// Sandboxes of live runs, for checks.
+    sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
+    probes: Mutex<HashMap<ProbeId, AbortHandle>>,
+}
+
+impl Runs {
+    /// Acts with these means.
+    pub fn new(
+        tokio: Handle,
+        driver: Driver,
+        launcher: Arc<dyn Launcher>,
+        fetcher: tepui_fetch::Fetcher,
+        folders: Folders,
+        log_policy: LogPolicy,
+    ) -> Self {
+        let shared = Shared {
+            tokio,
+            driver,
+            launcher,
+            fetcher,
+            prober: tepui_probe::Prober::default(),
+            folders,
+            log_policy,
+            sandboxes: Mutex::default(),
+            probes: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What became of the runs of an earlier process; those that go on are followed.
+    ///
+    /// # Errors
+    /// When the folder of runs cannot be read: nothing may be decided then.
+    pub async fn recover(&self) -> std::io::Result<Vec<FoundRun>> {
+        let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())?;
+        let found = self.shared.launcher.recover(known).await;
+        Ok(found
+            .into_iter()
+            .map(|recovered| FoundRun {
+                run: recovered.run_id,
+                state: match recovered.state {
+                    RunState::Running(started) => FoundState::Running { pid: pid(&started) },
+                    RunState::Over(outcome) => FoundState::Exited(exit(outcome)),
+                },
+            })
+            .collect())
+    }
+
+    /// A run's end, as the launcher reports it.
+    pub fn ended(&self, event: RunEvent) {
+        let run = event.run_id;
+        self.shared.driver.event(Event::RunExited { run, exit: exit(event.outcome) });
+    }
+
+    /// Does what an effect asks for; outcomes come back as events.
+    pub fn perform(&self, effect: Effect) {
+        let shared = self.shared.clone();
+        match effect {
+            Effect::Fetch { run, sandbox, uris, user } => {
+                self.shared.tokio.spawn(async move { shared.fetch(run, &sandbox, uris, user).await });
+            }
+            Effect::Start(spec) => {
+                self.shared.tokio.spawn(async move { shared.start(*spec).await });
+            }
+            Effect::Terminate { run } => {
+                let term = rustix::process::Signal::TERM;
+                if let Err(error) = shared.launcher.signal(&run, term, SignalScope::Tree) {
+                    debug!(%run, error = &error as &dyn std::error::Error, "run not signalled");
+                }
+            }
+            Effect::Kill { run } => {
+                if let Err(error) = shared.launcher.kill_tree(&run) {
+                    debug!(%run, error = &error as &dyn std::error::Error, "run not killed");
+                }
+            }
+            Effect::Probe { probe, run, what, timeout } => {
+                let mut probes = self.shared.probes.lock();
+                let task = self.shared.tokio.spawn(async move {
+                    let outcome = shared.probe(&run, what, timeout).await;
+                    shared.probes.lock().remove(&probe);
+                    shared.driver.event(Event::Probed { probe, outcome });
+                });
+                probes.insert(probe, task.abort_handle());
+            }
+            Effect::CancelProbe { probe } => {
+                if let Some(task) = self.shared.probes.lock().remove(&probe) {
+                    task.abort();
+                }
+            }
+            Effect::Discard { run } => {
+                self.shared.tokio.spawn_blocking(move || shared.discard(&run));
+            }
+            Effect::RemoveSandbox { sandbox } => {
+                self.shared.tokio.spawn_blocking(move || {
+                    if let Err(error) = sandbox::remove(&shared.folders, &sandbox) {
+                        warn!(%sandbox, %error, "sandbox not removed, left where it is");
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares the sockets of live runs with their ports, once.
+    pub fn look_at_ports(&self, runs: &[ContainerId]) {
+        for (run, ports) in self.shared.launcher.listening_ports(runs) {
+            let ports = ports.into_iter().map(u64::from).collect();
+            self.shared.driver.event(Event::Listening { run, ports });
+        }
+    }
+
+    /// What a live run uses now.
+    pub fn usage(&self, run: &ContainerId) -> Option<tepui_launch::Usage> {
+        self.shared.launcher.usage(run).ok()
+    }
+}
+
+impl Shared {
+    async fn fetch(
+        &self,
+        run: ContainerId,
+        sandbox: &str,
+        uris: Vec<v1::command_info::Uri>,
+        user: Option<String>,
+    ) {
+        let outcome = self.prepare(sandbox, uris, user).await;
+        self.driver.event(Event::Fetched { run, outcome });
+    }
+
+    async fn prepare(
+        &self,
+        sandbox: &str,
+        uris: Vec<v1::command_info::Uri>,
+        user: Option<String>,
+    ) -> Result<(), String> {
+        let (folders, place, owner) = (self.folders.clone(), sandbox.to_owned(), user.clone());
+        let path = self
+            .tokio
+            .spawn_blocking(move || sandbox::create(&folders, &place, owner.as_deref()))
+            .await
+            .map_err(|error| format!("failed to make the sandbox: {error}"))?
+            .map_err(|error| error.to_string())?;
+        if uris.is_empty() {
+            return Ok(());
+        }
+        let wanted = uris.into_iter().map(fetch_request).collect();
+        self.fetcher
+            .fetch(&path, user.as_deref(), wanted)
+            .await
+            .map_err(|error| chain(&error))
+    }
+
+    async fn start(&self, spec: RunSpec) {
+        let run = spec.run.clone();
+        let sandbox = self.folders.sandbox(&spec.sandbox);
+        let marked = sandbox.to_string_lossy().into_owned();
+        let env = fill_in(spec.environment, &marked);
+        self.sandboxes.lock().insert(run.clone(), sandbox.clone());
+        let launch = LaunchSpec {
+            run_id: run.clone(),
+            run_dir: self.folders.run(&run),
+            program: program(spec.command, &sandbox),
+            sandbox,
+            env,
+            user: spec.user,
+            rlimits: rlimits(spec.rlimits.as_ref()),
+            log_policy: self.log_policy,
+            own_group: true,
+        };
+        let outcome = match self.launcher.start(launch).await {
+            Ok(started) => Ok(pid(&started)),
+            Err(error) => Err(chain(&error)),
+        };
+        self.driver.event(Event::RunStarted { run, outcome });
+    }
+
+    async fn probe(&self, run: &ContainerId, what: Probe, timeout: Span) -> ProbeOutcome {
+        let timeout = Duration::from(timeout);
+        match what {
+            Probe::Tcp { port } => match self.prober.tcp("127.0.0.1", port, timeout).await {
+                Ok(()) => ProbeOutcome::Tcp(true),
+                Err(error) if error.is_refused() => ProbeOutcome::Tcp(false),
+                Err(error) => ProbeOutcome::Failed(chain(&error)),
+            },
+            Probe::Http { tls, port, path } => {
+                match self.prober.http(tls, "127.0.0.1", port, &path, timeout, 0).await {
+                    Ok(answer) => ProbeOutcome::Http(answer.status),
+                    Err(error) => ProbeOutcome::Failed(chain(&error)),
+                }
+            }
+            Probe::Command { command, environment, user } => {
+                self.check(run, command, environment, user, timeout).await
+            }
+        }
+    }
+
+    async fn check(
+        &self,
+        run: &ContainerId,
+        command: Command,
+        environment: Vec<(String, String)>,
+        user: Option<String>,
+        timeout: Duration,
+    ) -> ProbeOutcome {
+        let Some(sandbox) = self.sandboxes.lock().get(run).cloned() else {
+            return ProbeOutcome::Failed("the task does not run".into());
+        };
+        let env = fill_in(environment, &sandbox.to_string_lossy());
+        let spec = CheckSpec {
+            program: program(command, &sandbox),
+            sandbox,
+            env,
+            user,
+            timeout,
+            beside: Some(run.clone()),
+        };
+        match self.launcher.exec_check(spec).await {
+            Ok(reply) => match reply.outcome {
+                CheckOutcome::Ended(Ending::Exited(code)) => ProbeOutcome::Command(code),
+                CheckOutcome::Ended(Ending::Signaled { signal, .. }) => {
+                    ProbeOutcome::Failed(format!("the command was ended by signal {signal}"))
+                }
+                CheckOutcome::NotStarted(reason) => ProbeOutcome::Failed(reason),
+                CheckOutcome::TimedOut => {
+                    ProbeOutcome::Failed(format!("the command did not end within {timeout:?}"))
+                }
+            },
+            Err(error) => ProbeOutcome::Failed(chain(&error)),
+        }
+    }
+
+    fn discard(&self, run: &ContainerId) {
+        self.sandboxes.lock().remove(run);
+        let known = KnownRun { run_id: run.clone(), run_dir: self.folders.run(run) };
+        if let Err(error) = self.launcher.forget(&known) {
+            warn!(%run, %error, "records of a run not removed, left where they are");
+        }
+    }
+}
+
+fn pid(started: &tepui_launch::Started) -> u32 {
+    started.main.pid.unsigned_abs()
+}
+
+fn exit(outcome: RunOutcome) -> Exit {
+    match outcome {
+        RunOutcome::Ended(status) => match status.ending {
+            Ending::Exited(code) => Exit::Code(code),
+            Ending::Signaled { signal, .. } => Exit::Signal(signal),
+        },
+        RunOutcome::NotStarted(reason) => Exit::Unknown(reason.into()),
+        RunOutcome::Lost(reason) => Exit::Unknown(reason.to_string().into()),
+    }
+}
+
+fn program(command: Command, sandbox: &Path) -> Program {
+    match command {
+        Command::Shell(line) => Program::Shell(line),
+        Command::Exec { program, arguments } => {
+            // A path with a slash is relative to the sandbox, like everything of the task.
+            let path = if program.contains('/') && !program.starts_with('/') {
+                sandbox.join(program).to_string_lossy().into_owned()
+            } else {
+                program
+            };
+            Program::Exec { path, argv: arguments }
+        }
+    }
+}
+
+fn fill_in(environment: Vec<(String, String)>, sandbox: &str) -> Vec<(String, String)> {
+    environment
+        .into_iter()
+        .map(|(name, value)| (name, value.replace(SANDBOX_MARK, sandbox)))
+        .collect()
+}
+
+fn rlimits(info: Option<&v1::RLimitInfo>) -> Vec<Rlimit> {
+    let all = info.map(|info| info.rlimits.as_slice()).unwrap_or_default();
+    all.iter()
+        .filter_map(|limit| {
+            let kind = RlimitKind::by_name(limit.r#type().as_str_name())?;
+            Some(Rlimit { kind, soft: limit.soft, hard: limit.hard })
+        })
+        .collect()
+}
+
+fn fetch_request(uri: v1::command_info::Uri) -> tepui_fetch::Artifact {
+    tepui_fetch::Artifact {
+        executable: uri.executable(),
+        extract: uri.extract(),
+        cache: uri.cache(),
+        output_file: uri.output_file.clone(),
+        uri: uri.value,
+    }
+}
+
+/// An error with its causes, for a status message.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

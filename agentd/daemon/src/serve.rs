@@ -1,0 +1,242 @@
+//! From a configuration to a serving process, and back down. Tasks go on either way.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
+use sd_notify::NotifyState;
+use tepui_agent::{Agent, Event};
+use tepui_agent_api::Facts;
+use tepui_checkpoint::Journal;
+use tepui_launch::{GroupSupport, LogPolicy, PlainConfig, PlainLauncher, RunEvent};
+use tepui_process::{Clock, notify, seed, stop_requested};
+use tepui_types::{Entropy, Span};
+use tepui_wire::resources::{self, Format};
+use tepui_wire::v1;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::detect;
+use crate::driver::Driver;
+use crate::host::AgentHost;
+use crate::link::{self, Wish};
+use crate::runs::{LISTENING_INTERVAL, Runs};
+use crate::sandbox::Folders;
+use crate::turn::{Ended, Turn};
+
+/// How long open requests may take to end once the process stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often the fullness of the disk is looked at (`disk_watch_interval`).
+const DISK_INTERVAL: Duration = Duration::from_secs(60);
+/// Variables of the daemon's environment that tasks start from.
+const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
+
+/// Serves until asked to stop or unable to go on.
+///
+/// # Errors
+/// When it cannot start: the address is taken, the state cannot be read.
+pub fn serve(config: Config) -> anyhow::Result<Ended> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let ended = runtime.block_on(run(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn run(config: Config) -> anyhow::Result<Ended> {
+    let clock = Clock::start();
+    let entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("failed to listen on listen = {}", config.listen))?;
+    let folders = Folders::new(config.work_dir.clone());
+    folders.create().context("failed to prepare the work directory")?;
+    let (journal, records) = Journal::open(&folders.meta().join("journal"))
+        .context("failed to open the agent's journal")?;
+    let mut launch = PlainConfig::new(config.shim.clone());
+    launch.group = Some("tepui-tasks".into());
+    let (launcher, ends) = PlainLauncher::new(launch);
+    match launcher.group_support() {
+        GroupSupport::Groups(path) => info!(path = %path.display(), "tasks get control groups"),
+        GroupSupport::Without(reason) => {
+            warn!(reason, "tasks get no control groups, their trees are followed by parents");
+        }
+    }
+
+    let (sender, inbox) = channel();
+    let driver = Driver::new(sender);
+    let limits = tepui_fetch::Limits::default();
+    let fetcher = tepui_fetch::Fetcher::new(folders.cache(), limits)
+        .context("failed to prepare the fetcher")?;
+    let log_policy =
+        LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
+    let runs = Runs::new(
+        Handle::current(),
+        driver.clone(),
+        Arc::new(launcher),
+        fetcher,
+        folders,
+        log_policy,
+    );
+    let found = runs.recover().await.context("failed to look at former tasks")?;
+    info!(records = records.len(), runs = found.len(), "state recovered");
+    let agent = Agent::new(agent_config(&config)?, entropy);
+    let first = Event::Started { boot: detect::boot_id(), records, runs: found };
+    let (wish, wished) = watch::channel(Wish::default());
+    let turn = Turn {
+        clock,
+        agent,
+        journal,
+        inbox,
+        driver: driver.clone(),
+        runs: runs.clone(),
+        outbox: None,
+        wish,
+        streams: HashMap::new(),
+        waiting: HashMap::new(),
+    };
+    let (ended, over) = oneshot::channel();
+    thread::Builder::new()
+        .name("driver".into())
+        .spawn(move || {
+            let outcome = turn.run(first);
+            // The receiver waits until the end of the process.
+            let _ = ended.send(outcome);
+        })
+        .context("failed to start the driver's thread")?;
+    tokio::spawn(link::keep(driver.clone(), config.control_plane.clone(), wished));
+    tokio::spawn(report_ends(runs.clone(), ends));
+    tokio::spawn(watch_ports(driver.clone(), runs.clone()));
+    tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
+    serve_until(config, clock, driver, runs, listener, over).await
+}
+
+fn agent_config(config: &Config) -> anyhow::Result<tepui_agent::Config> {
+    let total = detect::complete(config.resources.clone(), &config.work_dir)
+        .context("failed to find out what the host has")?;
+    info!(resources = %total, "agent offers");
+    let info = v1::AgentInfo {
+        hostname: config.hostname.clone(),
+        port: Some(i32::from(config.listen.port())),
+        resources: resources::encode(&total, Format::PostRefinement, None),
+        attributes: tepui_wire::attributes::encode(&config.attributes),
+        ..v1::AgentInfo::default()
+    };
+    let mut agent = tepui_agent::Config::new(info, &config.listen.ip().to_string());
+    agent.environment = INHERITED
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    agent.switch_user = config.switch_user;
+    agent.gc_delay = Span::from_secs(config.gc_delay_days.saturating_mul(24 * 3600));
+    agent.reconfiguration = config.reconfiguration;
+    Ok(agent)
+}
+
+async fn report_ends(runs: Runs, mut ends: mpsc::UnboundedReceiver<RunEvent>) {
+    while let Some(event) = ends.recv().await {
+        runs.ended(event);
+    }
+}
+
+/// Tasks bound to ports outside their offer are noticed.
+async fn watch_ports(driver: Driver, runs: Runs) {
+    let mut turns = tokio::time::interval(LISTENING_INTERVAL);
+    loop {
+        turns.tick().await;
+        let live = driver.read(|agent, _| {
+            agent.live_runs().map(|(run, _)| run.clone()).collect::<Vec<_>>()
+        });
+        let Ok(live) = live.await else { return };
+        if live.is_empty() {
+            continue;
+        }
+        let runs = runs.clone();
+        // A look that fails is repeated at the next turn.
+        let _ = tokio::task::spawn_blocking(move || runs.look_at_ports(&live)).await;
+    }
+}
+
+async fn watch_disk(driver: Driver, folder: std::path::PathBuf) {
+    let mut turns = tokio::time::interval(DISK_INTERVAL);
+    loop {
+        turns.tick().await;
+        if let Some(thousandths) = detect::fullness_thousandths(&folder) {
+            driver.event(Event::DiskUsage { thousandths });
+        }
+    }
+}
+
+/// Small answers and events leave at once.
+fn no_delay(stream: &mut TcpStream) {
+    // A peer that is gone already shows at the first read.
+    let _ = stream.set_nodelay(true);
+}
+
+async fn serve_until(
+    config: Config,
+    clock: Clock,
+    driver: Driver,
+    runs: Runs,
+    listener: TcpListener,
+    mut over: oneshot::Receiver<Ended>,
+) -> anyhow::Result<Ended> {
+    let (stop, mut stopped) = watch::channel(false);
+    let host = AgentHost { driver: driver.clone(), runs };
+    let router = tepui_agent_api::router(host, facts(&config, clock));
+    let server = axum::serve(
+        listener.tap_io(no_delay),
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move {
+        // The sender outlives the server.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+    let server = tokio::spawn(async move { server.await });
+    info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");
+    notify(NotifyState::Ready);
+    let ended = tokio::select! {
+        signal = stop_requested() => {
+            info!(signal = signal.context("failed to wait for signals")?, "stopping, tasks go on");
+            notify(NotifyState::Stopping);
+            driver.stop().await;
+            Ended::Stopped
+        }
+        ended = &mut over => ended.map_err(|_| anyhow!("the driver's thread is gone"))?,
+    };
+    if let Ended::Journal(problem) = &ended {
+        error!(error = problem as &dyn std::error::Error, "journal failed, the process ends");
+    }
+    stop.send_replace(true);
+    // Whatever the server says now, the process ends.
+    let _ = tokio::time::timeout(DRAIN, server).await;
+    Ok(ended)
+}
+
+fn facts(config: &Config, clock: Clock) -> Facts {
+    Facts {
+        hostname: config.hostname.clone(),
+        ip: config.listen.ip().to_string(),
+        port: config.listen.port(),
+        started: clock.now(),
+        work_dir: config.work_dir.clone(),
+        flags: vec![
+            ("port".into(), config.listen.port().to_string()),
+            ("work_dir".into(), config.work_dir.display().to_string()),
+            ("switch_user".into(), config.switch_user.to_string()),
+            ("gc_delay".into(), format!("{}days", config.gc_delay_days)),
+        ],
+    }
+}
