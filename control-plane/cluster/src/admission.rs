@@ -60,7 +60,7 @@ impl Cluster {
         } else {
             self.counters.messages.register_agent += 1;
         }
-        match self.check_registration(&registration, batch) {
+        match self.check_registration(link, &registration, batch) {
             Ok((total, former)) => self.admit(link, registration, total, former, batch),
             Err(Refused::Later) => batch.push(Effect::CloseLink { link }),
             Err(Refused::Shutdown(reason)) => {
@@ -73,9 +73,10 @@ impl Cluster {
     }
 
     /// What the agent has and where it comes from, when it may come in. An older agent whose
-    /// place it takes is removed.
+    /// place it takes is removed. Link ids rise in the order in which connections are made.
     fn check_registration(
         &mut self,
+        link: LinkId,
         registration: &Registration,
         batch: &mut Batch<'_>,
     ) -> Result<(Resources, Former), Refused> {
@@ -92,13 +93,20 @@ impl Cluster {
             .resources;
         let former = match &registration.agent {
             None => Former::New,
-            Some(id) => self.check_return(id, registration)?,
+            Some(id) => self.check_return(link, id, registration)?,
         };
-        self.vacate_address(registration, batch)?;
+        self.vacate_address(link, registration, batch)?;
         Ok((total, former))
     }
 
-    fn check_return(&self, id: &AgentId, registration: &Registration) -> Result<Former, Refused> {
+    /// A registration on an older connection than the agent's newest one is a latecomer from
+    /// before: what it says of tasks is not true any more.
+    fn check_return(
+        &self,
+        link: LinkId,
+        id: &AgentId,
+        registration: &Registration,
+    ) -> Result<Former, Refused> {
         if self.gone.contains_key(id) {
             return Err(Refused::Shutdown("Agent has been marked gone".into()));
         }
@@ -113,6 +121,9 @@ impl Cluster {
                     agent.info.hostname,
                     agent.info.port()
                 )));
+            }
+            if link < agent.newest_link {
+                return Err(Refused::Later);
             }
             return Ok(Former::Present);
         }
@@ -133,6 +144,7 @@ impl Cluster {
     /// do, is replaced; a connected one at work stays and the newcomer waits.
     fn vacate_address(
         &mut self,
+        link: LinkId,
         registration: &Registration,
         batch: &mut Batch<'_>,
     ) -> Result<(), Refused> {
@@ -142,7 +154,7 @@ impl Cluster {
             return Ok(());
         }
         let Some(agent) = self.agents.get(&holder) else { return Ok(()) };
-        if agent.is_connected() && !agent.tasks.is_empty() {
+        if link < agent.newest_link || (agent.is_connected() && !agent.tasks.is_empty()) {
             return Err(Refused::Later);
         }
         self.counters.agents.removed_registered += 1;
@@ -205,6 +217,7 @@ impl Cluster {
         agent.last_heard = now.mono;
         agent.doomed = None;
         agent.link = Some(Link { id: link, sent: 0, unconfirmed: None });
+        agent.newest_link = link;
         self.links.insert(link, id.clone());
         self.addresses.insert(address_of(&self.agents[&id]), id.clone());
         // A registry write is dear when ten thousand agents come back at once.
@@ -276,6 +289,7 @@ impl Agent {
             free: Resources::new(),
             overbooked: false,
             link: None,
+            newest_link: LinkId(0),
             deactivated: false,
             registered: now.wall,
             reregistered: None,

@@ -38,6 +38,8 @@ pub struct Agent {
     pub overbooked: bool,
     /// The connection to it; `None` while it is disconnected.
     pub link: Option<Link>,
+    /// The newest connection that it registered on.
+    pub(crate) newest_link: LinkId,
     /// Taken out of the offers by an operator.
     pub deactivated: bool,
     /// When it was admitted first in this term.

@@ -203,6 +203,32 @@ fn the_same_agent_on_a_new_link_replaces_its_half_open_one() {
 }
 
 #[test]
+fn a_late_registration_on_an_older_link_is_not_believed() {
+    let mut rig = Rig::new();
+    let (agent, framework) = rig.with_running_task(PLAIN);
+    let old = tepui_types::LinkId(rig.fresh());
+    let known = reported("t1", &framework, &agent, v1::TaskState::TaskRunning);
+    let agent = rig.register(Some(&agent.id), agent.info, vec![known.clone()]).unwrap();
+    let uuid = rig.update(&agent, &framework, "t1", TaskState::Finished);
+    rig.acknowledge(&framework, &agent, "t1", uuid);
+    let registration = tepui_link::Registration {
+        agent: Some(agent.id.clone()),
+        info: agent.info.clone(),
+        boot: None,
+        version: "1".into(),
+        term: tepui_types::Term(1),
+        frameworks: vec![],
+        executors: vec![],
+        tasks: vec![known],
+    };
+    let report = Box::new(Report::Register(Box::new(registration)));
+    rig.act(tepui_cluster::Event::Report { link: old, report });
+    assert!(rig.closed_links.contains(&old));
+    assert!(rig.cluster.agent(&agent.id).unwrap().is_connected());
+    assert_eq!(rig.state(&framework, "t1"), None);
+}
+
+#[test]
 fn a_new_agent_at_the_address_of_a_lost_one_replaces_it() {
     let mut rig = Rig::new();
     let (agent, framework) = rig.with_running_task(AWARE);
