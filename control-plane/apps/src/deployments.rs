@@ -127,9 +127,8 @@ impl Apps {
         self.counters.deployments_dismissed += 1;
         let plan = deployment.plan();
         let reason = Some(reason.to_owned());
+        // It stays half-done; the next scale check sees to the number of instances.
         out.publish(EventPayload::DeploymentFailed { id, plan, reason });
-        // Whatever no other deployment takes over still gets its number of instances.
-        self.rescale.extend(deployment.record.apps.into_keys());
     }
 
     fn take_deployment(&mut self, id: Uuid, out: &mut Out<'_>) -> Option<Deployment> {

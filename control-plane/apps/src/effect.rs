@@ -102,7 +102,7 @@ pub enum Alarm {
     /// Tasks that look like ours but belong to no known instance were left running, because
     /// killing so many at once looks like a lost store rather than like strays (invariant I-33).
     UnknownTasksSpared {
-        /// How many so far.
+        /// How many so far. Told once per reconciliation interval.
         tasks: u64,
     },
     /// The cluster sent an error on the scheduler stream.

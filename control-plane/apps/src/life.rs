@@ -183,10 +183,9 @@ impl Apps {
     }
 
     /// The agent does not answer: what happens now depends on the app's strategy.
-    pub(crate) fn became_unreachable(&mut self, id: &InstanceId, out: &mut Out<'_>) {
+    /// `passed` is how long that has been so already.
+    pub(crate) fn became_unreachable(&mut self, id: &InstanceId, passed: Span, out: &mut Out<'_>) {
         let Some(instance) = self.instances.get(id) else { return };
-        let since = instance.task().and_then(|task| task.unreachable_since);
-        let since = since.unwrap_or_else(|| out.stamp());
         if !instance.wants_to_run() {
             self.publish_condition(id, out);
             self.expunge(id, out);
@@ -197,9 +196,6 @@ impl Apps {
         else {
             return;
         };
-        // Time that passed before this process led is only known by the wall clock.
-        let passed = out.stamp().as_millis().saturating_sub(since.as_millis());
-        let passed = Span::from_millis(u64::try_from(passed).unwrap_or(0));
         let at = |seconds: u32| out.mono() + Span::from_secs(seconds.into()).saturating_sub(passed);
         let deadlines = (at(inactive_after_seconds), at(expunge_after_seconds));
         if let Some(instance) = self.instances.get_mut(id) {

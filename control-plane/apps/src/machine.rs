@@ -50,6 +50,8 @@ pub struct Apps {
     /// Kills of unknown tasks since `stray_window` began.
     pub(crate) stray_kills: usize,
     pub(crate) stray_window: Mono,
+    /// A human was told in this window.
+    pub(crate) stray_alarmed: bool,
     pub(crate) counters: Counters,
     pub(crate) halted: bool,
 }
@@ -83,6 +85,7 @@ impl Apps {
             protected: BTreeSet::new(),
             stray_kills: 0,
             stray_window: Mono::default(),
+            stray_alarmed: false,
             counters: Counters::default(),
             halted: false,
         }
@@ -130,7 +133,7 @@ impl Apps {
                     self.dirty.insert(app);
                 }
                 Timer::Check(task, index) => self.check_due(&task, index, out),
-                Timer::Readiness(task) => self.readiness_due(&task, out),
+                Timer::Readiness(task) => self.readiness_due(&task),
                 Timer::Unreachable(id) => self.unreachable_due(&id, out),
             }
         }

@@ -66,6 +66,8 @@ impl Apps {
                 self.probes.next += 1;
                 self.probes.flying.insert(id, purpose);
                 out.effects.push(Effect::Probe(Box::new(probe)));
+            } else if let Purpose::Readiness(task) = purpose {
+                self.readiness_rests(&task);
             }
         }
     }

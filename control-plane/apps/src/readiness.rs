@@ -26,10 +26,20 @@ impl Apps {
         }
     }
 
-    pub(crate) fn readiness_due(&mut self, task: &TaskId, _out: &mut Out<'_>) {
-        let wanted = self.instances.of_task(task).is_some_and(|instance| !instance.ready);
-        if wanted && self.locks.contains_key(task.app()) {
+    pub(crate) fn readiness_due(&mut self, task: &TaskId) {
+        if !self.locks.contains_key(task.app()) {
+            self.readiness_rests(task);
+            return;
+        }
+        if self.instances.of_task(task).is_some_and(|instance| !instance.ready) {
             self.probes.request(Purpose::Readiness(task.clone()));
+        }
+    }
+
+    /// Nobody asks any more; a later deployment begins again.
+    pub(crate) fn readiness_rests(&mut self, task: &TaskId) {
+        if let Some(instance) = self.instances.of_task_mut(task) {
+            instance.readiness_begun = false;
         }
     }
 

@@ -83,7 +83,12 @@ impl Apps {
         self.instances.insert(instance);
         self.dirty.insert(app);
         if unreachable {
-            self.became_unreachable(&id, out);
+            // What passed before this process led is only known by the wall clock.
+            let task = self.instances.get(&id).and_then(Instance::task);
+            let since = task.and_then(|task| task.unreachable_since);
+            let passed = since.map_or(0, |since| out.stamp().as_millis() - since.as_millis());
+            let passed = Span::from_millis(u64::try_from(passed).unwrap_or(0));
+            self.became_unreachable(&id, passed, out);
         } else if ending {
             self.kill_task_of(&id);
             let gone = self.instances.get(&id).is_some_and(|instance| instance.task().is_none());

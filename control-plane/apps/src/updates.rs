@@ -3,7 +3,7 @@
 use tepui_marathon::{
     CheckResult, EventPayload, InstanceId, IpAddress, IpProtocol, TaskFailure, TaskId,
 };
-use tepui_types::TaskState;
+use tepui_types::{Span, TaskState};
 use tepui_wire::v1::scheduler::call;
 use tepui_wire::v1::task_status::Reason;
 use tepui_wire::v1::{TaskStatus, check_info, network_info};
@@ -85,12 +85,16 @@ impl Apps {
         if out.mono().since(self.stray_window) >= self.config.reconciliation_interval {
             self.stray_window = out.mono();
             self.stray_kills = 0;
+            self.stray_alarmed = false;
         }
         let protected = parsed.is_some_and(|task| self.protected.contains(task.instance()));
         let budget = self.config.unknown_task_kills.max(self.instances.len() / 10);
         if protected || self.stray_kills >= budget {
             self.counters.unknown_tasks_spared += 1;
-            out.alarm(Alarm::UnknownTasksSpared { tasks: self.counters.unknown_tasks_spared });
+            if !std::mem::replace(&mut self.stray_alarmed, true) {
+                let tasks = self.counters.unknown_tasks_spared;
+                out.alarm(Alarm::UnknownTasksSpared { tasks });
+            }
             return;
         }
         self.stray_kills += 1;
@@ -132,7 +136,7 @@ impl Apps {
             Condition::Unreachable if !before.is_unreachable() => {
                 self.mark_unreachable(&id, status, out);
                 self.set_condition(&id, condition, out);
-                self.became_unreachable(&id, out);
+                self.became_unreachable(&id, Span::ZERO, out);
             }
             Condition::Unreachable => {}
             Condition::Running => self.is_running(&id, before, status, out),

@@ -230,6 +230,30 @@ fn more_deployments_than_allowed_are_refused() {
 }
 
 #[test]
+fn readiness_is_asked_again_by_a_deployment_after_a_cancelled_one() {
+    let mut rig = Rig::new().agent("a", 10.0);
+    let ready = r#""readinessChecks":[{"portName":"default","path":"/ready"}]"#;
+    let made = rig.create(&format!(r#"{{"id":"/web","cmd":"v 1",{ready}}}"#));
+    let refused = |rig: &mut Rig| {
+        rig.answer_probes(|_| tepui_apps::ProbeOutcome::Failed { reason: "refused".into() });
+    };
+    refused(&mut rig);
+    let id = deployment_of(&made);
+    rig.command(Command::CancelDeployment { id, force: true }).unwrap();
+    rig.advance(100);
+    assert!(rig.probes.is_empty(), "no later effect");
+    rig.put("/web", r#"{"instances":2}"#).unwrap();
+    rig.advance(10);
+    assert_eq!(rig.probes.len(), 2);
+    rig.answer_probes(|_| tepui_apps::ProbeOutcome::Answered {
+        status: 200,
+        content_type: "text/plain".into(),
+        body: String::new(),
+    });
+    assert!(!rig.deploying());
+}
+
+#[test]
 fn a_readiness_check_holds_up_the_update_until_it_answers() {
     let mut rig = Rig::new().agent("a", 10.0);
     let ready = r#""readinessChecks":[{"portName":"default","path":"/ready"}]"#;
