@@ -139,7 +139,7 @@ impl Client {
         let response = request.send().await.map_err(|error| {
             let fault = Fault::new(format!("failed to reach the agent at {agent}"))
                 .fix("logs are read from the agent itself: its port must be open to this host");
-            anyhow::Error::new(error).context(fault)
+            root_cause(&error).context(fault)
         })?;
         let status = response.status();
         if !status.is_success() {
@@ -160,8 +160,17 @@ impl Client {
             "is the control plane running there? `tepui dev` starts one here, {flag} or {variable} \
              names another"
         ));
-        anyhow::Error::new(error.without_url()).context(fault)
+        root_cause(&error).context(fault)
     }
+}
+
+/// The innermost cause alone: the layers above it only say that a request was sent.
+fn root_cause(error: &reqwest::Error) -> anyhow::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    anyhow::Error::msg(cause.to_string())
 }
 
 #[derive(serde::Deserialize)]

@@ -130,12 +130,12 @@ impl Watch {
     /// Why the first of the apps that waits does so, and whether nothing fits.
     async fn reason(&self, apps: &[String]) -> Option<(String, String, bool)> {
         let queue = self.client.queue().await.ok()?;
-        let agents = self.client.agents().await.ok()?;
+        let agents = self.client.agents().await.ok();
         let all: Vec<App> = self.client.apps("").await.ok()?;
         queue.queue.iter().find_map(|item| {
             let id = &item.app.as_ref()?.id;
             let app = all.iter().find(|app| app.id == *id && apps.contains(id))?;
-            let why = explain::headline(app, item, &agents);
+            let why = explain::headline(app, item, agents.as_deref());
             Some((id.clone(), why, explain::is_placement(item)))
         })
     }

@@ -47,8 +47,13 @@ pub(crate) struct AgentVerdict {
     pub(crate) lacks: Vec<String>,
 }
 
-/// Explains an app; `item` is its entry in the launch queue, if it has one.
-pub(crate) fn explain(app: &App, item: Option<&QueueItem>, agents: &[Agent]) -> Explanation {
+/// Explains an app; `item` is its entry in the launch queue, if it has one; `agents` is `None` when
+/// they are not known.
+pub(crate) fn explain(
+    app: &App,
+    item: Option<&QueueItem>,
+    agents: Option<&[Agent]>,
+) -> Explanation {
     let mut explanation = Explanation {
         app: app.id.clone(),
         running: app.tasks_running,
@@ -92,7 +97,7 @@ fn without_entry(app: &App) -> String {
 }
 
 /// The most telling sentence about a waiting app.
-pub(crate) fn headline(app: &App, item: &QueueItem, agents: &[Agent]) -> String {
+pub(crate) fn headline(app: &App, item: &QueueItem, agents: Option<&[Agent]>) -> String {
     if !item.delay.overdue {
         let seconds = item.delay.time_left_seconds;
         let failure = app.last_task_failure.as_ref().map(|failure| failure.message.trim());
@@ -103,7 +108,7 @@ pub(crate) fn headline(app: &App, item: &QueueItem, agents: &[Agent]) -> String 
             None => format!("it failed and is started again in {seconds} s"),
         };
     }
-    if agents.iter().all(|agent| !agent.active) {
+    if are_none(agents) {
         return "no agent is registered and active".to_owned();
     }
     let Some(top) = top_reason(item) else {
@@ -193,7 +198,11 @@ fn agent_verdict(app: &App, unused: &UnusedOffer) -> AgentVerdict {
     }
 }
 
-fn unblock(app: &App, item: &QueueItem, agents: &[Agent]) -> Vec<String> {
+fn are_none(agents: Option<&[Agent]>) -> bool {
+    agents.is_some_and(|agents| agents.iter().all(|agent| !agent.active))
+}
+
+fn unblock(app: &App, item: &QueueItem, agents: Option<&[Agent]>) -> Vec<String> {
     let mut advice = Vec::new();
     if !item.delay.overdue {
         advice.push(format!(
@@ -203,7 +212,7 @@ fn unblock(app: &App, item: &QueueItem, agents: &[Agent]) -> Vec<String> {
         advice.push(format!("`tepui app restart {}` starts it without waiting", app.id));
         return advice;
     }
-    if agents.iter().all(|agent| !agent.active) {
+    if are_none(agents) {
         advice.push("start an agent: `tepui-agentd` on a host, or `tepui dev` here".to_owned());
         return advice;
     }
@@ -216,7 +225,7 @@ fn unblock(app: &App, item: &QueueItem, agents: &[Agent]) -> Vec<String> {
     };
     for (name, reason) in SCALARS {
         if seen(reason) {
-            advice.push(advice_for(app, name, agents));
+            advice.push(advice_for(app, name, agents.unwrap_or_default()));
         }
     }
     if seen("InsufficientPorts") {

@@ -8,9 +8,15 @@ use crate::output::{self, Format};
 pub(crate) async fn run(client: &Client, format: Format, given: &str) -> anyhow::Result<u8> {
     let app = client.app(given).await?;
     let queue = client.queue().await?;
-    let agents = client.agents().await?;
+    let agents = match client.agents().await {
+        Ok(agents) => Some(agents),
+        Err(error) => {
+            eprintln!("explaining without the agents: {error:#}");
+            None
+        }
+    };
     let item = queue.queue.iter().find(|item| item.app.as_ref().is_some_and(|a| a.id == app.id));
-    let explanation = explain::explain(&app, item, &agents);
+    let explanation = explain::explain(&app, item, agents.as_deref());
     match format {
         Format::Json => output::print_json(&explanation)?,
         Format::Table => output::print(&explain::render(&explanation))?,

@@ -49,7 +49,7 @@ fn queue() -> QueueItem {
 
 #[test]
 fn an_app_too_large_for_every_agent_is_told_so_with_numbers() {
-    let text = render(&explain(&huge(), Some(&queue()), &agents()));
+    let text = render(&explain(&huge(), Some(&queue()), Some(&agents())));
     assert_eq!(
         text,
         "/t/huge: 0 of 1 running, 1 waiting
@@ -73,7 +73,7 @@ What would help:
 fn an_app_that_would_fit_an_empty_agent_is_told_how_much_is_in_the_way() {
     let mut app = huge();
     app.cpus = 3.0;
-    let explanation = explain(&app, Some(&queue()), &agents());
+    let explanation = explain(&app, Some(&queue()), Some(&agents()));
     assert_eq!(explanation.verdict, "needs 3 cpus, best has 1.5 on node1");
     assert_eq!(
         explanation.unblock[0],
@@ -92,7 +92,7 @@ fn an_app_that_fails_is_told_when_it_starts_again_and_why_it_ended() {
     let mut item = queue();
     item.delay.overdue = false;
     item.delay.time_left_seconds = 9;
-    let explanation = explain(&app, Some(&item), &agents());
+    let explanation = explain(&app, Some(&item), Some(&agents()));
     assert_eq!(
         explanation.verdict,
         "it fails and is started again in 9 s; last failure: Command exited with status 7"
@@ -106,16 +106,16 @@ fn an_app_that_fails_is_told_when_it_starts_again_and_why_it_ended() {
 fn an_app_without_entry_is_told_that_nothing_waits() {
     let mut app = huge();
     app.tasks_running = 1;
-    let text = render(&explain(&app, None, &agents()));
+    let text = render(&explain(&app, None, Some(&agents())));
     assert_eq!(text, "/t/huge: 1 of 1 running\n  nothing waits: 1 of 1 instances run\n");
     app.instances = 0;
     app.tasks_running = 0;
-    assert!(explain(&app, None, &[]).verdict.starts_with("it is suspended"));
+    assert!(explain(&app, None, None).verdict.starts_with("it is suspended"));
 }
 
 #[test]
 fn without_agents_nothing_else_is_blamed() {
-    let explanation = explain(&huge(), Some(&queue()), &[]);
+    let explanation = explain(&huge(), Some(&queue()), Some(&[]));
     assert_eq!(explanation.verdict, "no agent is registered and active");
     assert_eq!(explanation.unblock.len(), 1);
 }
@@ -136,6 +136,12 @@ fn constraints_roles_and_ports_are_named() {
     ] {
         item.processed_offers_summary.reject_summary_last_offers =
             vec![Rejects { reason: reason.into(), declined: 2, processed: 2 }];
-        assert_eq!(explain(&app, Some(&item), &agents()).verdict, verdict);
+        assert_eq!(explain(&app, Some(&item), Some(&agents())).verdict, verdict);
     }
+}
+
+#[test]
+fn without_knowledge_of_agents_the_queue_still_tells() {
+    let explanation = explain(&huge(), Some(&queue()), None);
+    assert_eq!(explanation.verdict, "needs 10000 cpus, best has 1.5 on node1");
 }

@@ -175,7 +175,11 @@ impl Launcher {
                 texts.push(format!("needs {wanted} {unit}, best offer has {offered} on {host}"));
             }
         }
-        format!("{} ({} agents offered)", texts.join("; "), self.refused.len())
+        let agents = match self.refused.len() {
+            1 => "1 agent".to_owned(),
+            many => format!("{many} agents"),
+        };
+        format!("{} ({agents} offered)", texts.join("; "))
     }
 
     fn subscribed(&mut self, subscribed: Option<event::Subscribed>) -> Vec<Step> {

@@ -134,7 +134,7 @@ fn an_offer_that_is_too_small_is_declined_and_remembered_with_numbers() {
     assert_eq!(calls(&steps), [call::Type::Decline]);
     assert_eq!(
         launcher.why_waiting(),
-        "needs 10000 cpus, best offer has 2 on node1 (1 agents offered)"
+        "needs 10000 cpus, best offer has 2 on node1 (1 agent offered)"
     );
     assert!(launcher.is_waiting());
 }
