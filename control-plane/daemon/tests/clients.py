@@ -2,12 +2,17 @@
 
 import argparse
 import base64
+import collections
+import collections.abc
 import contextlib
 import sys
 import tempfile
 import threading
 import time
 import traceback
+
+# The marathon package still looks for this where Python kept it before 3.10.
+collections.Iterable = collections.abc.Iterable
 
 from harness import Cluster, Failed, wait_for
 from marathon import MarathonClient
