@@ -42,8 +42,14 @@ impl Agent {
             Ok(run) => run,
             Err(message) => return refuse(request, 400, message, turn),
         };
+        let Some(entry) = self.book.runs.get_mut(&run) else {
+            return refuse(request, 400, "Executor cannot be found", turn);
+        };
+        if entry.phase == Phase::Preparing {
+            // Whoever this is, it is not the process that the agent will start.
+            return refuse(request, 403, "Executor has not been started", turn);
+        }
         turn.push(Effect::Respond { request, response: Response::Streaming });
-        let Some(entry) = self.book.runs.get_mut(&run) else { return };
         if matches!(entry.phase, Phase::Terminating | Phase::Over) {
             turn.push(Effect::ToExecutor { stream, event: Box::new(shutdown()) });
             turn.push(Effect::CloseExecutorStream { stream });

@@ -56,6 +56,17 @@ pub enum Record {
         /// Whether it came in a group: one failure ends all.
         grouped: bool,
     },
+    /// A task that is not started here, and gets a definite state all the same.
+    Refused {
+        /// Whose.
+        framework: FrameworkId,
+        /// Under which executor it would have been.
+        executor: ExecutorId,
+        /// Allocated to which role.
+        role: Role,
+        /// Its description; only its id when nothing else is known.
+        task: Box<v1::TaskInfo>,
+    },
     /// The run's main process was started, or is about to be: after this it is never started
     /// again (invariant I-5).
     Starting {

@@ -184,16 +184,19 @@ impl Agent {
         for framework in self.book.frameworks.values() {
             let aware = framework.is_partition_aware();
             for (id, task) in &framework.tasks {
-                let run = framework.executors.get(&task.executor).map(|one| &one.run);
-                let waits = run.and_then(|run| self.book.runs.get(run));
+                let executor = framework.executors.get(&task.executor);
+                let home = executor.filter(|executor| executor.tasks.contains(id));
+                let waits = home.and_then(|home| self.book.runs.get(&home.run));
                 if !task.is_terminal() && waits.is_none_or(|run| run.exit.is_some()) {
                     left.push((framework.id.clone(), id.clone(), aware));
                 }
             }
         }
         for (framework, task, aware) in left {
+            let reused = self.book.ended.contains(&framework, &task);
+            let reason = if reused { Reason::TaskInvalid } else { Reason::AgentRestarted };
             let text = "The agent was restarted before the task was started";
-            let saying = Saying::agent(never_here(aware), Reason::AgentRestarted, text);
+            let saying = Saying::agent(never_here(aware), reason, text);
             self.say(&framework, &task, saying, turn);
         }
     }

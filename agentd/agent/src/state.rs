@@ -206,6 +206,8 @@ pub struct Task {
     pub pending: VecDeque<Box<v1::TaskStatus>>,
     /// Ids of the newest acknowledged updates.
     pub(crate) acknowledged: VecDeque<UpdateId>,
+    /// It is never started here, and belongs to no executor.
+    pub(crate) refused: bool,
     /// When it was first said to run.
     pub(crate) running_since: Option<Wall>,
     pub(crate) retry: Option<Retry>,
@@ -239,6 +241,7 @@ impl Task {
             kill_asked: false,
             pending: VecDeque::new(),
             acknowledged: VecDeque::new(),
+            refused: false,
             running_since: None,
             retry: None,
             completion: None,

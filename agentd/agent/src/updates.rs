@@ -202,8 +202,7 @@ impl Agent {
             return;
         };
         let framework_id = framework.clone();
-        let record =
-            Record::Task { framework: framework_id, executor, role, task: info, grouped: false };
+        let record = Record::Refused { framework: framework_id, executor, role, task: info };
         self.commit(record, turn);
         self.say(framework, &task, saying, turn);
     }

@@ -77,6 +77,13 @@ fn fact(record: &Record) -> Fact {
             task: Some((**task).clone()),
             grouped: *grouped,
         }),
+        Record::Refused { framework, executor, role, task } => Fact::Refused(proto::Task {
+            framework_id: framework.to_string(),
+            executor_id: executor.to_string(),
+            role: role.to_string(),
+            task: Some((**task).clone()),
+            grouped: false,
+        }),
         Record::Group { framework, executor, tasks } => Fact::Group(proto::Group {
             framework_id: framework.to_string(),
             executor_id: executor.to_string(),
@@ -141,6 +148,10 @@ fn run_id(text: &str) -> Result<ContainerId, DecodeError> {
     ContainerId::parse(text).map_err(invalid("run"))
 }
 
+fn role(text: &str) -> Result<Role, DecodeError> {
+    Role::parse(text).map_err(|error| DecodeError::Invalid { what: "role", why: error.to_string() })
+}
+
 fn pair(key: &proto::TaskKey) -> Result<(FrameworkId, TaskId), DecodeError> {
     Ok((framework_id(&key.framework_id)?, task_id(&key.task_id)?))
 }
@@ -170,10 +181,15 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
         Fact::Task(one) => Record::Task {
             framework: framework_id(&one.framework_id)?,
             executor: executor_id(&one.executor_id)?,
-            role: Role::parse(&one.role)
-                .map_err(|error| DecodeError::Invalid { what: "role", why: error.to_string() })?,
+            role: role(&one.role)?,
             task: Box::new(one.task.ok_or(DecodeError::Missing("task description"))?),
             grouped: one.grouped,
+        },
+        Fact::Refused(one) => Record::Refused {
+            framework: framework_id(&one.framework_id)?,
+            executor: executor_id(&one.executor_id)?,
+            role: role(&one.role)?,
+            task: Box::new(one.task.ok_or(DecodeError::Missing("task description"))?),
         },
         Fact::Group(one) => Record::Group {
             framework: framework_id(&one.framework_id)?,

@@ -62,6 +62,12 @@ fn every_kind() -> Vec<Record> {
             task: Box::new(v1::TaskInfo { name: "t".into(), ..v1::TaskInfo::default() }),
             grouped: true,
         },
+        Record::Refused {
+            framework: framework.clone(),
+            executor: executor.clone(),
+            role: Role::default_role(),
+            task: Box::default(),
+        },
         Record::Group { framework: framework.clone(), executor, tasks: vec![task.clone()] },
         Record::Starting { run: run() },
         Record::Delivered { framework: key().0, task: key().1 },
@@ -170,7 +176,7 @@ fn only_the_daemons_user_can_look_inside() {
 fn three_frames(directory: &Path) -> (Vec<u8>, Vec<usize>) {
     let (mut journal, _) = Journal::open(directory).unwrap();
     let mut ends = vec![usize::try_from(journal.length_bytes()).unwrap()];
-    for batch in every_kind().chunks(7) {
+    for batch in every_kind().chunks(8) {
         journal.append(batch).unwrap();
         ends.push(usize::try_from(journal.length_bytes()).unwrap());
     }
@@ -190,7 +196,7 @@ fn a_file_cut_anywhere_gives_exactly_the_whole_frames_before_the_cut() {
             continue;
         };
         let (mut journal, records) = Journal::open(directory.path()).unwrap();
-        assert_eq!(records, every_kind()[..(whole * 7).min(21)], "cut at {cut}");
+        assert_eq!(records, every_kind()[..(whole * 8).min(22)], "cut at {cut}");
         journal.append(&[Record::IdentityGone]).unwrap();
         drop(journal);
         assert_eq!(reopened(directory.path()).last(), Some(&Record::IdentityGone));

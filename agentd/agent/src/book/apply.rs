@@ -30,6 +30,10 @@ impl Book {
                 let task = Task::new(task.clone(), executor.clone(), role.clone(), *grouped);
                 self.apply_task(framework, task);
             }
+            Record::Refused { framework, executor, role, task } => {
+                let task = Task::new(task.clone(), executor.clone(), role.clone(), false);
+                self.apply_refused(framework, Task { refused: true, ..task });
+            }
             Record::Group { framework, executor, tasks } => {
                 if let Some(executor) = self.executor_mut(framework, executor) {
                     executor.groups.push(tasks.clone());
@@ -132,6 +136,13 @@ impl Book {
         self.note_activity(id);
     }
 
+    fn apply_refused(&mut self, id: &FrameworkId, task: Task) {
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let Some(name) = task_id(&task.info) else { return };
+        framework.tasks.insert(name, task);
+        self.note_activity(id);
+    }
+
     fn apply_delivered(&mut self, framework: &FrameworkId, name: &TaskId) {
         let Some(task) = self.task_mut(framework, name) else { return };
         task.delivered = true;
@@ -189,7 +200,7 @@ impl Book {
         task.info.data = None;
         task.acknowledged = std::collections::VecDeque::new();
         let executor = task.executor.clone();
-        if let Some(home) = framework.executors.get_mut(&executor)
+        if let Some(home) = framework.executors.get_mut(&executor).filter(|_| !task.refused)
             && home.tasks.remove(name)
         {
             home.completed_tasks.push_back(task);
@@ -244,7 +255,13 @@ impl Book {
     }
 }
 
-fn shelve(framework: &mut Framework, executor: Executor) {
+/// Moves an executor to the completed ones. Tasks that it leaves behind are no longer its own.
+fn shelve(framework: &mut Framework, mut executor: Executor) {
+    executor.tasks.clear();
+    executor.groups.clear();
+    if executor.completed_tasks.is_empty() {
+        executor.role = None;
+    }
     framework.completed.push_back(executor);
     if framework.completed.len() > MAX_COMPLETED_EXECUTORS {
         framework.completed.pop_front();

@@ -30,12 +30,20 @@ impl Book {
 
     fn snapshot_framework(&self, framework: &Framework, list: &mut Vec<Record>) {
         list.push(Record::Framework(framework.info.clone()));
-        // Those without a home first, or a later executor of the same id would adopt them.
-        for task in framework.tasks.values().filter(|task| !has_home(framework, task)) {
+        for executor in &framework.completed {
+            self.snapshot_executor(framework, executor, list);
+        }
+        // Those without a home before live executors: one of the same id would adopt them. Refused
+        // ones last, as an old task of the same id would replace them.
+        let homeless = || framework.tasks.values().filter(|task| !has_home(framework, task));
+        for task in homeless().filter(|task| !task.refused) {
             snapshot_task(&framework.id, task, list);
         }
-        for executor in framework.completed.iter().chain(framework.executors.values()) {
+        for executor in framework.executors.values() {
             self.snapshot_executor(framework, executor, list);
+        }
+        for task in homeless().filter(|task| task.refused) {
+            snapshot_task(&framework.id, task, list);
         }
     }
 
@@ -114,18 +122,18 @@ impl Book {
 
 fn has_home(framework: &Framework, task: &Task) -> bool {
     let id = task_id(&task.info);
-    let home = framework.executors.get(&task.executor);
+    let home = framework.executors.get(&task.executor).filter(|_| !task.refused);
     home.zip(id).is_some_and(|(home, id)| home.tasks.contains(&id))
 }
 
 fn snapshot_task(framework: &FrameworkId, task: &Task, list: &mut Vec<Record>) {
     let Some(id) = task_id(&task.info) else { return };
-    list.push(Record::Task {
-        framework: framework.clone(),
-        executor: task.executor.clone(),
-        role: task.role.clone(),
-        task: task.info.clone(),
-        grouped: task.grouped,
+    let (owner, executor, role) = (framework.clone(), task.executor.clone(), task.role.clone());
+    let (info, grouped) = (task.info.clone(), task.grouped);
+    list.push(if task.refused {
+        Record::Refused { framework: owner, executor, role, task: info }
+    } else {
+        Record::Task { framework: owner, executor, role, task: info, grouped }
     });
     if task.delivered {
         list.push(Record::Delivered { framework: framework.clone(), task: id.clone() });

@@ -104,8 +104,17 @@ pub struct HostRun {
     pub killed: u32,
 }
 
+/// What happened to one status update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Saved(String, Uuid, TaskState),
+    Sent(String, Uuid),
+    Acknowledged(Uuid),
+}
+
 pub struct Rig {
     pub agent: Agent,
+    pub timeline: Vec<Moment>,
     pub config: Config,
     pub now: Now,
     pub boot: String,
@@ -152,6 +161,7 @@ impl Rig {
         let mut rig = Self {
             agent: Agent::new(config.clone(), Entropy::seeded(1)),
             config,
+            timeline: Vec::new(),
             now: Now { mono: Mono::from_nanos(0), wall: Wall::from_millis(1_700_000_000_000) },
             boot: "boot-1".into(),
             disk: Vec::new(),
@@ -193,6 +203,11 @@ impl Rig {
     }
 
     fn start(&mut self) {
+        let event = self.start_event();
+        self.event(event);
+    }
+
+    pub fn start_event(&self) -> Event {
         let boot = Some(BootId::parse(&self.boot).unwrap());
         let runs = self
             .host
@@ -205,18 +220,29 @@ impl Rig {
                 },
             })
             .collect();
-        self.event(Event::Started { boot, records: self.disk.clone(), runs });
+        Event::Started { boot, records: self.disk.clone(), runs }
     }
 
     /// The daemon dies and is started again; everything in memory is gone.
     pub fn restart(&mut self) {
+        self.restart_silently();
+        self.settle();
+    }
+
+    /// As [`Rig::restart`], and nothing that the new daemon asks for is answered yet.
+    pub fn restart_silently(&mut self) {
+        self.fresh();
+        let event = self.start_event();
+        self.event(event);
+    }
+
+    /// A daemon that has not started yet.
+    pub fn fresh(&mut self) {
         self.entropy += 1;
         self.agent = Agent::new(self.config.clone(), Entropy::seeded(self.entropy));
         self.inbox.clear();
         self.link = false;
         self.streams.clear();
-        self.start();
-        self.settle();
     }
 
     /// The host is restarted: no process survives, nor what the launcher knew in memory.
@@ -312,10 +338,43 @@ impl Rig {
     }
 
     pub fn save(&mut self, effects: &[Effect]) {
-        self.disk.extend(effects.iter().filter_map(|effect| match effect {
+        self.save_some(effects, usize::MAX);
+    }
+
+    /// Saves at most so many records.
+    pub fn save_some(&mut self, effects: &[Effect], most: usize) {
+        let records = effects.iter().filter_map(|effect| match effect {
             Effect::Save(record) => Some(record.clone()),
             _ => None,
-        }));
+        });
+        for record in records.take(most) {
+            match &record {
+                Record::Update { status, .. } => self.timeline.push(Moment::Saved(
+                    status.task_id.value.clone(),
+                    uuid_of(status),
+                    task_state(status.state).unwrap(),
+                )),
+                Record::Acknowledged { update, .. } => {
+                    self.timeline.push(Moment::Acknowledged(*update));
+                }
+                _ => {}
+            }
+            self.disk.push(record);
+        }
+    }
+
+    /// Handles one event, and dies after so many records were saved; or, when all are, after so
+    /// many effects. Then a new daemon starts.
+    pub fn crash_in(&mut self, event: Event, saved: usize, acted: usize) {
+        let effects = self.effects_of(event);
+        let records = effects.iter().filter(|one| matches!(one, Effect::Save(_))).count();
+        self.save_some(&effects, saved);
+        if saved >= records {
+            for effect in effects.into_iter().take(acted) {
+                self.act(effect);
+            }
+        }
+        self.restart_silently();
     }
 
     pub fn act(&mut self, effect: Effect) {
@@ -391,6 +450,10 @@ impl Rig {
             let (term, generation) = (Term(self.term), self.generation);
             let directive = Directive { term, generation, order };
             self.inbox.push_back(Event::Directive(Box::new(directive)));
+        }
+        if let Report::Update { status, .. } = &report {
+            let task = status.task_id.value.clone();
+            self.timeline.push(Moment::Sent(task, uuid_of(status)));
         }
         self.reports.push(report);
     }
@@ -529,6 +592,10 @@ impl Rig {
         let found = self.streams[&stream].iter().rev().find(|event| event.r#type() == kind);
         found.expect("it was sent")
     }
+}
+
+pub fn uuid_of(status: &TaskStatus) -> Uuid {
+    Uuid::from_slice(status.uuid.as_deref().unwrap()).unwrap()
 }
 
 pub fn bare_call(kind: executor::call::Type) -> executor::Call {
