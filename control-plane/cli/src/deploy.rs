@@ -266,20 +266,4 @@ fn new_bar(app: &str) -> ProgressBar {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_are_read_from_the_event_stream() {
-        let line = b"data: {\"id\":\"7f\",\"plan\":{},\"eventType\":\"deployment_success\"}\r\n";
-        assert_eq!(parse_end(line), Some(Ended { deployment: "7f".into(), failed: None }));
-        let line = b"data: {\"id\":\"7f\",\"eventType\":\"deployment_failed\",\"reason\":\"x\"}\n";
-        assert_eq!(
-            parse_end(line),
-            Some(Ended { deployment: "7f".into(), failed: Some("x".into()) })
-        );
-        for line in [&b"event: deployment_success\r\n"[..], b"\r\n", b"data: {", b"data: {}"] {
-            assert_eq!(parse_end(line), None);
-        }
-    }
-}
+mod tests;
