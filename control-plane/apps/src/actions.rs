@@ -11,7 +11,7 @@ use crate::machine::Apps;
 use crate::out::Out;
 use crate::rolling::{self, Fleet};
 use crate::timers::Timer;
-use crate::victims::{self, Candidate};
+use crate::victims::{self, Candidate, Service};
 use crate::{Condition, RecordKey};
 
 impl Apps {
@@ -112,7 +112,13 @@ impl Apps {
             id: instance.id(),
             marked: marked.contains(instance.id()),
             condition: instance.condition(),
-            healthy: instance.is_healthy(),
+            service: if instance.is_healthy() {
+                Service::Yes
+            } else if instance.may_be_healthy() {
+                Service::Unknown
+            } else {
+                Service::No
+            },
             begun: instance
                 .task()
                 .map_or(instance.record.since, |task| task.started_at.unwrap_or(task.staged_at)),

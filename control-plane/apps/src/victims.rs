@@ -14,21 +14,33 @@ pub(crate) struct Candidate<'a> {
     /// Chosen by the plan.
     pub(crate) marked: bool,
     pub(crate) condition: Condition,
-    pub(crate) healthy: bool,
+    pub(crate) service: Service,
     /// When it started, or was made.
     pub(crate) begun: Version,
     pub(crate) task: Option<&'a TaskRecord>,
 }
 
-/// Order of conditions: who serves least goes first. Among the running, the unhealthy go before the
-/// healthy, so that a scale down never ends the only ones that work.
+/// How far a running instance is known to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Service {
+    /// It is unhealthy, or its end is on the way.
+    No,
+    /// Nothing has been heard yet.
+    Unknown,
+    /// It runs and is healthy.
+    Yes,
+}
+
+/// Order of conditions: who serves least goes first. Among the running, those that serve go last, so
+/// that a scale down never ends the only ones that work.
 fn rank(candidate: &Candidate<'_>) -> u8 {
     match candidate.condition {
         Condition::Scheduled => 0,
         condition if condition.is_unreachable() => 1,
         Condition::Provisioned | Condition::Staging => 2,
         Condition::Starting => 3,
-        Condition::Running if candidate.healthy => 5,
+        Condition::Running if candidate.service == Service::Yes => 6,
+        Condition::Running if candidate.service == Service::Unknown => 5,
         _ => 4,
     }
 }
@@ -93,21 +105,21 @@ mod tests {
         let app = PathId::parse("/a").unwrap();
         let ids: Vec<InstanceId> =
             (0..6).map(|number| InstanceId::generate(&app, number, 0)).collect();
-        let candidate = |at: usize, condition, healthy, begun| Candidate {
+        let candidate = |at: usize, condition, service, begun| Candidate {
             id: &ids[at],
             marked: at == 5,
             condition,
-            healthy,
+            service,
             begun: Version::from_millis(begun),
             task: None,
         };
         let candidates = vec![
-            candidate(0, Condition::Running, true, 10),
-            candidate(1, Condition::Running, true, 20),
-            candidate(2, Condition::Running, false, 5),
-            candidate(3, Condition::Staging, false, 30),
-            candidate(4, Condition::Unreachable, false, 1),
-            candidate(5, Condition::Running, true, 1),
+            candidate(0, Condition::Running, Service::Yes, 10),
+            candidate(1, Condition::Running, Service::Yes, 20),
+            candidate(2, Condition::Running, Service::Unknown, 40),
+            candidate(3, Condition::Killing, Service::No, 30),
+            candidate(4, Condition::Unreachable, Service::No, 1),
+            candidate(5, Condition::Running, Service::Yes, 1),
         ];
         let order = |selection| {
             let chosen = choose(candidates.clone(), 6, &[], selection);
