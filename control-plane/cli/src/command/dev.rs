@@ -4,7 +4,7 @@ mod daemons;
 mod place;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, Url};
@@ -49,7 +49,7 @@ async fn serve(
     daemons: &mut Daemons,
     stop: &mut Stop,
 ) -> anyhow::Result<()> {
-    for daemon in plan.daemons(dev, place.path())? {
+    for daemon in plan.daemons(dev, place.path()) {
         daemons.start(daemon)?;
     }
     eprintln!("starting; state, sandboxes and logs are in {}", place.path().display());
@@ -90,6 +90,25 @@ struct Plan {
     marathon: SocketAddr,
     agent: SocketAddr,
     link: SocketAddr,
+    programs: Programs,
+}
+
+/// Where the daemons are installed.
+struct Programs {
+    control_plane: PathBuf,
+    agent: PathBuf,
+    /// Only looked for when there are to be simulated agents.
+    simulator: Option<PathBuf>,
+}
+
+impl Programs {
+    fn find(dev: &Dev) -> anyhow::Result<Self> {
+        Ok(Self {
+            control_plane: program("tepui-control-plane")?,
+            agent: program("tepui-agentd")?,
+            simulator: (dev.agents > 0).then(|| program("tepui-sim")).transpose()?,
+        })
+    }
 }
 
 impl Plan {
@@ -100,6 +119,7 @@ impl Plan {
             marathon: address("--marathon", &endpoints.marathon)?,
             agent: SocketAddr::new(mesos.ip(), dev.agent_port),
             link: SocketAddr::new(mesos.ip(), dev.link_port),
+            programs: Programs::find(dev)?,
         };
         for address in [plan.mesos, plan.marathon, plan.agent, plan.link] {
             std::net::TcpListener::bind(address).map_err(|error| {
@@ -113,14 +133,14 @@ impl Plan {
         Ok(plan)
     }
 
-    fn daemons(&self, dev: &Dev, place: &Path) -> anyhow::Result<Vec<Daemon>> {
+    fn daemons(&self, dev: &Dev, place: &Path) -> Vec<Daemon> {
         let folder = |name: &str| place.join(name).display().to_string();
-        let control_plane = Daemon::new(program("tepui-control-plane")?)
+        let control_plane = Daemon::new(self.programs.control_plane.clone())
             .flag("--listen", self.mesos)
             .flag("--marathon-listen", self.marathon)
             .flag("--agent-listen", self.link)
             .flag("--state-dir", folder("control-plane"));
-        let mut agent = Daemon::new(program("tepui-agentd")?)
+        let mut agent = Daemon::new(self.programs.agent.clone())
             .flag("--control-plane", format!("http://{}", self.link))
             .flag("--listen", self.agent)
             .flag("--work-dir", folder("agent"));
@@ -131,14 +151,14 @@ impl Plan {
             agent = agent.flag("--attributes", attributes);
         }
         let mut daemons = vec![control_plane, agent];
-        if dev.agents > 0 {
-            let simulated = Daemon::new(program("tepui-sim")?)
+        if let Some(simulator) = &self.programs.simulator {
+            let simulated = Daemon::new(simulator.clone())
                 .word("agents")
                 .flag("--control-plane", format!("http://{}", self.link))
                 .flag("--count", dev.agents);
             daemons.push(simulated);
         }
-        Ok(daemons)
+        daemons
     }
 
     fn welcome(&self, agents: usize) -> String {
@@ -266,8 +286,10 @@ mod tests {
     #[test]
     fn the_welcome_names_addresses_a_sample_and_three_commands() {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let plan =
-            Plan { mesos: local(5050), marathon: local(8081), agent: local(1), link: local(2) };
+        let programs =
+            Programs { control_plane: PathBuf::new(), agent: PathBuf::new(), simulator: None };
+        let (mesos, marathon, agent, link) = (local(5050), local(8081), local(1), local(2));
+        let plan = Plan { mesos, marathon, agent, link, programs };
         let text = plan.welcome(3);
         assert!(text.contains("Marathon at http://127.0.0.1:8081"), "{text}");
         assert!(text.contains("curl http://127.0.0.1:8081/v2/apps"), "{text}");
