@@ -1,7 +1,21 @@
 //! The agent's own endpoints, the executor protocol, and sandbox files.
 //!
 //! Handlers are thin: decode, ask the [`Host`], answer (`spec/mesos-http.md` 2, 3.3, 4.2 to 4.4).
+//!
+//! * `executor`: the executor API; `operator`: `/api/v1`; `legacy`: the unversioned endpoints;
+//! * `files`: sandboxes; `metrics`: Mesos's names and our own;
+//! * `show`: what others see of frameworks, executors, tasks and resources, in both JSON dialects.
 
+mod answer;
+mod executor;
+mod files;
 mod host;
+mod legacy;
+mod metrics;
+mod operator;
+mod router;
+mod show;
+mod version;
 
 pub use host::{Facts, Host, Unavailable, Usage};
+pub use router::router;

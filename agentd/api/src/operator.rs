@@ -1,0 +1,263 @@
+//! `POST /api/v1` of an agent (`spec/mesos-http.md` 3.3).
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tepui_agent::{Agent, Framework, Place};
+use tepui_wire::media;
+use tepui_wire::v1::agent::call::Type;
+use tepui_wire::v1::agent::response::{self, Type as Answer};
+use tepui_wire::v1::{self, agent};
+
+use crate::answer::{self, ApiError, accepted, content_type};
+use crate::host::{Facts, Host};
+use crate::router::App;
+use crate::{files, legacy, metrics, show, version};
+
+/// Level 0 of Mesos's log: there is nothing below `info` that an operator can switch here.
+const LOGGING_LEVEL: u32 = 0;
+
+/// Every call of an operator.
+pub(crate) async fn operator<H: Host>(
+    State(app): State<App<H>>,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    if app.host.read(|agent, _| agent.is_recovering()).await? {
+        return Err(ApiError::recovering());
+    }
+    if method != Method::POST {
+        return Err(ApiError::method());
+    }
+    let form = content_type(&headers)?;
+    let call: agent::Call = media::decode(form, &body)?;
+    let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
+        return Err(ApiError::bad_request("expecting 'type' to be present and known"));
+    };
+    let media = accepted(&headers)?;
+    let answer = match kind {
+        Type::Unknown => {
+            return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "call type UNKNOWN"));
+        }
+        Type::GetHealth => {
+            let get_health = Some(response::GetHealth { healthy: true });
+            agent::Response { get_health, ..of(Answer::GetHealth) }
+        }
+        Type::GetVersion => {
+            let get_version = Some(response::GetVersion { version_info: version::info() });
+            agent::Response { get_version, ..of(Answer::GetVersion) }
+        }
+        Type::GetFlags => flags(&app.facts),
+        Type::GetLoggingLevel => {
+            let get_logging_level = Some(response::GetLoggingLevel { level: LOGGING_LEVEL });
+            agent::Response { get_logging_level, ..of(Answer::GetLoggingLevel) }
+        }
+        Type::GetMetrics => get_metrics(&app).await?,
+        Type::ListFiles => list_files(&app, &call).await?,
+        Type::ReadFile => read_file(&app, &call).await?,
+        Type::GetContainers => get_containers(&app).await?,
+        Type::GetState
+        | Type::GetFrameworks
+        | Type::GetExecutors
+        | Type::GetTasks
+        | Type::GetAgent
+        | Type::GetOperations
+        | Type::GetResourceProviders => app.host.read(move |agent, _| look(kind, agent)).await?,
+        other => return change(other, &call),
+    };
+    Ok(answer::message(media, &answer))
+}
+
+fn of(kind: Answer) -> agent::Response {
+    agent::Response { r#type: Some(kind.into()), ..agent::Response::default() }
+}
+
+fn missing(part: &str) -> ApiError {
+    ApiError::bad_request(format!("expecting '{part}' to be present"))
+}
+
+fn flags(facts: &Facts) -> agent::Response {
+    let flags = facts
+        .flags
+        .iter()
+        .map(|(name, value)| v1::Flag { name: name.clone(), value: Some(value.clone()) })
+        .collect();
+    agent::Response { get_flags: Some(response::GetFlags { flags }), ..of(Answer::GetFlags) }
+}
+
+async fn get_metrics<H: Host>(app: &App<H>) -> Result<agent::Response, ApiError> {
+    let metrics = metrics::gather(app)
+        .await?
+        .into_iter()
+        .map(|(name, value)| v1::Metric { name, value: Some(value) })
+        .collect();
+    let get_metrics = Some(response::GetMetrics { metrics });
+    Ok(agent::Response { get_metrics, ..of(Answer::GetMetrics) })
+}
+
+async fn list_files<H: Host>(
+    app: &App<H>,
+    call: &agent::Call,
+) -> Result<agent::Response, ApiError> {
+    let asked = call.list_files.as_ref().ok_or_else(|| missing("list_files"))?;
+    let file_infos = files::list(app, &asked.path)
+        .await?
+        .into_iter()
+        .map(|info| v1::FileInfo {
+            path: info.path,
+            nlink: i32::try_from(info.nlink).ok(),
+            size: u64::try_from(info.size).ok(),
+            mtime: Some(v1::TimeInfo { nanoseconds: info.mtime_nanos }),
+            mode: Some(info.raw_mode),
+            uid: Some(info.uid),
+            gid: Some(info.gid),
+        })
+        .collect();
+    let list_files = Some(response::ListFiles { file_infos });
+    Ok(agent::Response { list_files, ..of(Answer::ListFiles) })
+}
+
+async fn read_file<H: Host>(app: &App<H>, call: &agent::Call) -> Result<agent::Response, ApiError> {
+    let asked = call.read_file.as_ref().ok_or_else(|| missing("read_file"))?;
+    let length = asked.length.unwrap_or(files::MAX_READ_BYTES);
+    let (size, data) = files::read_bytes(app, &asked.path, Some(asked.offset), length).await?;
+    let read_file = Some(response::ReadFile { size, data });
+    Ok(agent::Response { read_file, ..of(Answer::ReadFile) })
+}
+
+async fn get_containers<H: Host>(app: &App<H>) -> Result<agent::Response, ApiError> {
+    let containers = legacy::gather(app, legacy::Wanted::default())
+        .await?
+        .into_iter()
+        .map(|container| response::get_containers::Container {
+            container_status: Some(container.status()),
+            resource_statistics: Some(container.statistics()),
+            framework_id: Some(v1::FrameworkId { value: container.framework.to_string() }),
+            executor_id: Some(v1::ExecutorId { value: container.executor.to_string() }),
+            container_id: v1::ContainerId { value: container.run.to_string(), parent: None },
+            executor_name: Some(container.name),
+        })
+        .collect();
+    let get_containers = Some(response::GetContainers { containers });
+    Ok(agent::Response { get_containers, ..of(Answer::GetContainers) })
+}
+
+/// What a call that looks at the agent is answered.
+fn look(kind: Type, agent: &Agent) -> agent::Response {
+    match kind {
+        Type::GetState => {
+            let get_state = Some(response::GetState {
+                get_tasks: Some(tasks(agent)),
+                get_executors: Some(executors(agent)),
+                get_frameworks: Some(frameworks(agent)),
+            });
+            agent::Response { get_state, ..of(Answer::GetState) }
+        }
+        Type::GetFrameworks => {
+            agent::Response { get_frameworks: Some(frameworks(agent)), ..of(Answer::GetFrameworks) }
+        }
+        Type::GetExecutors => {
+            agent::Response { get_executors: Some(executors(agent)), ..of(Answer::GetExecutors) }
+        }
+        Type::GetTasks => agent::Response { get_tasks: Some(tasks(agent)), ..of(Answer::GetTasks) },
+        Type::GetAgent => {
+            let get_agent = Some(response::GetAgent {
+                agent_info: Some(agent.info()),
+                ..response::GetAgent::default()
+            });
+            agent::Response { get_agent, ..of(Answer::GetAgent) }
+        }
+        // Nothing here has operations or resource providers.
+        Type::GetOperations => agent::Response {
+            get_operations: Some(response::GetOperations::default()),
+            ..of(Answer::GetOperations)
+        },
+        _ => agent::Response {
+            get_resource_providers: Some(response::GetResourceProviders::default()),
+            ..of(Answer::GetResourceProviders)
+        },
+    }
+}
+
+fn described(agent: &Agent) -> impl Iterator<Item = &Framework> {
+    agent.frameworks().filter(|framework| framework.is_described())
+}
+
+fn frameworks(agent: &Agent) -> response::GetFrameworks {
+    let of_kind = |active: bool| {
+        described(agent)
+            .filter(|framework| framework.is_active() == active)
+            .map(|framework| response::get_frameworks::Framework {
+                framework_info: (*framework.info).clone(),
+            })
+            .collect()
+    };
+    response::GetFrameworks { frameworks: of_kind(true), completed_frameworks: of_kind(false) }
+}
+
+fn executors(agent: &Agent) -> response::GetExecutors {
+    let show = |framework, executor| response::get_executors::Executor {
+        executor_info: show::executor_info(framework, executor),
+    };
+    response::GetExecutors {
+        executors: described(agent)
+            .flat_map(|framework| framework.executors.values().map(move |one| show(framework, one)))
+            .collect(),
+        completed_executors: described(agent)
+            .flat_map(|framework| framework.completed.iter().map(move |one| show(framework, one)))
+            .collect(),
+    }
+}
+
+fn tasks(agent: &Agent) -> response::GetTasks {
+    let id = agent.id().map(ToString::to_string).unwrap_or_default();
+    let mut out = response::GetTasks::default();
+    for framework in described(agent) {
+        for task in framework.tasks.values() {
+            let wire = task.to_wire(&framework.id, &id);
+            match framework.place(task) {
+                Place::Queued => out.queued_tasks.push(wire),
+                Place::Launched => out.launched_tasks.push(wire),
+                Place::Terminated => out.terminated_tasks.push(wire),
+                Place::Completed => out.completed_tasks.push(wire),
+            }
+        }
+        let completed = framework.completed_tasks().map(|task| task.to_wire(&framework.id, &id));
+        out.completed_tasks.extend(completed);
+    }
+    out
+}
+
+/// Calls that would change something. No container here was launched by one of them, so every id
+/// that they can name is unknown; the rest is not in this release and says so.
+fn change(kind: Type, call: &agent::Call) -> Result<Response, ApiError> {
+    let unknown = |id: Option<&v1::ContainerId>, part: &str| {
+        let id = id.ok_or_else(|| missing(part))?;
+        Err(ApiError::not_found(format!("Container {} cannot be found", id.value)))
+    };
+    match kind {
+        Type::WaitContainer => {
+            unknown(call.wait_container.as_ref().map(|part| &part.container_id), "wait_container")
+        }
+        Type::KillContainer => {
+            unknown(call.kill_container.as_ref().map(|part| &part.container_id), "kill_container")
+        }
+        Type::AttachContainerOutput => unknown(
+            call.attach_container_output.as_ref().map(|part| &part.container_id),
+            "attach_container_output",
+        ),
+        // Already gone is what was wanted.
+        Type::RemoveContainer if call.remove_container.is_some() => {
+            Ok(StatusCode::OK.into_response())
+        }
+        Type::RemoveContainer => Err(missing("remove_container")),
+        // There are no images to remove.
+        Type::PruneImages => Ok(StatusCode::OK.into_response()),
+        other => Err(ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("call type {} is not supported by this release", other.as_str_name()),
+        )),
+    }
+}

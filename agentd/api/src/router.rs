@@ -1,0 +1,70 @@
+//! Which path is whose.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::{any, get};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::host::{Facts, Host};
+use crate::{executor, files, legacy, metrics, operator};
+
+/// Largest request body; a larger one is answered 413.
+const MAX_BODY_BYTES: usize = 8 << 20;
+/// Answers below this many bytes are not compressed (`spec/mesos-http.md` 0.2).
+const COMPRESS_FROM_BYTES: u16 = 1024;
+
+/// What every handler has.
+#[derive(Clone, Debug)]
+pub(crate) struct App<H> {
+    pub(crate) host: H,
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// Every endpoint, bare and below the agent's component names: `/slave(1)`, which clients build
+/// links from, and `/slave`, for log paths of old.
+pub fn router<H: Host>(host: H, facts: Facts) -> Router {
+    let app = App { host, facts: Arc::new(facts) };
+    let ordinary = ordinary::<H>().layer(compression());
+    // Bytes of files are sent as they are, and streams are never compressed.
+    let plain = Router::new()
+        .route("/api/v1/executor", any(executor::executor::<H>))
+        .route("/files/download", get(files::download::<H>));
+    let both = plain.merge(ordinary);
+    Router::new()
+        .merge(both.clone())
+        .nest("/slave(1)", both.clone())
+        .nest("/slave%281%29", both)
+        .layer(RequestDecompressionLayer::new())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(app)
+}
+
+fn ordinary<H: Host>() -> Router<App<H>> {
+    Router::new()
+        .route("/health", get(async || StatusCode::OK))
+        .route("/version", get(legacy::version))
+        .route("/flags", get(legacy::flags::<H>))
+        .route("/state", get(legacy::state::<H>))
+        .route("/containers", get(legacy::containers::<H>))
+        .route("/monitor/statistics", get(legacy::statistics::<H>))
+        .route("/containerizer/debug", get(legacy::containerizer_debug))
+        .route("/system/stats.json", get(metrics::system_stats))
+        .route("/metrics/snapshot", get(metrics::snapshot::<H>))
+        .route("/metrics", get(metrics::prometheus::<H>))
+        .route("/api/v1", any(operator::operator::<H>))
+        .route("/files/browse", get(files::browse::<H>))
+        .route("/files/read", get(files::read::<H>))
+        .route("/files/debug", get(files::debug::<H>))
+}
+
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worth = SizeAbove::new(COMPRESS_FROM_BYTES)
+        .and(NotForContentType::new("application/recordio"))
+        .and(NotForContentType::SSE);
+    CompressionLayer::new().compress_when(worth)
+}
