@@ -16,9 +16,11 @@ pub enum Effect {
     Save(Record),
     /// Tell the control plane; dropped when there is no link.
     ToControlPlane(Box<Report>),
-    /// End the link, if there is one, and make a new one after the given pause. A later one
-    /// replaces an earlier one. Every attempt ends in [`crate::Event::LinkUp`] or
-    /// [`crate::Event::LinkDown`]; the latter is answered with the next `Reconnect`.
+    /// End the link, if there is one, and make a new one after the given pause; a later one
+    /// replaces an earlier one. The driver tries by itself until a link stands:
+    /// [`crate::Event::LinkUp`] and [`crate::Event::LinkDown`] are said of links that stood. Only
+    /// the driver can tell a silent link from a dead one (the control plane says nothing when there
+    /// is nothing to say), so it probes the connection and ends it when that goes unanswered.
     Reconnect {
         /// How long to wait first.
         pause: Span,

@@ -50,7 +50,7 @@ impl Agent {
             return refuse(request, 403, "Executor has not been started", turn);
         }
         turn.push(Effect::Respond { request, response: Response::Streaming });
-        if matches!(entry.phase, Phase::Terminating | Phase::Over) {
+        if entry.is_ending() {
             turn.push(Effect::ToExecutor { stream, event: Box::new(shutdown()) });
             turn.push(Effect::CloseExecutorStream { stream });
             return;

@@ -1,5 +1,6 @@
 //! Launch orders: what can be started is written down and prepared; what cannot gets its state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tepui_link::LaunchOrder;
@@ -8,7 +9,6 @@ use tepui_wire::v1::{self, container_info, executor_info, task_status::Reason};
 
 use crate::book::{MAX_IDLE_FRAMEWORKS, framework_id, task_id};
 use crate::machine::{Agent, Turn};
-use crate::state::Phase;
 use crate::status::Saying;
 use crate::updates::never_here;
 use crate::{Effect, Record};
@@ -28,6 +28,7 @@ impl Agent {
         let partition_aware =
             self.book.framework(&framework).is_some_and(|one| one.is_partition_aware());
         let role = order.role;
+        let mut named = BTreeSet::new();
         let candidates: Vec<_> = order
             .tasks
             .into_iter()
@@ -36,6 +37,7 @@ impl Agent {
                 Some(Candidate { id, role, info: Box::new(info), partition_aware })
             })
             .filter(|one| self.book.task(&framework, &one.id).is_none())
+            .filter(|one| named.insert(one.id.clone()))
             .collect();
         if let Some(executor) = order.group_executor {
             self.launch_group(&framework, executor, candidates, turn);
@@ -255,7 +257,7 @@ impl Agent {
             return Some((Reason::TaskInvalid, message));
         }
         let run = self.book.runs.get(&run)?;
-        matches!(run.phase, Phase::Terminating | Phase::Over)
+        run.is_ending()
             .then(|| (Reason::ExecutorTerminated, format!("Executor '{executor}' is terminating")))
     }
 

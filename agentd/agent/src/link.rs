@@ -119,7 +119,10 @@ impl Agent {
     }
 
     pub(crate) fn link_down(&mut self, turn: &mut Turn<'_>) {
-        self.reconnect(turn);
+        // Otherwise this is the end of a link that the agent gave up, and a new one is on its way.
+        if self.link.state != State::Down {
+            self.reconnect(turn);
+        }
     }
 
     /// Makes the link anew after a random pause whose bound doubles until a registration works.

@@ -155,6 +155,13 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Whether it was asked to end, or has ended.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some() || matches!(self.phase, Phase::Terminating | Phase::Over)
+    }
+}
+
 /// A run that was asked to end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {

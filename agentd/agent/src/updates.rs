@@ -47,8 +47,8 @@ impl Agent {
             return false;
         }
         let is_oldest = known.pending.is_empty();
-        let executor = known.executor.clone();
-        self.complete_status(framework, &executor, &mut status);
+        let (executor, has_run) = (known.executor.clone(), !known.refused);
+        self.complete_status(framework, &executor, has_run, &mut status);
         self.count(state);
         self.commit(
             Record::Update { framework: framework.clone(), status: Box::new(status) },
@@ -56,9 +56,6 @@ impl Agent {
         );
         if is_oldest {
             self.send_oldest(framework, task, RETRY_MIN, turn);
-        } else if state.is_terminal() {
-            // The control plane accounts by the newest state, which travels with the oldest update.
-            self.send_again(framework, task, turn);
         }
         if state.is_terminal() {
             self.forget_task_timers(framework, task, turn);
@@ -70,12 +67,14 @@ impl Agent {
         &self,
         framework: &FrameworkId,
         executor: &ExecutorId,
+        has_run: bool,
         status: &mut v1::TaskStatus,
     ) {
         let agent = self.agent_text();
         status.agent_id = Some(v1::AgentId { value: agent });
         status.executor_id = Some(v1::ExecutorId { value: executor.to_string() });
-        let Some(executor) = self.book.executor(framework, executor) else { return };
+        let executor = self.book.executor(framework, executor).filter(|_| has_run);
+        let Some(executor) = executor else { return };
         let pid = self.book.runs.get(&executor.run).and_then(|run| run.pid);
         let ours = container_status(executor.run.as_str(), &self.config.ip, pid);
         match &mut status.container_status {
@@ -122,12 +121,6 @@ impl Agent {
         let former = task.retry.replace(Retry { timer, pause });
         self.cancel(former.map(|retry| retry.timer));
         self.report(Report::Update { framework: framework.clone(), status, latest_state }, turn);
-    }
-
-    fn send_again(&mut self, framework: &FrameworkId, task: &TaskId, turn: &mut Turn<'_>) {
-        let pause = self.book.task(framework, task).and_then(|task| task.retry);
-        let pause = pause.map_or(RETRY_MIN, |retry| retry.pause);
-        self.send_oldest(framework, task, pause, turn);
     }
 
     pub(crate) fn retry(&mut self, framework: &FrameworkId, task: &TaskId, turn: &mut Turn<'_>) {
@@ -192,10 +185,10 @@ impl Agent {
         saying: Saying,
         turn: &mut Turn<'_>,
     ) {
-        let Ok(task) = TaskId::parse(&info.task_id.value) else {
-            self.counters.invalid_status_updates += 1;
+        let Ok(task) = TaskId::parse(&info.task_id.value) else { return };
+        if self.book.task(framework, &task).is_some() {
             return;
-        };
+        }
         let custom = info.executor.as_ref().map_or(task.as_str(), |one| &one.executor_id.value);
         let Ok(executor) = ExecutorId::parse(custom).or_else(|_| ExecutorId::parse(task.as_str()))
         else {

@@ -150,6 +150,14 @@ fn a_known_task_is_never_started_again() {
 }
 
 #[test]
+fn a_task_named_twice_in_one_order_starts_once() {
+    let mut rig = Rig::registered();
+    rig.launch_all(vec![command("t1"), command("t1")], None);
+    assert_eq!(rig.witness.len(), 1);
+    assert_eq!(rig.states("t1"), [Starting, Running]);
+}
+
+#[test]
 fn the_id_of_an_ended_task_is_never_started_again_even_after_a_restart() {
     let mut rig = Rig::registered();
     rig.launch(command("t1"));

@@ -38,6 +38,7 @@ fn pauses_between_attempts_are_random_within_a_doubling_bound() {
     let mut rig = Rig::started();
     let mut longest = Span::ZERO;
     for attempt in 0..12 {
+        rig.link_up();
         rig.disconnect();
         let bound = secs((1 << attempt.min(6)).min(60));
         let pause = *rig.pauses.last().unwrap();
@@ -57,6 +58,16 @@ fn a_registration_without_an_answer_is_tried_on_a_new_link() {
     let before = rig.pauses.len();
     rig.advance(secs(15));
     assert_eq!(rig.pauses.len(), before + 1);
+}
+
+#[test]
+fn the_end_of_a_link_that_the_agent_gave_up_needs_no_other_one() {
+    let mut rig = Rig::started();
+    rig.link_up();
+    rig.advance(secs(15));
+    let before = rig.pauses.len();
+    rig.disconnect();
+    assert_eq!(rig.pauses.len(), before);
 }
 
 #[test]
@@ -166,6 +177,7 @@ fn the_newest_state_travels_with_the_oldest_update() {
     rig.acknowledges = false;
     rig.launch(command("t1"));
     rig.exit("t1", Exit::Code(0));
+    rig.advance(secs(10));
     let told = rig.reports.iter().rev().find_map(|report| match report {
         Report::Update { status, latest_state, .. } => Some((status.state(), *latest_state)),
         _ => None,

@@ -14,6 +14,8 @@ use crate::frame::{self, FILE_HEADER, Parsed};
 const COMPACT_AT_LEAST: u64 = 4 << 20;
 /// … nor before it has grown by this factor since the last time.
 const COMPACT_FACTOR: u64 = 4;
+/// A larger buffer than this is not kept for the next batch.
+const KEPT_BUFFER: usize = 1 << 20;
 /// Records per frame of a snapshot.
 const SNAPSHOT_BATCH: usize = 256;
 
@@ -100,7 +102,9 @@ impl Journal {
             Ok(()) => self.write(&buffer),
             Err(bytes) => Err(JournalError::TooLarge { bytes }),
         };
-        self.buffer = buffer;
+        if buffer.capacity() <= KEPT_BUFFER {
+            self.buffer = buffer;
+        }
         outcome?;
         self.frames += 1;
         Ok(())
