@@ -161,6 +161,10 @@ impl Agent {
         }
         if let Some((framework, task)) = self.command_task(run) {
             let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
+            if fate.is_none() && !matches!(exit, Exit::Unknown(_)) {
+                // The news of a short life may come before that of its beginning.
+                self.say_running(&framework, &task, turn);
+            }
             self.say(&framework, &task, last_words(&exit, fate.as_ref()), turn);
         } else if let Some((framework, executor)) = self.custom_owner(run) {
             self.executor_exited(run, &framework, &executor, &exit, turn);

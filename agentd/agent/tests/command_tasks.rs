@@ -104,6 +104,18 @@ fn the_process_gets_its_command_environment_ports_and_sandbox() {
 }
 
 #[test]
+fn a_task_that_ends_before_its_start_is_confirmed_is_said_to_have_run() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.exit("t1", Exit::Code(0));
+    let run = rig.run_of("t1");
+    rig.event(Event::RunStarted { run, outcome: Ok(5) });
+    rig.settle();
+    assert_eq!(rig.states("t1"), [Starting, Running, Finished]);
+}
+
+#[test]
 fn a_launch_that_fails_says_why() {
     let mut rig = Rig::registered();
     rig.answers_start = false;
