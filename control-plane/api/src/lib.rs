@@ -5,11 +5,16 @@
 
 pub mod answer;
 mod endpoints;
+mod explain;
+mod legacy;
+mod metrics;
+mod operator;
 pub mod plane;
 mod router;
 mod scheduler;
 mod shape;
 mod stream;
+mod version;
 
 pub use plane::{Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_BODY_BYTES, router};

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::any;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::predicate::Predicate;
 use tower_http::decompression::RequestDecompressionLayer;
 
+use crate::operator::operator;
 use crate::plane::{Facts, Plane};
 use crate::scheduler::scheduler;
 
-/// Largest request body; a larger one is answered 413.
+/// Largest request body after decompression; a larger one is answered 413.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
 /// Answers below this many bytes are not compressed (`spec/mesos-http.md` 0.2).
-const COMPRESS_FROM_BYTES: u16 = 1024;
+const COMPRESS_FROM_BYTES: u64 = 1024;
 
 /// What every handler has.
 #[derive(Clone, Debug)]
@@ -29,21 +31,25 @@ pub struct App<P> {
 /// Every endpoint, with the `/master` prefix and bare.
 pub fn router<P: Plane>(plane: P, facts: Facts) -> Router {
     let app = App { plane, facts: Arc::new(facts) };
-    let endpoints = crate::endpoints::endpoints::<P>();
-    let streaming = Router::new().route("/api/v1/scheduler", any(scheduler::<P>));
-    let ordinary = endpoints.layer(compression());
-    let both = streaming.merge(ordinary);
+    let all = crate::endpoints::endpoints::<P>()
+        .route("/api/v1/scheduler", any(scheduler::<P>))
+        .route("/api/v1", any(operator::<P>));
     Router::new()
-        .merge(both.clone())
-        .nest("/master", both)
+        .merge(all.clone())
+        .nest("/master", all)
+        .layer(CompressionLayer::new().compress_when(WholeAndLarge))
         .layer(RequestDecompressionLayer::new())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app)
 }
 
-fn compression() -> CompressionLayer<impl Predicate> {
-    let worth = SizeAbove::new(COMPRESS_FROM_BYTES)
-        .and(NotForContentType::new("application/recordio"))
-        .and(NotForContentType::SSE);
-    CompressionLayer::new().compress_when(worth)
+/// Compresses answers whose size is known and worth it: never a stream, whose events must leave
+/// at once.
+#[derive(Clone, Copy, Debug)]
+struct WholeAndLarge;
+
+impl Predicate for WholeAndLarge {
+    fn should_compress<B: HttpBody>(&self, response: &http::Response<B>) -> bool {
+        response.body().size_hint().exact().is_some_and(|bytes| bytes >= COMPRESS_FROM_BYTES)
+    }
 }

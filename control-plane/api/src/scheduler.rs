@@ -17,7 +17,7 @@ use crate::stream::records;
 const STREAM_ID: HeaderName = HeaderName::from_static("mesos-stream-id");
 
 /// Every call of a scheduler; the order of checks is that of section 0.2.
-pub async fn scheduler<P: Plane>(
+pub(crate) async fn scheduler<P: Plane>(
     State(app): State<App<P>>,
     method: Method,
     headers: HeaderMap,

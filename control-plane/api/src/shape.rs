@@ -12,7 +12,7 @@ const UUID_BYTES: usize = 16;
 ///
 /// # Errors
 /// 400 that names the missing part; 501 for the literal type UNKNOWN.
-pub fn check_call(call: &scheduler::Call) -> Result<Type, ApiError> {
+pub(crate) fn check_call(call: &scheduler::Call) -> Result<Type, ApiError> {
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));
     };

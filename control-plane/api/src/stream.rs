@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 /// How often a stream says that it lives, whatever else it says.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// A body of RecordIO: every event of `events`, and a heartbeat right after the first and then
 /// every [`HEARTBEAT`]. `ended` runs when the peer is gone or the events end.
-pub fn records<E, M, F>(
+pub(crate) fn records<E, M, F>(
     media: MediaType,
     events: mpsc::Receiver<E>,
     first: Vec<M>,

@@ -1,0 +1,205 @@
+//! The unversioned endpoints (`spec/mesos-http.md` 4): JSON with the words of the first Mesos,
+//! where an agent is a slave.
+//!
+//! Each answer is a snapshot taken on the driver's thread and written out on the request's own.
+
+mod agent;
+mod framework;
+mod summary;
+mod task;
+mod text;
+mod top;
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tepui_cluster::Operation;
+use tepui_wire::v1;
+
+use crate::answer::ApiError;
+use crate::endpoints::framework_id;
+use crate::operator::weights_of;
+use crate::plane::Plane;
+use crate::router::App;
+
+pub(crate) use text::is_duration;
+
+/// `?jsonp=name` wraps the answer in a call.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Padding {
+    pub(crate) jsonp: Option<String>,
+}
+
+/// A JSON answer, padded if asked for.
+pub(crate) fn json<T: Serialize>(padding: &Padding, value: &T) -> Response {
+    let text = match serde_json::to_string(value) {
+        Ok(text) => text,
+        Err(error) => {
+            return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+                .into_response();
+        }
+    };
+    let name = padding.jsonp.as_deref().filter(|name| is_identifier(name));
+    let (kind, body) = match name {
+        Some(name) => ("text/javascript", format!("{name}({text});")),
+        None => ("application/json", text),
+    };
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+}
+
+/// Only a plain function name may be echoed.
+fn is_identifier(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 128
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '$'))
+}
+
+/// `GET /state`.
+pub(crate) async fn state<P: Plane>(
+    State(app): State<App<P>>,
+    Query(padding): Query<Padding>,
+) -> Result<Response, ApiError> {
+    let facts = app.facts.clone();
+    let view = app.plane.read(move |cluster, _| top::State::of(cluster, &facts)).await?;
+    Ok(json(&padding, &view))
+}
+
+/// `GET /state-summary`.
+pub(crate) async fn state_summary<P: Plane>(
+    State(app): State<App<P>>,
+    Query(padding): Query<Padding>,
+) -> Result<Response, ApiError> {
+    let facts = app.facts.clone();
+    let view = app.plane.read(move |cluster, _| summary::Summary::of(cluster, &facts)).await?;
+    Ok(json(&padding, &view))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct AgentFilter {
+    slave_id: Option<String>,
+    jsonp: Option<String>,
+}
+
+/// `GET /slaves`.
+pub(crate) async fn slaves<P: Plane>(
+    State(app): State<App<P>>,
+    Query(filter): Query<AgentFilter>,
+) -> Result<Response, ApiError> {
+    let wanted = filter.slave_id;
+    let view =
+        app.plane.read(move |cluster, _| agent::Agents::of(cluster, wanted.as_deref())).await?;
+    Ok(json(&Padding { jsonp: filter.jsonp }, &view))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct FrameworkFilter {
+    framework_id: Option<String>,
+    jsonp: Option<String>,
+}
+
+/// `GET /frameworks`.
+pub(crate) async fn frameworks<P: Plane>(
+    State(app): State<App<P>>,
+    Query(filter): Query<FrameworkFilter>,
+) -> Result<Response, ApiError> {
+    let wanted = filter.framework_id;
+    let view = app
+        .plane
+        .read(move |cluster, _| framework::Frameworks::of(cluster, wanted.as_deref()))
+        .await?;
+    Ok(json(&Padding { jsonp: filter.jsonp }, &view))
+}
+
+/// `GET /tasks`.
+pub(crate) async fn tasks<P: Plane>(
+    State(app): State<App<P>>,
+    Query(filter): Query<task::Filter>,
+) -> Result<Response, ApiError> {
+    let padding = Padding { jsonp: filter.jsonp.clone() };
+    filter.check()?;
+    let tasks = app.plane.read(move |cluster, _| filter.select(cluster)).await?;
+    Ok(json(&padding, &json!({ "tasks": tasks })))
+}
+
+/// `GET /roles`.
+pub(crate) async fn roles<P: Plane>(
+    State(app): State<App<P>>,
+    Query(padding): Query<Padding>,
+) -> Result<Response, ApiError> {
+    let roles = app.plane.read(|cluster, _| summary::roles(cluster)).await?;
+    Ok(json(&padding, &json!({ "roles": roles })))
+}
+
+/// `GET /weights`.
+pub(crate) async fn weights<P: Plane>(
+    State(app): State<App<P>>,
+    Query(padding): Query<Padding>,
+) -> Result<Response, ApiError> {
+    let weights = app.plane.read(|cluster, _| cluster.weights().clone()).await?;
+    let list: Vec<_> = weights
+        .iter()
+        .map(|(role, thousandths)| {
+            json!({ "role": role.as_str(), "weight": text::thousandths(*thousandths) })
+        })
+        .collect();
+    Ok(json(&padding, &list))
+}
+
+/// `PUT /weights`: a list of role and weight.
+pub(crate) async fn put_weights<P: Plane>(
+    State(app): State<App<P>>,
+    body: axum::body::Bytes,
+) -> Result<StatusCode, ApiError> {
+    #[derive(Deserialize)]
+    struct Row {
+        role: String,
+        weight: f64,
+    }
+    let rows: Vec<Row> = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request(format!("expecting a JSON array of role and weight: {error}"))
+    })?;
+    let infos: Vec<v1::WeightInfo> = rows
+        .into_iter()
+        .map(|row| v1::WeightInfo { role: Some(row.role), weight: row.weight })
+        .collect();
+    let weights = weights_of(&infos)?;
+    operate(&app, Operation::UpdateWeights { weights }).await
+}
+
+async fn operate<P: Plane>(app: &App<P>, operation: Operation) -> Result<StatusCode, ApiError> {
+    match app.plane.operate(operation).await? {
+        tepui_cluster::Response::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(StatusCode::OK),
+    }
+}
+
+/// `POST /teardown` with the form body `frameworkId=<id>`.
+pub(crate) async fn teardown<P: Plane>(
+    State(app): State<App<P>>,
+    body: String,
+) -> Result<StatusCode, ApiError> {
+    let form = text::form(&body);
+    let Some(id) = form.get("frameworkId") else {
+        return Err(ApiError::bad_request("Missing 'frameworkId' query parameter in the body"));
+    };
+    operate(&app, Operation::Teardown { framework: framework_id(id)? }).await
+}
+
+/// `GET /quota`: none is ever set.
+pub(crate) async fn quota(Query(padding): Query<Padding>) -> Response {
+    json(&padding, &json!({ "infos": [], "configs": [] }))
+}
+
+/// `GET /maintenance/schedule`: always empty.
+pub(crate) async fn maintenance_schedule(Query(padding): Query<Padding>) -> Response {
+    json(&padding, &BTreeMap::from([("windows", Vec::<u8>::new())]))
+}
+
+/// `GET /maintenance/status`: nothing is ever in maintenance.
+pub(crate) async fn maintenance_status(Query(padding): Query<Padding>) -> Response {
+    json(&padding, &json!({ "draining_machines": [], "down_machines": [] }))
+}

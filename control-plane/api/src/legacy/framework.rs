@@ -1,0 +1,201 @@
+//! `framework`, `offer` and `executor` objects, and `GET /frameworks`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use tepui_cluster::state::{Executor, Framework, Offer};
+use tepui_cluster::{Cluster, Sums};
+use tepui_types::{AgentId, FrameworkId};
+use tepui_wire::v1;
+
+use super::task::TaskView;
+use super::text;
+
+/// A framework (`spec/mesos-http.md` 4.3).
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FrameworkView {
+    id: String,
+    name: String,
+    used_resources: Json,
+    offered_resources: Json,
+    capabilities: Vec<&'static str>,
+    hostname: String,
+    webui_url: String,
+    active: bool,
+    connected: bool,
+    recovered: bool,
+    user: String,
+    failover_timeout: f64,
+    checkpoint: bool,
+    registered_time: f64,
+    unregistered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+    resources: Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reregistered_time: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<Vec<String>>,
+    tasks: Vec<TaskView>,
+    unreachable_tasks: Vec<TaskView>,
+    completed_tasks: Vec<TaskView>,
+    offers: Vec<Json>,
+    executors: Vec<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Json>,
+    offer_constraints: Json,
+}
+
+/// Everything that frameworks hold, looked up once for all of them.
+pub(super) struct Holdings<'a> {
+    cluster: &'a Cluster,
+    sums: BTreeMap<FrameworkId, Sums>,
+    executors: BTreeMap<FrameworkId, Vec<(&'a AgentId, &'a Executor)>>,
+}
+
+impl<'a> Holdings<'a> {
+    pub(super) fn of(cluster: &'a Cluster) -> Self {
+        let mut executors: BTreeMap<FrameworkId, Vec<_>> = BTreeMap::new();
+        for (agent, framework, executor) in cluster.executors() {
+            executors.entry(framework.clone()).or_default().push((&agent.id, executor));
+        }
+        Self { cluster, sums: cluster.sums_by_framework(), executors }
+    }
+
+    pub(super) fn sums(&self, framework: &FrameworkId) -> Sums {
+        self.sums.get(framework).cloned().unwrap_or_default()
+    }
+}
+
+impl FrameworkView {
+    pub(super) fn of(framework: &Framework, holdings: &Holdings<'_>) -> Self {
+        let info = &framework.info;
+        let sums = holdings.sums(&framework.id);
+        let multi_role = framework.abilities.multi_role;
+        let offers = framework
+            .offers
+            .iter()
+            .filter_map(|number| holdings.cluster.offer(*number))
+            .map(offer)
+            .collect();
+        let executors = holdings.executors.get(&framework.id).into_iter().flatten();
+        Self {
+            id: framework.id.to_string(),
+            name: info.name.clone(),
+            used_resources: text::resources(&sums.used),
+            offered_resources: text::resources(&sums.offered),
+            capabilities: info.capabilities.iter().map(|c| c.r#type().as_str_name()).collect(),
+            hostname: info.hostname().to_owned(),
+            webui_url: info.webui_url().to_owned(),
+            active: framework.is_connected(),
+            connected: framework.is_connected(),
+            recovered: framework.is_recovered(),
+            user: info.user.clone(),
+            failover_timeout: info.failover_timeout(),
+            checkpoint: info.checkpoint(),
+            registered_time: framework.registered.as_secs_f64(),
+            unregistered_time: framework.unregistered.map_or(0.0, |at| at.as_secs_f64()),
+            principal: info.principal.clone(),
+            resources: text::resources(&sums.used.plus(&sums.offered)),
+            reregistered_time: framework
+                .reregistered
+                .filter(|at| *at != framework.registered)
+                .map(|at| at.as_secs_f64()),
+            role: (!multi_role).then(|| {
+                framework.roles.first().map_or_else(|| "*".to_owned(), ToString::to_string)
+            }),
+            roles: multi_role.then(|| framework.roles.iter().map(ToString::to_string).collect()),
+            tasks: framework.tasks.values().map(TaskView::of).collect(),
+            unreachable_tasks: framework.unreachable.values().map(TaskView::of).collect(),
+            completed_tasks: framework.completed.iter().map(TaskView::of).collect(),
+            offers,
+            executors: executors
+                .map(|(agent, executor)| show(agent, framework, executor))
+                .collect(),
+            labels: info.labels.as_ref().map(text::labels),
+            offer_constraints: framework
+                .offer_constraints
+                .as_ref()
+                .map_or_else(|| json!({}), text::message),
+        }
+    }
+}
+
+fn offer(offer: &Offer) -> Json {
+    json!({
+        "id": offer.id.as_str(),
+        "framework_id": offer.framework.as_str(),
+        "allocation_info": { "role": offer.role.as_str() },
+        "slave_id": offer.agent.as_str(),
+        "resources": text::resources(&offer.resources),
+    })
+}
+
+fn show(agent: &AgentId, framework: &Framework, executor: &Executor) -> Json {
+    let info = &executor.info;
+    let mut view = json!({
+        "executor_id": executor.id.as_str(),
+        "name": info.name(),
+        "framework_id": framework.id.as_str(),
+        "command": info.command.as_ref().map_or_else(|| json!({}), command),
+        "resources": text::resources(&executor.resources),
+        "role": executor.role.as_str(),
+        "slave_id": agent.as_str(),
+    });
+    if let Some(labels) = &info.labels {
+        view["labels"] = text::labels(labels);
+    }
+    if info.r#type.is_some() {
+        view["type"] = info.r#type().as_str_name().into();
+    }
+    view
+}
+
+/// A command (`spec/mesos-http.md` 4.3, "executor").
+fn command(command: &v1::CommandInfo) -> Json {
+    let uris: Vec<Json> = command
+        .uris
+        .iter()
+        .map(|uri| json!({ "value": uri.value, "executable": uri.executable() }))
+        .collect();
+    let mut view = json!({
+        "shell": command.shell(),
+        "argv": command.arguments,
+        "uris": uris,
+    });
+    if let Some(value) = &command.value {
+        view["value"] = value.as_str().into();
+    }
+    if let Some(environment) = &command.environment {
+        view["environment"] = text::message(environment);
+    }
+    view
+}
+
+/// The answer of `GET /frameworks`.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Frameworks {
+    pub(super) frameworks: Vec<FrameworkView>,
+    pub(super) completed_frameworks: Vec<FrameworkView>,
+    unregistered_frameworks: [(); 0],
+}
+
+impl Frameworks {
+    pub(super) fn of(cluster: &Cluster, wanted: Option<&str>) -> Self {
+        let holdings = Holdings::of(cluster);
+        let matches = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
+        let show = |framework: &Framework| FrameworkView::of(framework, &holdings);
+        Self {
+            frameworks: cluster.frameworks().filter(matches).map(show).collect(),
+            completed_frameworks: cluster
+                .completed_frameworks()
+                .filter(matches)
+                .map(show)
+                .collect(),
+            unregistered_frameworks: [],
+        }
+    }
+}

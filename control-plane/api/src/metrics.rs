@@ -1,0 +1,54 @@
+//! What the control plane counts: under Mesos's names (`GET /metrics/snapshot`, `GET_METRICS`) and
+//! under our own for Prometheus (`GET /metrics`).
+
+mod exposition;
+mod frameworks;
+pub(crate) mod host;
+mod mesos;
+
+use std::collections::BTreeMap;
+
+use tepui_cluster::Cluster;
+use tepui_types::{Now, TaskState};
+
+use crate::plane::Facts;
+
+pub(crate) use exposition::{exposition, families};
+pub(crate) use host::stats;
+
+/// Metrics by name.
+pub(crate) type Metrics = BTreeMap<String, f64>;
+
+/// Everything under Mesos's names (`spec/mesos-metrics.md`).
+pub(crate) fn snapshot(cluster: &Cluster, facts: &Facts, now: Now) -> Metrics {
+    let mut all = Metrics::new();
+    mesos::process(&mut all, cluster, facts, now);
+    mesos::resources(&mut all, cluster);
+    mesos::agents(&mut all, cluster);
+    mesos::tasks(&mut all, cluster);
+    mesos::messages(&mut all, cluster);
+    mesos::allocator(&mut all, cluster);
+    frameworks::frameworks(&mut all, cluster);
+    host::host(&mut all);
+    all
+}
+
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn number(count: u64) -> f64 {
+    count as f64
+}
+
+pub(crate) fn length(count: usize) -> f64 {
+    number(count as u64)
+}
+
+/// Tasks that the cluster tracks, by newest state; every state has a number.
+pub(crate) fn tasks_by_state(cluster: &Cluster) -> BTreeMap<TaskState, u64> {
+    let mut all: BTreeMap<TaskState, u64> = TaskState::ALL.into_iter().map(|s| (s, 0)).collect();
+    for task in cluster.tasks() {
+        *all.entry(task.state).or_default() += 1;
+    }
+    let unreachable = cluster.frameworks().map(|f| f.unreachable.len() as u64).sum();
+    all.insert(TaskState::Unreachable, unreachable);
+    all
+}

@@ -1,0 +1,137 @@
+//! `GET /metrics`: our own families in the text format of Prometheus (`conventions.md`).
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use tepui_cluster::Cluster;
+use tepui_types::{Now, TaskState};
+
+use super::tasks_by_state;
+use crate::plane::Facts;
+
+/// A family could not be made: a mistake in this file, found by its test.
+type Outcome<T> = Result<T, prometheus::Error>;
+
+fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> Outcome<()> {
+    let gauge = IntGauge::new(name, help)?;
+    gauge.set(value.try_into().unwrap_or(i64::MAX));
+    registry.register(Box::new(gauge))
+}
+
+fn gauges<L: AsRef<str>>(
+    registry: &Registry,
+    (name, help, label): (&str, &str, &str),
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> Outcome<()> {
+    let family = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+    for (value, count) in values {
+        let count = count.try_into().unwrap_or(i64::MAX);
+        family.with_label_values(&[value.as_ref()]).set(count);
+    }
+    registry.register(Box::new(family))
+}
+
+fn counters<L: AsRef<str>>(
+    registry: &Registry,
+    (name, help, label): (&str, &str, &str),
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> Outcome<()> {
+    let family = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    for (value, count) in values {
+        family.with_label_values(&[value.as_ref()]).inc_by(count);
+    }
+    registry.register(Box::new(family))
+}
+
+/// The families that follow from the cluster's state.
+pub(crate) fn families(cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<Vec<MetricFamily>> {
+    let registry = Registry::new();
+    process(&registry, cluster, facts, now)?;
+    agents(&registry, cluster)?;
+    tasks(&registry, cluster)?;
+    offers(&registry, cluster)?;
+    Ok(registry.gather())
+}
+
+fn process(registry: &Registry, cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    gauges(registry, ("tepui_build_info", "The version that runs", "version"), [(version, 1)])?;
+    let leads = u64::from(cluster.elected().is_some());
+    gauge(registry, "tepui_leader", "1 while this process leads", leads)?;
+    gauge(registry, "tepui_term", "The term of the leader", cluster.term().0)?;
+    let uptime = now.mono.since(facts.started.mono).as_nanos() / 1_000_000_000;
+    gauge(registry, "tepui_uptime_seconds", "Seconds since this process started", uptime)
+}
+
+fn agents(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
+    let active = cluster.agents().filter(|agent| agent.is_active()).count() as u64;
+    let connected = cluster.agents().filter(|agent| agent.is_connected()).count() as u64;
+    let known = cluster.agents().len() as u64;
+    gauges(
+        registry,
+        ("tepui_agents", "Agents by state", "state"),
+        [
+            ("active", active),
+            ("deactivated", connected - active),
+            ("disconnected", known - connected),
+            ("recovered", cluster.recovered_agents().len() as u64),
+            ("unreachable", cluster.unreachable_agents().len() as u64),
+            ("gone", cluster.gone_agents().len() as u64),
+        ],
+    )
+}
+
+fn tasks(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
+    let live = tasks_by_state(cluster).into_iter().filter(|(state, _)| !state.is_terminal());
+    let name = |state: TaskState| state.wire_name().trim_start_matches("TASK_").to_lowercase();
+    gauges(
+        registry,
+        ("tepui_tasks", "Tasks that are not terminal, by newest state", "state"),
+        live.map(|(state, count)| (name(state), count)),
+    )?;
+    let ended = &cluster.counters().ended_tasks;
+    counters(
+        registry,
+        ("tepui_tasks_ended_total", "Tasks that came to a terminal state", "state"),
+        ended.iter().map(|(state, count)| (name(*state), *count)),
+    )
+}
+
+fn offers(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
+    let outstanding = cluster.frameworks().map(|f| (f.id.to_string(), f.offers.len() as u64));
+    gauges(
+        registry,
+        ("tepui_offers_outstanding", "Offers that wait for an answer", "framework"),
+        outstanding,
+    )?;
+    let sum = |count: fn(&tepui_cluster::FrameworkCounters) -> u64| {
+        cluster.frameworks().map(|f| count(&f.counters)).sum::<u64>()
+    };
+    counters(
+        registry,
+        ("tepui_offers_total", "Offers of frameworks that are here, by what became of them", "end"),
+        [
+            ("sent", sum(|c| c.offers_sent)),
+            ("accepted", sum(|c| c.offers_accepted)),
+            ("declined", sum(|c| c.offers_declined)),
+            ("rescinded", sum(|c| c.offers_rescinded)),
+        ],
+    )?;
+    let states = cluster.frameworks().filter(|f| f.is_connected()).count() as u64;
+    gauges(
+        registry,
+        ("tepui_frameworks", "Frameworks by state", "state"),
+        [("connected", states), ("disconnected", cluster.frameworks().len() as u64 - states)],
+    )
+}
+
+/// The text of `GET /metrics`: these families, the process's own, and whatever the daemon
+/// registered.
+///
+/// # Errors
+/// When the families cannot be written.
+pub(crate) fn exposition(mut families: Vec<MetricFamily>) -> Outcome<String> {
+    families.extend(prometheus::gather());
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}

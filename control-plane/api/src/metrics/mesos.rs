@@ -1,0 +1,196 @@
+//! The families of the control plane itself.
+
+use tepui_cluster::Cluster;
+use tepui_types::{Now, ResourceName, Resources, Role, Scalar, TaskState};
+
+use super::{Metrics, length, number, tasks_by_state};
+use crate::plane::Facts;
+
+const SCALARS: [ResourceName; 4] =
+    [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk];
+
+pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: Now) {
+    let elected = f64::from(u8::from(cluster.elected().is_some()));
+    all.insert("master/elected".into(), elected);
+    let uptime = now.mono.since(facts.started.mono).as_secs_f64();
+    all.insert("master/uptime_secs".into(), uptime);
+    // One loop takes everything in turn; what waits for it is not sorted by kind.
+    for queue in ["messages", "dispatches", "http_requests"] {
+        all.insert(format!("master/event_queue_{queue}"), 0.0);
+    }
+    all.insert("master/outstanding_offers".into(), length(cluster.offers().len()));
+    all.insert("registrar/log/recovered".into(), elected);
+    all.insert("registrar/queued_operations".into(), 0.0);
+}
+
+pub(super) fn resources(all: &mut Metrics, cluster: &Cluster) {
+    let (mut total, mut used) = (Resources::new(), Resources::new());
+    for agent in cluster.agents() {
+        add_scalars(&mut total, &agent.total);
+        add_scalars(&mut used, &agent.used);
+    }
+    for name in SCALARS {
+        for (suffix, revocable) in [("", false), ("_revocable", true)] {
+            let sum = |bundle: &Resources| {
+                bundle
+                    .scalars()
+                    .filter(|(id, _)| id.name == name && id.revocable == revocable)
+                    .fold(Scalar::ZERO, |sum, (_, amount)| sum.saturating_add(amount))
+                    .as_f64()
+            };
+            let (total, used) = (sum(&total), sum(&used));
+            let percent = if total > 0.0 { used / total } else { 0.0 };
+            all.insert(format!("master/{name}{suffix}_total"), total);
+            all.insert(format!("master/{name}{suffix}_used"), used);
+            all.insert(format!("master/{name}{suffix}_percent"), percent);
+        }
+    }
+}
+
+/// Scalars add up over agents; ports of different hosts do not.
+fn add_scalars(sum: &mut Resources, more: &Resources) {
+    let scalars = more.filter(|r| matches!(r.value, tepui_types::Value::Scalar(_)));
+    sum.add_all(&scalars);
+}
+
+pub(super) fn agents(all: &mut Metrics, cluster: &Cluster) {
+    let count = |what: &dyn Fn(&tepui_cluster::state::Agent) -> bool| {
+        length(cluster.agents().filter(|agent| what(agent)).count())
+    };
+    let connected = count(&|agent| agent.is_connected());
+    let active = count(&|agent| agent.is_active());
+    let known = length(cluster.agents().len());
+    let counters = &cluster.counters().agents;
+    for (name, value) in [
+        ("slaves_connected", connected),
+        ("slaves_disconnected", known - connected),
+        ("slaves_active", active),
+        ("slaves_inactive", known - active),
+        ("slaves_unreachable", length(cluster.unreachable_agents().len())),
+        ("slave_registrations", number(counters.registrations)),
+        ("slave_reregistrations", number(counters.reregistrations)),
+        ("slave_removals", number(counters.removals())),
+        ("slave_removals/reason_unhealthy", number(counters.removed_unhealthy)),
+        ("slave_removals/reason_unregistered", number(counters.removed_unregistered)),
+        ("slave_removals/reason_registered", number(counters.removed_registered)),
+        ("slave_unreachable_scheduled", number(counters.unreachable_scheduled)),
+        ("slave_unreachable_canceled", number(counters.unreachable_canceled)),
+        ("slave_unreachable_completed", number(counters.unreachable_completed)),
+        ("slave_shutdowns_scheduled", number(counters.unreachable_scheduled)),
+        ("slave_shutdowns_canceled", number(counters.unreachable_canceled)),
+        ("slave_shutdowns_completed", number(counters.unreachable_completed)),
+        ("recovery_slave_removals", number(counters.recovery_removals)),
+    ] {
+        all.insert(format!("master/{name}"), value);
+    }
+}
+
+pub(super) fn tasks(all: &mut Metrics, cluster: &Cluster) {
+    let now = tasks_by_state(cluster);
+    let counters = cluster.counters();
+    for state in TaskState::ALL {
+        let gauge = matches!(
+            state,
+            TaskState::Staging
+                | TaskState::Starting
+                | TaskState::Running
+                | TaskState::Killing
+                | TaskState::Unreachable
+        );
+        let value = match gauge {
+            true => now.get(&state).copied(),
+            false if state.is_terminal() => counters.ended_tasks.get(&state).copied(),
+            false => continue,
+        };
+        let name = state.wire_name().trim_start_matches("TASK_").to_lowercase();
+        all.insert(format!("master/tasks_{name}"), number(value.unwrap_or(0)));
+    }
+    for (outcome, count) in &counters.outcomes {
+        all.insert(outcome.metric(), number(*count));
+    }
+    for kind in ["total", "pending", "recovering", "unreachable", "finished", "dropped"] {
+        all.insert(format!("master/operations/{kind}"), 0.0);
+    }
+    all.insert("master/operations/failed".into(), 0.0);
+    all.insert("master/operations/gone_by_operator".into(), 0.0);
+    all.insert("master/operations/error".into(), number(counters.refused_operations));
+}
+
+pub(super) fn messages(all: &mut Metrics, cluster: &Cluster) {
+    let m = &cluster.counters().messages;
+    all.insert("master/dropped_messages".into(), number(m.dropped));
+    for (name, count) in [
+        ("authenticate", 0),
+        ("register_framework", m.register_framework),
+        ("reregister_framework", m.reregister_framework),
+        ("unregister_framework", m.unregister_framework),
+        ("deactivate_framework", m.deactivate_framework),
+        ("kill_task", m.kill_task),
+        ("launch_tasks", m.launch_tasks),
+        ("decline_offers", m.decline_offers),
+        ("revive_offers", m.revive_offers),
+        ("suppress_offers", m.suppress_offers),
+        ("reconcile_tasks", m.reconcile_tasks),
+        ("reconcile_operations", m.reconcile_operations),
+        ("resource_request", m.resource_request),
+        ("framework_to_executor", m.framework_to_executor),
+        ("executor_to_framework", m.executor_to_framework),
+        ("operation_status_update", 0),
+        ("operation_status_update_acknowledgement", m.operation_status_update_acknowledgement),
+        ("status_update", m.status_update),
+        ("status_update_acknowledgement", m.status_update_acknowledgement),
+        ("register_slave", m.register_agent),
+        ("reregister_slave", m.reregister_agent),
+        ("unregister_slave", m.unregister_agent),
+        ("update_slave", 0),
+        ("exited_executor", m.exited_executor),
+    ] {
+        all.insert(format!("master/messages_{name}"), number(count));
+    }
+    let v = &cluster.counters().validity;
+    for (name, (valid, invalid)) in [
+        ("framework_to_executor_messages", v.framework_to_executor_messages),
+        ("executor_to_framework_messages", v.executor_to_framework_messages),
+        ("status_updates", v.status_updates),
+        ("status_update_acknowledgements", v.status_update_acknowledgements),
+        ("operation_status_updates", (0, 0)),
+        ("operation_status_update_acknowledgements", v.operation_status_update_acknowledgements),
+    ] {
+        all.insert(format!("master/valid_{name}"), number(valid));
+        all.insert(format!("master/invalid_{name}"), number(invalid));
+    }
+}
+
+/// The allocator's view in the cluster's books: the two are checked against each other at each
+/// plan.
+pub(super) fn allocator(all: &mut Metrics, cluster: &Cluster) {
+    let (mut total, mut held) = (Resources::new(), Resources::new());
+    for agent in cluster.agents() {
+        add_scalars(&mut total, &agent.total);
+        add_scalars(&mut held, &agent.used);
+        add_scalars(&mut held, &agent.offered);
+    }
+    for name in SCALARS {
+        let family = format!("allocator/mesos/resources/{name}");
+        all.insert(format!("{family}/total"), total.scalar(&name).as_f64());
+        all.insert(format!("{family}/offered_or_allocated"), held.scalar(&name).as_f64());
+    }
+    for (role, view) in cluster.roles() {
+        let held = view.sums.used.plus(&view.sums.offered);
+        all.insert(share_name(&role), dominant_share(&held, &total));
+    }
+}
+
+fn share_name(role: &Role) -> String {
+    format!("allocator/mesos/roles/{role}/shares/dominant")
+}
+
+fn dominant_share(held: &Resources, total: &Resources) -> f64 {
+    SCALARS
+        .iter()
+        .map(|name| {
+            let all = total.scalar(name).as_f64();
+            if all > 0.0 { held.scalar(name).as_f64() / all } else { 0.0 }
+        })
+        .fold(0.0, f64::max)
+}
