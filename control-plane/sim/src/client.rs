@@ -94,7 +94,7 @@ impl World {
             update.id = Some(app);
             update.cmd = Some("forever".to_owned());
             update.instances = Some(instances);
-            update.cpus = Some(Scalar::from_milli(200));
+            update.cpus = Some(Scalar::from_milli(50));
             update.mem = Some(Scalar::from_units(32));
             update.disk = Some(Scalar::ZERO);
             update.upgrade_strategy = Some(UpgradeStrategy {

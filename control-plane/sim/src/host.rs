@@ -302,7 +302,9 @@ impl World {
             return;
         }
         if self.control.leader.is_none() || this.cut_up || this.cut_down {
-            self.agent_event(host, life, Event::LinkDown);
+            // The driver tries by itself until a link stands.
+            let pause = self.millis(100, 800);
+            self.after(pause, Action::LinkAttempt { host, life, attempt });
             return;
         }
         let link = self.open_wire(host, life);

@@ -362,8 +362,8 @@ impl World {
 
     fn task_needs(&mut self, left: &Resources) -> Resources {
         let mut needs: Resources = [
-            Resource::scalar(ResourceName::Cpus, Scalar::from_milli(250)),
-            Resource::scalar(ResourceName::Mem, Scalar::from_units(64)),
+            Resource::scalar(ResourceName::Cpus, Scalar::from_milli(100)),
+            Resource::scalar(ResourceName::Mem, Scalar::from_units(32)),
         ]
         .into_iter()
         .collect();
