@@ -1,0 +1,8 @@
+//! The agent's endpoints over the real state machine.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod executors;
+mod files;
+mod reads;
+mod rig;

@@ -1,0 +1,189 @@
+//! State, containers, metrics and the operator's looks.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::rig::{Rig, command, custom};
+
+fn busy() -> Rig {
+    let rig = Rig::new();
+    rig.launch(command("t1"));
+    rig.launch(custom("t2"));
+    rig
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn the_state_has_the_documented_keys() {
+    let rig = busy();
+    let state = rig.get("/state").await.json();
+    for key in [
+        "version",
+        "build_date",
+        "build_time",
+        "build_user",
+        "start_time",
+        "id",
+        "pid",
+        "hostname",
+        "capabilities",
+        "resources",
+        "reserved_resources",
+        "unreserved_resources",
+        "reserved_resources_full",
+        "unreserved_resources_full",
+        "reserved_resources_allocated",
+        "unreserved_resources_allocated",
+        "resource_providers",
+        "attributes",
+        "flags",
+        "frameworks",
+        "completed_frameworks",
+    ] {
+        assert!(state.get(key).is_some(), "{key} is missing: {:?}", keys(&state));
+    }
+    assert_eq!(state["id"], "a1");
+    assert_eq!(state["pid"], "slave(1)@10.0.0.1:5051");
+    let resources = json!({
+        "cpus": 4.0, "gpus": 0.0, "mem": 1024.0, "disk": 2048.0, "ports": "[31000-32000]",
+    });
+    assert_eq!(state["resources"], resources);
+    assert_eq!(state["unreserved_resources_allocated"]["cpus"], 1.0);
+    assert_eq!(state["unreserved_resources_full"][0]["name"], "cpus");
+}
+
+#[tokio::test]
+async fn frameworks_hold_executors_which_hold_tasks() {
+    let rig = busy();
+    let state = rig.get("/slave(1)/state").await.json();
+    let framework = &state["frameworks"][0];
+    assert_eq!((&framework["id"], &framework["role"]), (&json!("f1"), &json!("*")));
+    let executors = framework["executors"].as_array().unwrap();
+    let find = |id: &str| executors.iter().find(|one| one["id"] == id).unwrap();
+    let of_command = find("t1");
+    assert_eq!(of_command["name"], "Command Executor (Task: t1) (Command: sh -c 'sleep 100')");
+    assert_eq!(of_command["directory"], rig.sandbox("t1").display().to_string());
+    let task = &of_command["tasks"][0];
+    assert_eq!((&task["id"], &task["executor_id"]), (&json!("t1"), &json!("")));
+    assert_eq!(task["state"], "TASK_RUNNING");
+    assert_eq!(task["resources"]["ports"], "[31000-31001]");
+    assert_eq!(task["labels"], json!([{"key": "team", "value": "sky"}]));
+    assert_eq!(task["statuses"][0]["state"], "TASK_STARTING");
+    let custom = find("e1");
+    assert_eq!((&custom["type"], &custom["tasks"]), (&json!("CUSTOM"), &json!([])));
+    assert_eq!(custom["queued_tasks"][0]["id"], "t2");
+}
+
+#[tokio::test]
+async fn containers_are_measured_and_filtered() {
+    let rig = busy();
+    let all = rig.get("/containers").await.json();
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    let one = rig.get("/containers?framework_id=f1&executor_id=t1").await.json();
+    let one = &one.as_array().unwrap()[..];
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0]["statistics"]["cpus_user_time_secs"], 1.5);
+    assert_eq!(one[0]["statistics"]["mem_rss_bytes"], 1 << 20);
+    assert_eq!(one[0]["statistics"]["cpus_limit"], 0.5);
+    assert_eq!(one[0]["status"]["executor_pid"], 4711);
+    let id = one[0]["container_id"].as_str().unwrap();
+    let by_id = rig.get(&format!("/containers?container_id={id}")).await.json();
+    assert_eq!(by_id.as_array().unwrap().len(), 1);
+    let mixed = rig.get(&format!("/containers?container_id={id}&executor_id=t1")).await;
+    assert_eq!(mixed.status, StatusCode::BAD_REQUEST);
+    let statistics = rig.get("/monitor/statistics").await.json();
+    assert_eq!(
+        keys(&statistics[0]),
+        ["executor_id", "executor_name", "framework_id", "source", "statistics"]
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_there_under_both_sets_of_names() {
+    let rig = busy();
+    let mesos = rig.get("/metrics/snapshot").await.json();
+    assert_eq!(mesos["slave/registered"], 1.0);
+    assert_eq!(mesos["slave/tasks_running"], 1.0);
+    assert_eq!(mesos["slave/tasks_staging"], 1.0);
+    assert_eq!(mesos["slave/cpus_total"], 4.0);
+    assert_eq!(mesos["slave/cpus_used"], 1.0);
+    assert_eq!(mesos["slave/cpus_percent"], 0.25);
+    assert!(mesos["system/mem_total_bytes"].as_f64().unwrap() > 0.0);
+    let call = rig.post("/api/v1", json!({"type": "GET_METRICS"})).await.json();
+    let listed = call["get_metrics"]["metrics"].as_array().unwrap().len();
+    assert_eq!(listed, mesos.as_object().unwrap().len());
+    let ours = rig.get("/metrics").await;
+    assert!(ours.header("content-type").starts_with("text/plain"));
+    for line in [
+        "tepui_tasks{state=\"running\"} 1",
+        "tepui_agent_registered 1",
+        "tepui_agent_resources_used{resource=\"cpus\"} 1",
+        "# TYPE tepui_tasks_ended_total counter",
+    ] {
+        assert!(ours.text().contains(line), "{line} is missing:\n{}", ours.text());
+    }
+}
+
+#[tokio::test]
+async fn the_operator_looks_at_everything() {
+    let rig = busy();
+    let call = |kind: &str| {
+        let (rig, call) = (rig.clone(), json!({ "type": kind }));
+        async move { rig.post("/api/v1", call).await.json() }
+    };
+    assert_eq!(call("GET_HEALTH").await["get_health"]["healthy"], true);
+    assert_eq!(call("GET_VERSION").await["get_version"]["version_info"]["version"], "1.11.0");
+    assert_eq!(call("GET_FLAGS").await["get_flags"]["flags"][0]["name"], "work_dir");
+    assert_eq!(call("GET_LOGGING_LEVEL").await["get_logging_level"]["level"], 0);
+    let agent = call("GET_AGENT").await;
+    assert_eq!(agent["get_agent"]["agent_info"]["hostname"], "host.example");
+    let state = call("GET_STATE").await;
+    let tasks = &state["get_state"]["get_tasks"];
+    assert_eq!(tasks["launched_tasks"][0]["task_id"]["value"], "t1");
+    assert_eq!(tasks["queued_tasks"][0]["task_id"]["value"], "t2");
+    assert_eq!(call("GET_TASKS").await["get_tasks"], *tasks);
+    let executors = call("GET_EXECUTORS").await;
+    assert_eq!(executors["get_executors"]["executors"].as_array().unwrap().len(), 2);
+    let frameworks = call("GET_FRAMEWORKS").await;
+    assert_eq!(frameworks["get_frameworks"]["frameworks"][0]["framework_info"]["name"], "marathon");
+    let containers = call("GET_CONTAINERS").await;
+    assert_eq!(containers["get_containers"]["containers"].as_array().unwrap().len(), 2);
+    assert_eq!(call("GET_OPERATIONS").await["type"], "GET_OPERATIONS");
+    assert_eq!(call("GET_RESOURCE_PROVIDERS").await["type"], "GET_RESOURCE_PROVIDERS");
+}
+
+#[tokio::test]
+async fn what_is_not_here_says_so() {
+    let rig = busy();
+    let container = json!({"container_id": {"value": "nobody"}});
+    for (call, code) in [
+        (json!({}), 400),
+        (json!({"type": "DANCE"}), 400),
+        (json!({"type": "UNKNOWN"}), 501),
+        (json!({"type": "LIST_FILES"}), 400),
+        (json!({"type": "KILL_CONTAINER"}), 400),
+        (json!({"type": "KILL_CONTAINER", "kill_container": container}), 404),
+        (json!({"type": "WAIT_CONTAINER", "wait_container": container}), 404),
+        (json!({"type": "REMOVE_CONTAINER", "remove_container": container}), 200),
+        (json!({"type": "LAUNCH_CONTAINER", "launch_container": container}), 501),
+        (json!({"type": "PRUNE_IMAGES"}), 200),
+    ] {
+        let answer = rig.post("/api/v1", call.clone()).await;
+        assert_eq!(answer.status.as_u16(), code, "{call}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_small_endpoints_answer() {
+    let rig = Rig::new();
+    let health = rig.get("/health").await;
+    assert_eq!((health.status, health.body.len()), (StatusCode::OK, 0));
+    assert_eq!(rig.get("/version").await.json()["version"], "1.11.0");
+    assert_eq!(rig.get("/flags").await.json()["flags"]["work_dir"], "/var/lib/tepui");
+    assert_eq!(rig.get("/containerizer/debug").await.json(), json!({"pending": []}));
+    assert!(rig.get("/system/stats.json").await.json()["cpus_total"].is_number());
+    assert_eq!(rig.get("/nowhere").await.status, StatusCode::NOT_FOUND);
+}
