@@ -114,7 +114,11 @@ impl Checks {
         if let Some(accept) = expectation.accept {
             self.accept(now, &accept, effects);
         }
-        for effect in effects {
+    }
+
+    /// Looks at what became durable: decisions that died with the process were never made.
+    pub(crate) fn saved(&mut self, now: Now, leader: &Leader, durable: &[Effect]) {
+        for effect in durable {
             if let Effect::SaveApps(record) = effect
                 && let tepui_apps::Record::Instance(instance) = &**record
                 && instance.goal != tepui_apps::Goal::Running

@@ -197,6 +197,9 @@ impl World {
         for effect in &durable {
             self.control.store.commit(effect);
         }
+        if let Some(leader) = &self.control.leader {
+            self.checks.saved(self.now, leader, &durable);
+        }
         for (at, effect) in rest.into_iter().enumerate() {
             if last == Some(at) {
                 break;
