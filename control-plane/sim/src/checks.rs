@@ -376,3 +376,101 @@ pub(crate) fn unused(leader: &Leader, agent: &AgentId) -> bool {
         agent.used.is_empty() && agent.free.plus(&agent.offered) == agent.total
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tepui_types::Entropy;
+
+    use super::*;
+    use crate::run::parse;
+
+    fn host() -> Host {
+        let info = v1::AgentInfo::default();
+        let config = tepui_agent::Config::new(info, "127.0.0.1");
+        Host::new("host0", config, parse("cpus:1"), Entropy::seeded(1))
+    }
+
+    fn spec(framework: &str, task: &str) -> RunSpec {
+        RunSpec {
+            run: tepui_types::ContainerId::parse("run").unwrap(),
+            sandbox: "sandbox".into(),
+            command: tepui_agent::Command::Shell("forever".to_owned()),
+            environment: vec![
+                ("MESOS_FRAMEWORK_ID".to_owned(), framework.to_owned()),
+                ("MESOS_EXECUTOR_ID".to_owned(), task.to_owned()),
+            ],
+            user: None,
+            rlimits: None,
+            ports: tepui_types::Ranges::new(),
+            resources: Resources::new(),
+        }
+    }
+
+    fn status(number: u64) -> v1::TaskStatus {
+        v1::TaskStatus {
+            task_id: v1::TaskId { value: "t".to_owned() },
+            uuid: Some(Entropy::seeded(number).uuid().as_bytes().to_vec()),
+            ..v1::TaskStatus::default()
+        }
+    }
+
+    fn broken(checks: &Checks) -> Vec<&'static str> {
+        checks.violations.iter().map(|violation| violation.invariant).collect()
+    }
+
+    fn now() -> Now {
+        let mono = tepui_types::Mono::from_nanos(2_000_000_000);
+        Now { mono, ..Now::default() }
+    }
+
+    #[test]
+    fn a_second_process_of_a_task_is_noticed() {
+        let mut checks = Checks::default();
+        checks.process_started(now(), &host(), &spec("f", "t1"));
+        checks.process_started(now(), &host(), &spec("f", "t2"));
+        assert_eq!(broken(&checks), [""; 0]);
+        checks.process_started(now(), &host(), &spec("f", "t1"));
+        assert_eq!(broken(&checks), ["I-5"]);
+    }
+
+    #[test]
+    fn an_update_that_was_not_saved_or_overtakes_or_comes_again_is_noticed() {
+        let mut checks = Checks::default();
+        let framework = FrameworkId::parse("f").unwrap();
+        let update = |number| Report::Update {
+            framework: framework.clone(),
+            status: Box::new(status(number)),
+            latest_state: TaskState::Running,
+        };
+        checks.reported(now(), 0, &update(1));
+        assert_eq!(broken(&checks), ["I-7"]);
+        for number in [1, 2] {
+            let status = Box::new(status(number));
+            checks.journaled(0, &Record::Update { framework: framework.clone(), status });
+        }
+        checks.reported(now(), 0, &update(1));
+        assert_eq!(broken(&checks), ["I-7"]);
+        checks.reported(now(), 0, &update(2));
+        assert_eq!(broken(&checks), ["I-7", "I-8"]);
+        let acknowledged = Record::Acknowledged {
+            framework: framework.clone(),
+            task: TaskId::parse("t").unwrap(),
+            update: Entropy::seeded(1).uuid(),
+        };
+        checks.journaled(0, &acknowledged);
+        checks.reported(now(), 0, &update(2));
+        checks.reported(now(), 0, &update(1));
+        assert_eq!(broken(&checks), ["I-7", "I-8", "I-9"]);
+    }
+
+    #[test]
+    fn a_second_end_of_a_task_is_noticed() {
+        let mut checks = Checks::default();
+        checks.delivered(now(), "f", &status(1), TaskState::Finished);
+        checks.delivered(now(), "f", &status(1), TaskState::Finished);
+        assert_eq!(broken(&checks), [""; 0]);
+        checks.delivered(now(), "f", &status(2), TaskState::Failed);
+        assert_eq!(broken(&checks), ["I-10"]);
+    }
+}

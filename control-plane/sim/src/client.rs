@@ -106,9 +106,38 @@ impl World {
         })
     }
 
+    pub(crate) fn create_app(&mut self, app: AppId, instances: u32, command: String) {
+        let mut update = self.definition(&app, instances);
+        update.cmd = Some(command);
+        update.upgrade_strategy = None;
+        self.ask(app, Some(instances), Command::CreateApp { update, force: false });
+    }
+
+    pub(crate) fn scale_app(&mut self, app: AppId, instances: u32) {
+        self.write_app(app, Some(instances), |update| update.instances = Some(instances));
+    }
+
+    pub(crate) fn change_app(&mut self, app: AppId, command: String) {
+        self.write_app(app, None, |update| update.cmd = Some(command));
+    }
+
+    fn write_app(&mut self, app: AppId, instances: Option<u32>, fill: impl FnOnce(&mut AppUpdate)) {
+        let id = app.clone();
+        let update = update(fill);
+        self.ask(
+            app,
+            instances,
+            Command::UpdateApp { id, update, partial: true, create: false, force: false },
+        );
+    }
+
+    pub(crate) fn delete_app(&mut self, app: AppId) {
+        self.ask(app.clone(), None, Command::DeleteApp { id: app, force: true });
+    }
+
     fn ask(&mut self, app: AppId, instances: Option<u32>, command: Command) {
         let request = self.new_request();
-        self.tell(|| format!("client: {command:?}"));
+        self.tell(|| format!("client: {}", command_text(&command)));
         self.client.acknowledged.remove(&app);
         self.client.waiting.insert(request, (app, instances));
         self.control.askers.insert(request, Asker::Client);
@@ -124,6 +153,33 @@ impl World {
         if done {
             self.client.acknowledged.insert(app, instances);
         }
+    }
+}
+
+/// A command in a line.
+fn command_text(command: &Command) -> String {
+    let change = |update: &AppUpdate| {
+        let mut text = String::new();
+        if let Some(cmd) = &update.cmd {
+            text += &format!(" to run {cmd:?}");
+        }
+        if let Some(instances) = update.instances {
+            text += &format!(" with {instances} instances");
+        }
+        text
+    };
+    match command {
+        Command::CreateApp { update, .. } => {
+            let id = update.id.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("creates {id}{}", change(update))
+        }
+        Command::UpdateApp { id, update, force, .. } => {
+            format!("changes {id}{}{}", change(update), if *force { ", by force" } else { "" })
+        }
+        Command::DeleteApp { id, .. } => format!("deletes {id}"),
+        Command::RestartApp { id, .. } => format!("restarts {id}"),
+        Command::KillTasks { .. } => "kills tasks".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -13,9 +13,11 @@ mod host;
 mod queue;
 mod run;
 mod scheduler;
+mod script;
 mod storm;
 mod world;
 
 pub use checks::Violation;
 pub use faults::{Fault, FaultCounts};
 pub use run::{Outcome, run};
+pub use script::{ScriptError, play};

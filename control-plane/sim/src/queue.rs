@@ -111,6 +111,7 @@ pub(crate) enum Action {
         host: usize,
         cut: u64,
     },
+    Script(crate::script::Deed),
 }
 
 /// The queue of actions; those of one moment happen in the order in which they were put in.

@@ -175,7 +175,7 @@ fn settle(world: &mut World, missing: fn(&World) -> Option<String>, invariant: &
     let mut at: Mono = world.now.mono;
     let mut what = missing(world);
     while what.is_some() && at < end && world.checks.violations.is_empty() {
-        at = at + Span::from_secs(2);
+        at += Span::from_secs(2);
         while world.step(at) {}
         if world.phase == Phase::Drain {
             world.after(Span::ZERO, Action::ClientStep);

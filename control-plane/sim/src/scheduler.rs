@@ -57,14 +57,14 @@ pub(crate) struct Scheduler {
     pub(crate) partition_aware: bool,
     /// Tasks it wants to have running.
     pub(crate) wants: usize,
-    pub(crate) commands: Vec<&'static str>,
+    pub(crate) commands: Vec<String>,
     pub(crate) life: Life,
     pub(crate) id: Option<FrameworkId>,
     pub(crate) stream: Option<StreamId>,
     pub(crate) tasks: BTreeMap<String, Known>,
     pub(crate) offers: BTreeSet<String>,
-    /// It tore itself down or was removed.
-    pub(crate) removed: bool,
+    /// It kills what it has, and wants nothing more.
+    pub(crate) ends_work: bool,
     next_task: u64,
     last_call: Mono,
 }
@@ -80,13 +80,15 @@ impl Scheduler {
             role: "*".to_owned(),
             partition_aware: true,
             wants,
-            commands: vec!["forever", "sleep 2000", "sleep 9000", "exit 1", "forever stubborn"],
+            commands: ["forever", "sleep 2000", "sleep 9000", "exit 1", "forever stubborn"]
+                .map(str::to_owned)
+                .to_vec(),
             life: Life::default(),
             id: None,
             stream: None,
             tasks: BTreeMap::new(),
             offers: BTreeSet::new(),
-            removed: false,
+            ends_work: false,
             next_task: 0,
             last_call: Mono::default(),
         }
@@ -130,9 +132,6 @@ impl World {
     /// The framework's process starts, or tries again to subscribe.
     pub(crate) fn scheduler_starts(&mut self, scheduler: usize) {
         let this = &mut self.schedulers[scheduler];
-        if this.removed {
-            return;
-        }
         this.life.0 += 1;
         this.stream = None;
         this.offers.clear();
@@ -329,7 +328,7 @@ impl World {
                 resources: encode(&needs, Format::PreRefinement, role.as_ref()),
                 command: Some(v1::CommandInfo {
                     shell: Some(true),
-                    value: Some(this.commands[pick].to_owned()),
+                    value: Some(this.commands[pick].clone()),
                     ..v1::CommandInfo::default()
                 }),
                 kill_policy: Some(v1::KillPolicy {
@@ -367,7 +366,7 @@ impl World {
         ]
         .into_iter()
         .collect();
-        if self.random.chance(1, 2) {
+        if !self.steady && self.random.chance(1, 2) {
             let port = left.iter().find_map(|one| match &one.value {
                 Value::Ranges(ranges) if one.identity.reserved_to().is_none() => {
                     ranges.numbers().next()
@@ -430,7 +429,7 @@ impl World {
 
     /// Now and then a framework reconciles, kills, revives, and notices that it is cut off.
     pub(crate) fn scheduler_step(&mut self, scheduler: usize, life: Life) {
-        if self.schedulers[scheduler].life != life || self.schedulers[scheduler].removed {
+        if self.schedulers[scheduler].life != life {
             return;
         }
         let pause = self.millis(STEP.0, STEP.1);
@@ -440,11 +439,11 @@ impl World {
             return;
         }
         self.after(pause, Action::SchedulerStep { scheduler, life });
-        if self.random.chance(1, 5) || self.phase == Phase::Drain {
+        if !self.steady && (self.random.chance(1, 5) || self.phase == Phase::Drain) {
             self.reconcile(scheduler);
         }
         self.kill_some(scheduler);
-        if self.random.chance(1, 12) {
+        if !self.steady && self.random.chance(1, 12) {
             self.call(scheduler, call::Type::Revive, |call| {
                 call.revive = Some(call::Revive { roles: Vec::new() });
             });
@@ -452,8 +451,8 @@ impl World {
     }
 
     fn kill_some(&mut self, scheduler: usize) {
-        let drain = self.phase == Phase::Drain;
-        let one = self.random.chance(1, 6);
+        let drain = self.phase == Phase::Drain || self.schedulers[scheduler].ends_work;
+        let one = !self.steady && self.random.chance(1, 6);
         let this = &mut self.schedulers[scheduler];
         let mut victims: Vec<(String, String)> = Vec::new();
         for (id, known) in this.tasks.iter_mut().filter(|(_, known)| !known.is_over()) {

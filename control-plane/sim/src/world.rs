@@ -207,6 +207,7 @@ impl World {
             Action::ClientStep => self.client_step(),
             Action::FaultStep => self.fault_step(),
             Action::CutEnds { host, cut } => self.cut_ends(host, cut),
+            Action::Script(deed) => self.script_does(deed),
         }
     }
 
