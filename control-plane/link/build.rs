@@ -5,8 +5,7 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let grpc = std::env::var_os("CARGO_FEATURE_GRPC").is_some();
-    let descriptors =
-        protox::compile(["tepui/link/v1/link.proto"], ["proto", "../wire/proto"])?;
+    let descriptors = protox::compile(["tepui/link/v1/link.proto"], ["proto", "../wire/proto"])?;
     tonic_prost_build::configure()
         .build_client(grpc)
         .build_server(grpc)

@@ -15,13 +15,16 @@ use crate::link::Outbox;
 /// Events that may wait for a slow executor before its stream is cut.
 const STREAM_BUFFER: usize = 4096;
 
+/// A look at the state.
+pub(crate) type Look = Box<dyn FnOnce(&Agent, Now) + Send>;
+
 /// One thing for the loop to do.
 pub(crate) enum Input {
     Event(Event),
     Ask { request: RequestId, event: Event, answer: oneshot::Sender<Response> },
     StreamOpened { stream: StreamId, sink: mpsc::Sender<executor::Event> },
     LinkUp(Outbox),
-    Read(Box<dyn FnOnce(&Agent, Now) + Send>),
+    Read(Look),
     Stop(oneshot::Sender<()>),
 }
 

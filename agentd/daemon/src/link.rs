@@ -21,6 +21,8 @@ const MAX_FRAME_BYTES: usize = 64 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the agent may take to say when the next link is wanted.
+const ANSWER: Duration = Duration::from_secs(2);
 /// The pause before the first try after a connection could not be made.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between tries.
@@ -53,10 +55,15 @@ pub async fn keep(driver: Driver, addresses: Vec<Endpoint>, mut wish: watch::Rec
                     () = anew(&mut wish, wanted.round) => debug!("link is made anew"),
                 }
                 driver.event(Event::LinkDown);
-                let asked = *wish.borrow();
-                if asked.round != wanted.round {
-                    tokio::time::sleep(asked.pause).await;
+                // The agent answers the end of a link with how long to wait, unless it wanted the
+                // end itself and said so before.
+                let answer = tokio::time::timeout(ANSWER, anew(&mut wish, wanted.round)).await;
+                if answer.is_err() {
+                    warn!("the agent says nothing about a new link, making one");
                 }
+                let asked = *wish.borrow();
+                tokio::time::sleep(asked.pause).await;
+                continue;
             }
             Err(error) => {
                 let uri = endpoint.uri();

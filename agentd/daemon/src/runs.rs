@@ -101,7 +101,9 @@ impl Runs {
         let shared = self.shared.clone();
         match effect {
             Effect::Fetch { run, sandbox, uris, user } => {
-                self.shared.tokio.spawn(async move { shared.fetch(run, &sandbox, uris, user).await });
+                self.shared
+                    .tokio
+                    .spawn(async move { shared.fetch(run, &sandbox, uris, user).await });
             }
             Effect::Start(spec) => {
                 self.shared.tokio.spawn(async move { shared.start(*spec).await });
@@ -188,10 +190,7 @@ impl Shared {
             return Ok(());
         }
         let wanted = uris.into_iter().map(fetch_request).collect();
-        self.fetcher
-            .fetch(&path, user.as_deref(), wanted)
-            .await
-            .map_err(|error| chain(&error))
+        self.fetcher.fetch(&path, user.as_deref(), wanted).await.map_err(|error| chain(&error))
     }
 
     async fn start(&self, spec: RunSpec) {

@@ -80,8 +80,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let limits = tepui_fetch::Limits::default();
     let fetcher = tepui_fetch::Fetcher::new(folders.cache(), limits)
         .context("failed to prepare the fetcher")?;
-    let log_policy =
-        LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
+    let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
     let runs = Runs::new(
         Handle::current(),
         driver.clone(),
@@ -156,9 +155,8 @@ async fn watch_ports(driver: Driver, runs: Runs) {
     let mut turns = tokio::time::interval(LISTENING_INTERVAL);
     loop {
         turns.tick().await;
-        let live = driver.read(|agent, _| {
-            agent.live_runs().map(|(run, _)| run.clone()).collect::<Vec<_>>()
-        });
+        let live = driver
+            .read(|agent, _| agent.live_runs().map(|(run, _)| run.clone()).collect::<Vec<_>>());
         let Ok(live) = live.await else { return };
         if live.is_empty() {
             continue;

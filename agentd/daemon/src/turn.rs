@@ -12,7 +12,7 @@ use tepui_wire::v1::executor;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::driver::{Driver, Input};
+use crate::driver::{Driver, Input, Look};
 use crate::link::{self, Outbox, Wish};
 use crate::runs::Runs;
 
@@ -56,8 +56,6 @@ impl std::fmt::Debug for Turn {
         f.write_str("Turn")
     }
 }
-
-type Look = Box<dyn FnOnce(&Agent, tepui_types::Now) + Send>;
 
 /// What a batch leaves for after its commit.
 #[derive(Default)]

@@ -226,7 +226,8 @@ impl Apps {
             call.accept = Some(call::Accept {
                 offer_ids: vec![offer.id.clone()],
                 operations: vec![operation],
-                filters: None,
+                // What is left may serve the next instance at once; unset would mean 5 s.
+                filters: Some(Filters { refuse_seconds: Some(0.0) }),
             });
         });
     }

@@ -38,6 +38,10 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// From a client's request to give up leadership to doing so (`spec/marathon-api.md` 8).
 const ABDICATION_DELAY: Duration = Duration::from_millis(500);
 
+/// Shortest pause between two revivals of the apps. Marathon waits 5 s because each one makes
+/// Mesos look at every agent; here the allocator looks at what changed, so apps need not wait.
+const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
+
 /// Small answers and events leave at once.
 fn no_delay(stream: &mut TcpStream) {
     // A peer that is gone already shows at the first read.
@@ -180,6 +184,7 @@ fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
         settings: tepui_marathon::Settings { default_role, ..defaults.settings },
         hostname: config.hostname.clone(),
         webui_url: Some(format!("http://{}", config.marathon_listen)),
+        min_revive_interval: MIN_REVIVE_INTERVAL,
         user: config.marathon_user.clone().unwrap_or_else(current_user),
         ..defaults
     })

@@ -66,7 +66,9 @@ class Recorder(Scheduler):
                 wanted, self.tasks = self.tasks, []
                 for task in wanted:
                     task["agent_id"] = offer["agent_id"]
-                driver.launchTasks(offer["id"], wanted, {"refuse_seconds": 1})
+                # Another scheduler may have taken over meanwhile: the call is refused then.
+                with contextlib.suppress(RuntimeError):
+                    driver.launchTasks(offer["id"], wanted, {"refuse_seconds": 1})
 
     def statusUpdate(self, driver, status):
         task = status["task_id"]["value"]
@@ -237,7 +239,7 @@ def marathon_events_and_queue(cluster):
     wait_for("it waits in the queue",
              lambda: [i for i in client.list_queue() if i.app.id == "/py/big"], 30)
     client.delete_app("/py/big", force=True)
-    checks = [MarathonHealthCheck(protocol="COMMAND", command={"value": "true"},
+    checks = [MarathonHealthCheck(protocol="COMMAND", command="true",
                                   grace_period_seconds=5, interval_seconds=1)]
     client.create_app("/py/checked", MarathonApp(cmd="sleep 1000", cpus=0.05, mem=16,
                                                  health_checks=checks))

@@ -143,10 +143,8 @@ fn decode_order(order: down::Order) -> Result<Order, FrameError> {
         },
         down::Order::Launch(o) => Order::Launch(Box::new(LaunchOrder {
             framework: o.framework.ok_or(FrameError::Missing("framework"))?,
-            role: Role::parse(&o.role).map_err(|error| FrameError::Invalid {
-                what: "role",
-                why: error.to_string(),
-            })?,
+            role: Role::parse(&o.role)
+                .map_err(|error| FrameError::Invalid { what: "role", why: error.to_string() })?,
             group_executor: o.group_executor,
             tasks: o.tasks,
         })),
@@ -205,13 +203,11 @@ fn encode_report(report: Report) -> up::Report {
             tasks: r.tasks,
         }),
         Report::Heartbeat { seen } => up::Report::Heartbeat(proto::Heartbeat { seen }),
-        Report::Update { framework, status, latest_state } => {
-            up::Report::Update(proto::Update {
-                framework_id: framework.to_string(),
-                status: Some(*status),
-                latest_state: wire_state(latest_state).into(),
-            })
-        }
+        Report::Update { framework, status, latest_state } => up::Report::Update(proto::Update {
+            framework_id: framework.to_string(),
+            status: Some(*status),
+            latest_state: wire_state(latest_state).into(),
+        }),
         Report::ExecutorMessage { framework, executor, data } => {
             up::Report::ExecutorMessage(proto::ExecutorMessage {
                 framework_id: framework.to_string(),

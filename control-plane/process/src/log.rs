@@ -28,8 +28,7 @@ impl std::str::FromStr for LogFormat {
 /// Starts logging to standard error. `TEPUI_LOG` chooses levels (`info`, `debug`,
 /// `tepui_cluster=trace,info`); unset means `info`.
 pub fn start_log(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_env("TEPUI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("TEPUI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
     match format {

@@ -1,5 +1,8 @@
 //! The arrows between crates point down only, and pure crates stay pure (ARCHITECTURE.md).
 
+// Helpers of a test: what is not there fails it.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
