@@ -1,10 +1,11 @@
 //! `/files/*`: what is in the sandboxes (`spec/mesos-http.md` 4.4).
 //!
 //! Only sandboxes that the agent knows can be named. Below a sandbox the kernel resolves the path
-//! (openat2, beneath the sandbox's own descriptor), so neither `..` nor a link of the task leads
+//! (openat2, beneath the sandbox's own descriptor; where that call is missing, `beneath` walks), so neither `..` nor a link of the task leads
 //! out; pipes and devices are never opened for reading. What a browser is shown is never taken
 //! for a page of ours: attachments, and no sniffing.
 
+mod beneath;
 mod listing;
 mod locate;
 mod open;
@@ -39,7 +40,7 @@ impl From<FilesError> for ApiError {
         let status = match error {
             FilesError::NotFound(_) => StatusCode::NOT_FOUND,
             FilesError::IsFolder(_) | FilesError::IsNoFolder(_) => StatusCode::BAD_REQUEST,
-            FilesError::Forbidden(_) => StatusCode::FORBIDDEN,
+            FilesError::Forbidden(_) | FilesError::Denied(_) => StatusCode::FORBIDDEN,
             FilesError::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             FilesError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -5,9 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
+use super::beneath::open_beneath;
 use super::locate::Found;
 
 /// A place in a sandbox that is not shown.
@@ -25,6 +26,9 @@ pub(crate) enum FilesError {
     /// It is a pipe, a device, or another's file that was linked into the sandbox.
     #[error("'{0}' is not a plain file of the sandbox.")]
     Forbidden(String),
+    /// The daemon's user may not read it.
+    #[error("Permission denied: '{0}'.")]
+    Denied(String),
     /// The list would be too long.
     #[error("Directory '{path}' has more than {limit} entries.")]
     TooMany {
@@ -65,6 +69,7 @@ impl Found {
                 | Errno::NAMETOOLONG
                 | Errno::NXIO,
             ) => FilesError::NotFound(self.shown()),
+            Some(Errno::ACCESS) => FilesError::Denied(self.shown()),
             _ => FilesError::Io { path: self.shown(), source },
         }
     }
@@ -95,18 +100,6 @@ impl Found {
         }
         Ok(Opened { descriptor, meta: now })
     }
-}
-
-fn open_beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..32 {
-        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            // A rename happened during the walk.
-            Err(Errno::AGAIN) => {}
-            other => return Ok(other?),
-        }
-    }
-    Err(Errno::NOENT.into())
 }
 
 /// The place as a file to read, and its size.
