@@ -277,8 +277,8 @@ mod tests {
         )
         .await;
         let answer =
-            Prober::default().http(false, "127.0.0.1", port, "/", PATIENCE, 3).await.unwrap();
-        assert_eq!((answer.status, &answer.body[..]), (302, &b"hel"[..]));
+            Prober::default().http(false, "127.0.0.1", port, "/", PATIENCE, 4).await.unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (302, &b"hell"[..]));
     }
 
     #[tokio::test]
