@@ -34,6 +34,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Agent has not finished recovery")
     }
 
+    /// 503 when the work beside the request was ended.
+    pub(crate) fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping")
+    }
+
     pub(crate) fn method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "expecting POST")
     }

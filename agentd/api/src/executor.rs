@@ -17,7 +17,7 @@ use tepui_wire::{MediaType, media, recordio};
 use tokio::sync::mpsc;
 
 use crate::answer::{ApiError, accepted, content_type};
-use crate::host::Host;
+use crate::host::{Host, Unavailable};
 use crate::router::App;
 
 /// Bytes of a status update's id.
@@ -72,18 +72,23 @@ async fn subscribe<H: Host>(
     let executor = ExecutorId::parse(&call.executor_id.value)
         .map_err(|error| ApiError::bad_request(format!("'executor_id.value': {error}")))?;
     let subscribe = call.subscribe.map(Box::new).unwrap_or_default();
-    let (response, stream, events) = app.host.subscribe(framework, executor, subscribe).await?;
+    let host = app.host.clone();
+    // Not part of this request: an executor that hangs up before its answer drops the request, and
+    // the stream must be closed all the same.
+    let opened = tokio::spawn(async move {
+        let (response, stream, events) = host.subscribe(framework, executor, subscribe).await?;
+        Ok::<_, Unavailable>((response, events, Closing { host, stream }))
+    });
+    let (response, events, closing) = opened.await.map_err(|_| ApiError::stopping())??;
     if !matches!(response, tepui_agent::Response::Streaming) {
-        app.host.stream_closed(stream);
         return answer(response);
     }
-    let closing = Closing { host: app.host.clone(), stream };
     let body = Body::from_stream(Events { media, events, waiting: VecDeque::new(), closing });
     let head = [(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()))];
     Ok((head, body).into_response())
 }
 
-/// Tells the agent when the executor hangs up.
+/// Tells the agent that the stream is gone, when it is dropped.
 struct Closing<H: Host> {
     host: H,
     stream: StreamId,

@@ -80,9 +80,7 @@ async fn with_place<H: Host, T: Send + 'static>(
     let found = app.host.read(move |agent, _| locate(agent, &work_dir, &asked)).await?;
     let Some(found) = found else { return Err(FilesError::NotFound(path.to_owned()).into()) };
     let done = tokio::task::spawn_blocking(move || work(&found)).await;
-    let done =
-        done.map_err(|_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping"))?;
-    Ok(done?)
+    Ok(done.map_err(|_| ApiError::stopping())??)
 }
 
 pub(crate) async fn list<H: Host>(app: &App<H>, path: &str) -> Result<Vec<FileInfo>, ApiError> {

@@ -1,6 +1,7 @@
 //! The unversioned endpoints (`spec/mesos-http.md` 4.2, 4.3).
 
 mod containers;
+mod padding;
 mod state;
 
 use axum::Json;
@@ -12,7 +13,8 @@ use crate::host::{Facts, Host};
 use crate::router::App;
 use crate::version;
 
-pub(crate) use containers::{Wanted, containers, gather, statistics};
+pub(crate) use containers::{Container, Wanted, containers, gather, look, measure, statistics};
+pub(crate) use padding::padded;
 
 /// `GET /version`.
 pub(crate) async fn version() -> Json<Value> {

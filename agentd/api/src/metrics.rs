@@ -4,17 +4,21 @@
 mod exposition;
 mod mesos;
 mod system;
+mod tasks;
 
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::Value;
+use tepui_agent::Agent;
 
 use crate::answer::ApiError;
 use crate::host::Host;
+use crate::legacy;
 use crate::router::App;
 
 /// Metrics by name.
@@ -27,10 +31,31 @@ pub(crate) async fn gather<H: Host>(app: &App<H>) -> Result<Metrics, ApiError> {
     Ok(all)
 }
 
+/// How long a client would wait; every number is ready at once.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    timeout: Option<String>,
+}
+
+/// True for a number and a unit, such as `5secs` (`spec/mesos-http.md` 2.5, end).
+fn is_duration(text: &str) -> bool {
+    ["ns", "us", "ms", "secs", "mins", "hrs", "days", "weeks"].iter().any(|unit| {
+        text.strip_suffix(unit)
+            .and_then(|number| number.trim().parse::<f64>().ok())
+            .is_some_and(|number| number.is_finite() && number >= 0.0)
+    })
+}
+
 /// `GET /metrics/snapshot`.
 pub(crate) async fn snapshot<H: Host>(
     State(app): State<App<H>>,
+    Query(asked): Query<Asked>,
 ) -> Result<Json<Metrics>, ApiError> {
+    if let Some(text) = asked.timeout.filter(|text| !is_duration(text)) {
+        return Err(ApiError::bad_request(format!(
+            "'timeout' is '{text}', expecting a duration such as 5secs"
+        )));
+    }
     gather(&app).await.map(Json)
 }
 
@@ -44,7 +69,13 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     let failed = |error: prometheus::Error| {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     };
-    let families = app.host.read(exposition::families).await?.map_err(failed)?;
+    let look = |agent: &Agent, now| {
+        exposition::families(agent, now)
+            .map(|families| (families, tasks::Known::of(agent), legacy::look(agent, now)))
+    };
+    let (mut families, known, containers) = app.host.read(look).await?.map_err(failed)?;
+    let containers = legacy::measure(&app, containers).await?;
+    families.extend(tasks::families(&known, &containers).map_err(failed)?);
     let text = exposition::text(families).map_err(failed)?;
     let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

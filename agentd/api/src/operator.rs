@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tepui_agent::{Agent, Framework, Place};
+use tepui_types::ContainerId;
 use tepui_wire::media;
 use tepui_wire::v1::agent::call::Type;
 use tepui_wire::v1::agent::response::{self, Type as Answer};
@@ -65,7 +66,7 @@ pub(crate) async fn operator<H: Host>(
         | Type::GetAgent
         | Type::GetOperations
         | Type::GetResourceProviders => app.host.read(move |agent, _| look(kind, agent)).await?,
-        other => return change(other, &call),
+        other => return change(&app, other, &call).await,
     };
     Ok(answer::message(media, &answer))
 }
@@ -230,34 +231,61 @@ fn tasks(agent: &Agent) -> response::GetTasks {
     out
 }
 
-/// Calls that would change something. No container here was launched by one of them, so every id
-/// that they can name is unknown; the rest is not in this release and says so.
-fn change(kind: Type, call: &agent::Call) -> Result<Response, ApiError> {
-    let unknown = |id: Option<&v1::ContainerId>, part: &str| {
-        let id = id.ok_or_else(|| missing(part))?;
-        Err(ApiError::not_found(format!("Container {} cannot be found", id.value)))
+/// Calls about one container, and those that would change something. No container here was
+/// launched by one of them: an id is either unknown, or that of an executor's run, which is the
+/// agent's own; what is not in this release says so.
+async fn change<H: Host>(
+    app: &App<H>,
+    kind: Type,
+    call: &agent::Call,
+) -> Result<Response, ApiError> {
+    let not_supported = || {
+        ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("call type {} is not supported by this release", kind.as_str_name()),
+        )
+    };
+    let Some(id) = container_of(kind, call)? else {
+        return match kind {
+            // There are no images to remove.
+            Type::PruneImages => Ok(StatusCode::OK.into_response()),
+            _ => Err(not_supported()),
+        };
+    };
+    let own = id.parent.is_none().then(|| ContainerId::parse(&id.value).ok()).flatten();
+    let runs = match own {
+        Some(run) => {
+            let look =
+                move |agent: &Agent, _| agent.run(&run).is_some_and(|run| run.exit.is_none());
+            app.host.read(look).await?
+        }
+        None => false,
     };
     match kind {
+        _ if runs => Err(not_supported()),
+        // Already gone is what was wanted.
+        Type::RemoveContainer => Ok(StatusCode::OK.into_response()),
+        _ => Err(ApiError::not_found(format!("Container {} cannot be found", id.value))),
+    }
+}
+
+/// The container that a call is about, where it has to exist already.
+fn container_of(kind: Type, call: &agent::Call) -> Result<Option<&v1::ContainerId>, ApiError> {
+    let (id, part) = match kind {
         Type::WaitContainer => {
-            unknown(call.wait_container.as_ref().map(|part| &part.container_id), "wait_container")
+            (call.wait_container.as_ref().map(|part| &part.container_id), "wait_container")
         }
         Type::KillContainer => {
-            unknown(call.kill_container.as_ref().map(|part| &part.container_id), "kill_container")
+            (call.kill_container.as_ref().map(|part| &part.container_id), "kill_container")
         }
-        Type::AttachContainerOutput => unknown(
+        Type::RemoveContainer => {
+            (call.remove_container.as_ref().map(|part| &part.container_id), "remove_container")
+        }
+        Type::AttachContainerOutput => (
             call.attach_container_output.as_ref().map(|part| &part.container_id),
             "attach_container_output",
         ),
-        // Already gone is what was wanted.
-        Type::RemoveContainer if call.remove_container.is_some() => {
-            Ok(StatusCode::OK.into_response())
-        }
-        Type::RemoveContainer => Err(missing("remove_container")),
-        // There are no images to remove.
-        Type::PruneImages => Ok(StatusCode::OK.into_response()),
-        other => Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            format!("call type {} is not supported by this release", other.as_str_name()),
-        )),
-    }
+        _ => return Ok(None),
+    };
+    id.map(Some).ok_or_else(|| missing(part))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::{any, get};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -25,11 +26,11 @@ pub(crate) struct App<H> {
     pub(crate) facts: Arc<Facts>,
 }
 
-/// Every endpoint, bare and below the agent's component names: `/slave(1)`, which clients build
-/// links from, and `/slave`, for log paths of old.
+/// Every endpoint, bare and below the agent's component name `/slave(1)`, which clients build
+/// links from, as it is and percent-encoded.
 pub fn router<H: Host>(host: H, facts: Facts) -> Router {
     let app = App { host, facts: Arc::new(facts) };
-    let ordinary = ordinary::<H>().layer(compression());
+    let ordinary = ordinary::<H>().layer(from_fn(legacy::padded)).layer(compression());
     // Bytes of files are sent as they are, and streams are never compressed.
     let plain = Router::new()
         .route("/api/v1/executor", any(executor::executor::<H>))

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tepui_agent::{Agent, Phase};
-use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, ResourceName, Resources};
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, ResourceName, Resources, Role};
 use tepui_wire::v1;
 
 use crate::answer::ApiError;
@@ -22,6 +22,7 @@ pub(crate) struct Container {
     pub(crate) source: String,
     pub(crate) run: ContainerId,
     pub(crate) pid: Option<u32>,
+    pub(crate) role: Option<Role>,
     pub(crate) address: String,
     pub(crate) limits: Resources,
     pub(crate) measured: f64,
@@ -105,7 +106,8 @@ impl Wanted {
     }
 }
 
-fn look(agent: &Agent, now: Now) -> Vec<Container> {
+/// The containers, not measured yet.
+pub(crate) fn look(agent: &Agent, now: Now) -> Vec<Container> {
     let live = agent.live_runs().filter(|(_, run)| {
         run.pid.is_some()
             && matches!(run.phase, Phase::Registering | Phase::Running | Phase::Terminating)
@@ -120,6 +122,7 @@ fn look(agent: &Agent, now: Now) -> Vec<Container> {
             source: show::source(&info),
             run: id.clone(),
             pid: run.pid,
+            role: executor.role.clone(),
             address: agent.config().ip.clone(),
             limits: show::executor_resources(framework, executor),
             measured: now.wall.as_secs_f64(),
@@ -137,6 +140,14 @@ pub(crate) async fn gather<H: Host>(
     wanted.check()?;
     let mut found = app.host.read(look).await?;
     found.retain(|container| wanted.covers(container));
+    measure(app, found).await
+}
+
+/// The same containers with what they use.
+pub(crate) async fn measure<H: Host>(
+    app: &App<H>,
+    mut found: Vec<Container>,
+) -> Result<Vec<Container>, ApiError> {
     let host = app.host.clone();
     // Files of the kernel are read for every process.
     let measured = tokio::task::spawn_blocking(move || {
@@ -145,7 +156,7 @@ pub(crate) async fn gather<H: Host>(
         }
         found
     });
-    measured.await.map_err(|_| ApiError::recovering())
+    measured.await.map_err(|_| ApiError::stopping())
 }
 
 /// `GET /containers`.

@@ -2,8 +2,7 @@
 
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tepui_agent::Agent;
 use tepui_types::{Now, ResourceName};
@@ -11,7 +10,7 @@ use tepui_types::{Now, ResourceName};
 use crate::show;
 
 /// A family could not be made: a mistake in this file, found by its test.
-type Outcome<T> = Result<T, prometheus::Error>;
+pub(super) type Outcome<T> = Result<T, prometheus::Error>;
 
 /// Name, help and label of a family.
 type Family<'a> = (&'a str, &'a str, &'a str);
@@ -39,25 +38,31 @@ fn process(registry: &Registry, agent: &Agent, now: Now) -> Outcome<()> {
 }
 
 fn resources(registry: &Registry, agent: &Agent) -> Outcome<()> {
+    const BYTES_PER_MEGABYTE: f64 = 1_048_576.0;
     let total = show::decode(&agent.config().info.resources);
     let used = show::used(agent);
-    let scalars = [
-        ("cpus", ResourceName::Cpus),
-        ("gpus", ResourceName::Gpus),
-        ("mem_megabytes", ResourceName::Mem),
-        ("disk_megabytes", ResourceName::Disk),
-    ];
-    for (name, help, sum) in [
-        ("tepui_agent_resources", "What the agent offers", &total),
-        ("tepui_agent_resources_used", "What tasks and executors hold", &used),
+    for (name, resource, unit) in [
+        ("tepui_agent_cpus", ResourceName::Cpus, 1.0),
+        ("tepui_agent_gpus", ResourceName::Gpus, 1.0),
+        ("tepui_agent_memory_bytes", ResourceName::Mem, BYTES_PER_MEGABYTE),
+        ("tepui_agent_disk_bytes", ResourceName::Disk, BYTES_PER_MEGABYTE),
     ] {
-        let family = GaugeVec::new(Opts::new(name, help), &["resource"])?;
-        for (label, resource) in &scalars {
-            family.with_label_values(&[*label]).set(show::scalar(sum, resource, false));
-        }
-        registry.register(Box::new(family))?;
+        let help = format!("{resource} that the agent offers");
+        amount(registry, name, &help, show::scalar(&total, &resource, false) * unit)?;
+        let name = match name.strip_suffix("_bytes") {
+            Some(name) => format!("{name}_allocated_bytes"),
+            None => format!("{name}_allocated"),
+        };
+        let help = format!("{resource} that tasks and executors hold");
+        amount(registry, &name, &help, show::scalar(&used, &resource, false) * unit)?;
     }
     Ok(())
+}
+
+fn amount(registry: &Registry, name: &str, help: &str, value: f64) -> Outcome<()> {
+    let gauge = Gauge::new(name, help)?;
+    gauge.set(value);
+    registry.register(Box::new(gauge))
 }
 
 fn tasks(registry: &Registry, agent: &Agent) -> Outcome<()> {

@@ -5,8 +5,10 @@ use axum::http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tepui_wire::recordio;
+use tower::ServiceExt;
 
-use crate::rig::{Rig, custom, json_request};
+use crate::rig::{Rig, command, custom, json_request};
+use crate::slow::Slow;
 
 const PATH: &str = "/api/v1/executor";
 
@@ -183,4 +185,38 @@ async fn method_type_and_accept_are_checked() {
         .body(Body::from(vec![b' '; 9 << 20]))
         .unwrap();
     assert_eq!(rig.ask(huge).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn an_executor_that_hangs_up_before_its_answer_leaves_no_stream_behind() {
+    let rig = Rig::new();
+    rig.launch(custom("t1"));
+    let slow = Slow::new(rig.clone());
+    let asking = tokio::spawn(slow.router().oneshot(json_request(PATH, subscribe())));
+    slow.asked().await;
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    slow.go_on();
+    while rig.closed_streams() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn while_executors_may_come_back_only_they_are_served() {
+    let rig = Rig::new();
+    rig.launch(custom("t1"));
+    rig.launch(command("t2"));
+    rig.restart();
+    let refused = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(rig.post(PATH, update(UUID, "TASK_RUNNING")).await.status, refused);
+    assert_eq!(rig.post("/api/v1", json!({"type": "GET_HEALTH"})).await.status, refused);
+    assert_eq!(rig.get("/state").await.status, refused);
+    assert_eq!(rig.get("/health").await.status, StatusCode::OK);
+    assert_eq!(rig.get("/metrics/snapshot").await.json()["slave/registered"], 0.0);
+    let (status, _, _body) = rig.stream(PATH, subscribe()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(rig.post(PATH, update(UUID, "TASK_RUNNING")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(rig.post("/api/v1", json!({"type": "GET_HEALTH"})).await.status, StatusCode::OK);
+    assert_eq!(rig.get("/state").await.status, StatusCode::OK);
 }

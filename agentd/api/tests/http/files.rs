@@ -100,7 +100,15 @@ async fn nothing_outside_a_sandbox_is_shown() {
     symlink("../../../../../../../../secret", format!("{sandbox}/relative")).unwrap();
     symlink("/proc/self/root", format!("{sandbox}/root")).unwrap();
     symlink("loop", format!("{sandbox}/loop")).unwrap();
+    symlink("/proc", format!("{sandbox}/proc")).unwrap();
     for path in [
+        "/slave/log".to_owned(),
+        "/master/log".to_owned(),
+        "/proc/self/environ".to_owned(),
+        format!("{sandbox}/proc/self/environ"),
+        format!("{sandbox}/../latest/../../secret"),
+        format!("{sandbox}/data/%2e%2e/stdout"),
+        format!("{sandbox}/stdout%00.txt"),
         "/etc/passwd".to_owned(),
         rig.work_dir.display().to_string(),
         outside.display().to_string(),
@@ -137,12 +145,36 @@ async fn links_within_a_sandbox_lead_where_they_should() {
 }
 
 #[tokio::test]
+async fn a_second_name_of_a_file_of_its_own_is_as_good_as_the_first() {
+    let (rig, sandbox) = with_task();
+    fs::hard_link(format!("{sandbox}/stdout"), format!("{sandbox}/data/hard")).unwrap();
+    let answer = rig.get(&format!("/files/read?path={sandbox}/data/hard&offset=0&length=5")).await;
+    assert_eq!(answer.json()["data"], "hello");
+    let list = rig.get(&format!("/files/browse?path={sandbox}/data")).await.json();
+    assert_eq!(list[0]["nlink"], 2);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_replaced_in_json_and_kept_in_downloads() {
+    let (rig, sandbox) = with_task();
+    fs::write(format!("{sandbox}/bin"), b"a\xff\x00b").unwrap();
+    let read = rig.get(&format!("/files/read?path={sandbox}/bin&offset=0")).await.json();
+    assert_eq!(read["data"], "a\u{fffd}\u{0}b");
+    let whole = rig.get(&format!("/files/download?path={sandbox}/bin")).await;
+    assert_eq!(&whole.body[..], b"a\xff\x00b");
+}
+
+#[tokio::test]
 async fn pipes_and_strangers_files_are_refused_without_waiting() {
     let (rig, sandbox) = with_task();
     let pipe = format!("{sandbox}/pipe");
     let mode = rustix::fs::Mode::from_bits_truncate(0o666);
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let answer = rig.get(&format!("/files/read?path={pipe}&offset=0")).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    let socket = format!("{sandbox}/s");
+    rustix::fs::mknodat(rustix::fs::CWD, &socket, rustix::fs::FileType::Socket, mode, 0).unwrap();
+    let answer = rig.get(&format!("/files/download?path={socket}")).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: a file of somebody else needs root");

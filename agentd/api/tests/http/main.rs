@@ -6,3 +6,4 @@ mod executors;
 mod files;
 mod reads;
 mod rig;
+mod slow;

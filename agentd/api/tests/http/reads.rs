@@ -120,11 +120,101 @@ async fn metrics_are_there_under_both_sets_of_names() {
     for line in [
         "tepui_tasks{state=\"running\"} 1",
         "tepui_agent_registered 1",
-        "tepui_agent_resources_used{resource=\"cpus\"} 1",
+        "tepui_agent_cpus 4",
+        "tepui_agent_cpus_allocated 1",
+        "tepui_agent_memory_bytes 1073741824",
+        "tepui_agent_memory_allocated_bytes 67108864",
         "# TYPE tepui_tasks_ended_total counter",
     ] {
         assert!(ours.text().contains(line), "{line} is missing:\n{}", ours.text());
     }
+}
+
+#[tokio::test]
+async fn every_task_has_its_series() {
+    let rig = busy();
+    let text = rig.get("/metrics").await.text();
+    let sandbox = rig.sandbox("t1");
+    let container = sandbox.file_name().unwrap().to_str().unwrap();
+    let info = format!(
+        "tepui_task_info{{agent=\"a1\",container=\"{container}\",executor=\"t1\",\
+         framework=\"f1\",name=\"t1\",role=\"*\",task=\"t1\"}} 1"
+    );
+    let task = "agent=\"a1\",framework=\"f1\"";
+    for line in [
+        info,
+        format!("tepui_task_cpu_seconds_total{{{task},mode=\"user\",role=\"*\",task=\"t1\"}} 1.5"),
+        format!(
+            "tepui_task_cpu_seconds_total{{{task},mode=\"system\",role=\"*\",task=\"t1\"}} 0.5"
+        ),
+        format!("tepui_task_memory_used_bytes{{{task},role=\"*\",task=\"e1\"}} 1048576"),
+        format!("tepui_task_memory_limit_bytes{{{task},role=\"*\",task=\"t1\"}} 33554432"),
+        format!("tepui_task_cpu_limit_cores{{{task},role=\"*\",task=\"t1\"}} 0.5"),
+        format!("tepui_task_processes{{{task},role=\"*\",task=\"t1\"}} 3"),
+        format!("tepui_task_start_timestamp_seconds{{{task},role=\"*\",task=\"t1\"}} 1700000000"),
+    ] {
+        assert!(text.contains(&line), "{line} is missing:\n{text}");
+    }
+    assert!(!text.contains("name=\"t2\""), "t2 waits for its executor:\n{text}");
+}
+
+#[tokio::test]
+async fn a_snapshot_may_be_given_time_but_nonsense_is_refused() {
+    let rig = Rig::new();
+    assert_eq!(rig.get("/metrics/snapshot?timeout=5secs").await.status, StatusCode::OK);
+    for odd in ["5", "secs", "-1secs", "nansecs", "5%20parsecs"] {
+        let answer = rig.get(&format!("/metrics/snapshot?timeout={odd}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_padded_for_scripts_of_other_sites() {
+    let rig = Rig::new();
+    for path in ["/version", "/slave(1)/state", "/metrics/snapshot"] {
+        let plain = rig.get(path).await.text();
+        let padded = rig.get(&format!("{path}?jsonp=angular.callbacks._0")).await;
+        assert_eq!(padded.header("content-type"), "text/javascript");
+        let text = padded.text();
+        let inner = text.strip_prefix("angular.callbacks._0(").unwrap();
+        let inner = inner.strip_suffix(");").unwrap();
+        let keys = |text: &str| {
+            let value: Value = serde_json::from_str(text).unwrap();
+            value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(inner), keys(&plain), "{path}");
+    }
+    let injected = rig.get("/version?jsonp=alert(1)//").await;
+    assert_eq!(injected.header("content-type"), "application/json");
+    let missing = rig.get("/files/browse?path=/x&jsonp=f").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert!(!missing.text().starts_with("f("));
+}
+
+#[tokio::test]
+async fn a_container_that_runs_is_not_called_unknown() {
+    let rig = busy();
+    let sandbox = rig.sandbox("t1");
+    let id = sandbox.file_name().unwrap().to_str().unwrap();
+    for kind in ["WAIT_CONTAINER", "KILL_CONTAINER", "REMOVE_CONTAINER", "ATTACH_CONTAINER_OUTPUT"]
+    {
+        let part = kind.to_lowercase();
+        let own = json!({"type": kind, &part: {"container_id": {"value": id}}});
+        let own = rig.post("/api/v1", own).await;
+        assert_eq!(own.status, StatusCode::NOT_IMPLEMENTED, "{kind}");
+        assert!(own.text().contains(kind), "{}", own.text());
+        let nested = json!({"value": id, "parent": {"value": id}});
+        let nested = json!({"type": kind, &part: {"container_id": nested}});
+        let gone = if kind == "REMOVE_CONTAINER" { 200 } else { 404 };
+        assert_eq!(rig.post("/api/v1", nested).await.status.as_u16(), gone, "{kind}");
+    }
+    let nested = json!({
+        "type": "LAUNCH_NESTED_CONTAINER",
+        "launch_nested_container": {"container_id": {"value": "n", "parent": {"value": id}}},
+    });
+    let nested = rig.post("/api/v1", nested).await;
+    assert_eq!(nested.status, StatusCode::NOT_IMPLEMENTED);
+    assert!(nested.text().contains("LAUNCH_NESTED_CONTAINER"), "{}", nested.text());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use tepui_agent::{Agent, Config, Effect, Event, Response};
+use tepui_agent::{Agent, Config, Effect, Event, FoundRun, FoundState, Record, Response};
 use tepui_agent_api::{Facts, Host, Unavailable, Usage, router};
 use tepui_link::{Directive, LaunchOrder, Order};
 use tepui_types::{
@@ -41,6 +41,7 @@ struct Inner {
     responses: HashMap<RequestId, Response>,
     streams: HashMap<StreamId, mpsc::Sender<executor::Event>>,
     runs: Vec<(ContainerId, String)>,
+    records: Vec<Record>,
     closed: Vec<StreamId>,
 }
 
@@ -92,6 +93,7 @@ impl Rig {
             responses: HashMap::new(),
             streams: HashMap::new(),
             runs: Vec::new(),
+            records: Vec::new(),
             closed: Vec::new(),
         };
         let rig = Self { inner: Arc::new(Mutex::new(inner)), work_dir, _dir: Arc::new(dir) };
@@ -126,6 +128,22 @@ impl Rig {
         self.with(|inner| inner.order(Order::Launch(Box::new(order))));
     }
 
+    /// The daemon is killed and started again; every process is still there.
+    pub(crate) fn restart(&self) {
+        self.with(|inner| {
+            let config = inner.agent.config().clone();
+            inner.agent = Agent::new(config, Entropy::seeded(2));
+            inner.streams.clear();
+            let records = inner.records.clone();
+            let found = |(run, _): &(ContainerId, String)| FoundRun {
+                run: run.clone(),
+                state: FoundState::Running { pid: 4711 },
+            };
+            let runs = inner.runs.iter().map(found).collect();
+            inner.event(Event::Started { boot: None, records, runs });
+        });
+    }
+
     /// The sandbox of the newest run of an executor or command task.
     pub(crate) fn sandbox(&self, executor: &str) -> PathBuf {
         let part = format!("/executors/{executor}/runs/");
@@ -145,15 +163,18 @@ impl Rig {
     }
 
     fn router(&self) -> Router {
-        let facts = Facts {
+        router(self.clone(), self.facts())
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
             hostname: "host.example".into(),
             ip: "10.0.0.1".into(),
             port: 5051,
             started: NOW,
             work_dir: self.work_dir.clone(),
             flags: vec![("work_dir".into(), "/var/lib/tepui".into())],
-        };
-        router(self.clone(), facts)
+        }
     }
 
     pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
@@ -206,6 +227,7 @@ impl Inner {
 
     fn act(&mut self, effect: Effect) {
         match effect {
+            Effect::Save(record) => self.records.push(record),
             Effect::Fetch { run, sandbox, .. } => {
                 std::fs::create_dir_all(self.work_dir.join(&*sandbox)).unwrap();
                 self.runs.push((run.clone(), sandbox.to_string()));

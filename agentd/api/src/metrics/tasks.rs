@@ -1,0 +1,144 @@
+//! What each task uses, as far as the host tells; a task's series end with its run
+//! (`conventions.md`, `tepui_task_…`).
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts, Registry};
+use tepui_agent::{Agent, Place};
+use tepui_types::ResourceName;
+
+use super::exposition::Outcome;
+use crate::legacy::Container;
+use crate::show;
+
+/// Labels of what is measured: tasks of one custom executor share a process tree, so `task` is
+/// the executor's id, which a command task's executor has from its task.
+const MEASURED: [&str; 4] = ["framework", "task", "role", "agent"];
+const DESCRIBED: [&str; 7] =
+    ["framework", "task", "role", "agent", "executor", "name", "container"];
+
+/// What the agent's state says of the tasks that are with their executors.
+#[derive(Debug)]
+pub(super) struct Known {
+    agent: String,
+    /// Per task, the values of [`DESCRIBED`] and when its executor was made.
+    tasks: Vec<([String; 7], f64)>,
+}
+
+impl Known {
+    pub(super) fn of(agent: &Agent) -> Self {
+        let id = agent.id().map(ToString::to_string).unwrap_or_default();
+        let mut tasks = Vec::new();
+        for framework in agent.frameworks() {
+            let launched = framework.tasks.iter();
+            for (task_id, task) in
+                launched.filter(|(_, task)| framework.place(task) == Place::Launched)
+            {
+                let Some(executor) = framework.executors.get(&task.executor) else { continue };
+                let labels = [
+                    framework.id.to_string(),
+                    task_id.to_string(),
+                    task.role.to_string(),
+                    id.clone(),
+                    executor.id.to_string(),
+                    task.info.name.clone(),
+                    executor.run.to_string(),
+                ];
+                tasks.push((labels, executor.created.as_secs_f64()));
+            }
+        }
+        Self { agent: id, tasks }
+    }
+}
+
+/// The families of the tasks.
+pub(super) fn families(known: &Known, containers: &[Container]) -> Outcome<Vec<MetricFamily>> {
+    let registry = Registry::new();
+    described(&registry, known)?;
+    allocated(&registry, known, containers)?;
+    used(&registry, known, containers)?;
+    Ok(registry.gather())
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> Outcome<C> {
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str) -> Outcome<GaugeVec> {
+    register(registry, GaugeVec::new(Opts::new(name, help), &MEASURED)?)
+}
+
+fn described(registry: &Registry, known: &Known) -> Outcome<()> {
+    let opts = Opts::new("tepui_task_info", "Tasks that are with their executors");
+    let info = register(registry, IntGaugeVec::new(opts, &DESCRIBED)?)?;
+    let started = gauges(
+        registry,
+        "tepui_task_start_timestamp_seconds",
+        "When the executor of the task was made",
+    )?;
+    for (labels, created) in &known.tasks {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        info.with_label_values(&labels).set(1);
+        started.with_label_values(&labels[..MEASURED.len()]).set(*created);
+    }
+    Ok(())
+}
+
+/// The values of [`MEASURED`].
+fn labels(known: &Known, container: &Container) -> [String; 4] {
+    [
+        container.framework.to_string(),
+        container.executor.to_string(),
+        container.role.as_ref().map(ToString::to_string).unwrap_or_default(),
+        known.agent.clone(),
+    ]
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn allocated(registry: &Registry, known: &Known, containers: &[Container]) -> Outcome<()> {
+    let cpus = gauges(registry, "tepui_task_cpu_limit_cores", "Processors that it holds")?;
+    let memory = gauges(registry, "tepui_task_memory_limit_bytes", "Memory that it holds")?;
+    for container in containers {
+        let labels = labels(known, container);
+        cpus.with_label_values(&labels).set(show::scalar(
+            &container.limits,
+            &ResourceName::Cpus,
+            false,
+        ));
+        let bytes = container.limits.mem().megabytes_as_bytes();
+        memory.with_label_values(&labels).set(bytes as f64);
+    }
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn used(registry: &Registry, known: &Known, containers: &[Container]) -> Outcome<()> {
+    let opts = Opts::new(
+        "tepui_task_cpu_seconds_total",
+        "Processor time since its start; mode all where the host does not tell modes apart",
+    );
+    let [framework, task, role, agent] = MEASURED;
+    let cpu = register(registry, CounterVec::new(opts, &[framework, task, role, agent, "mode"])?)?;
+    let memory = gauges(registry, "tepui_task_memory_used_bytes", "Memory in use")?;
+    let processes = gauges(registry, "tepui_task_processes", "Processes")?;
+    for container in containers {
+        let Some(usage) = container.usage else { continue };
+        let labels = labels(known, container);
+        let count = |mode: &str, seconds: f64| {
+            let [framework, task, role, agent] = &labels;
+            // A counter that is given a negative number panics.
+            cpu.with_label_values(&[framework, task, role, agent, mode]).inc_by(seconds.max(0.0));
+        };
+        match (usage.user_cpu_seconds, usage.system_cpu_seconds) {
+            (Some(user), Some(system)) => {
+                count("user", user);
+                count("system", system);
+            }
+            _ => count("all", usage.cpu_seconds),
+        }
+        memory.with_label_values(&labels).set(usage.memory_bytes as f64);
+        processes.with_label_values(&labels).set(usage.processes as f64);
+    }
+    Ok(())
+}
