@@ -12,7 +12,7 @@ mod top;
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -152,14 +152,15 @@ pub(crate) async fn weights<P: Plane>(
 /// `PUT /weights`: a list of role and weight.
 pub(crate) async fn put_weights<P: Plane>(
     State(app): State<App<P>>,
-    body: axum::body::Bytes,
+    request: Request,
 ) -> Result<StatusCode, ApiError> {
     #[derive(Deserialize)]
     struct Row {
         role: String,
         weight: f64,
     }
-    let rows: Vec<Row> = serde_json::from_slice(&body).map_err(|error| {
+    let body = app.room.whole(request).await?;
+    let rows: Vec<Row> = serde_json::from_slice(&body.bytes).map_err(|error| {
         ApiError::bad_request(format!("expecting a JSON array of role and weight: {error}"))
     })?;
     let infos: Vec<v1::WeightInfo> = rows
@@ -180,9 +181,10 @@ async fn operate<P: Plane>(app: &App<P>, operation: Operation) -> Result<StatusC
 /// `POST /teardown` with the form body `frameworkId=<id>`.
 pub(crate) async fn teardown<P: Plane>(
     State(app): State<App<P>>,
-    body: String,
+    request: Request,
 ) -> Result<StatusCode, ApiError> {
-    let form = text::form(&body);
+    let body = app.room.whole(request).await?;
+    let form = text::form(&String::from_utf8_lossy(&body.bytes));
     let Some(id) = form.get("frameworkId") else {
         return Err(ApiError::bad_request("Missing 'frameworkId' query parameter in the body"));
     };

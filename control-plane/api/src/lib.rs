@@ -4,6 +4,7 @@
 //! decided in [`answer`] alone.
 
 pub mod answer;
+mod body;
 mod endpoints;
 mod explain;
 mod legacy;
@@ -16,5 +17,6 @@ mod shape;
 mod stream;
 mod version;
 
+pub use body::{MAX_BODY_BYTES, Room};
 pub use plane::{Facts, Plane, Subscription, Unavailable};
-pub use router::{App, MAX_BODY_BYTES, router};
+pub use router::{App, router};

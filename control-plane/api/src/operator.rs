@@ -5,9 +5,8 @@ mod writes;
 
 pub(crate) use writes::weights as weights_of;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tepui_wire::v1::master::{self, call::Type, event};
 use tepui_wire::{MediaType, media};
@@ -16,20 +15,21 @@ use crate::answer::{self, ApiError, accepted, content_type};
 use crate::metrics;
 use crate::plane::Plane;
 use crate::router::App;
-use crate::stream::{HEARTBEAT, records};
+use crate::stream::{Beats, HEARTBEAT, records};
 
 /// Every call of an operator.
 pub(crate) async fn operator<P: Plane>(
     State(app): State<App<P>>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    if method != Method::POST {
+    if request.method() != Method::POST {
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "expecting POST"));
     }
+    let headers = request.headers().clone();
     let form = content_type(&headers)?;
-    let call: master::Call = media::decode(form, &body)?;
+    let body = app.room.whole(request).await?;
+    let call: master::Call = media::decode(form, &body.bytes)?;
+    drop(body);
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));
     };
@@ -53,8 +53,21 @@ pub(crate) async fn operator<P: Plane>(
             };
             Ok(answer::message(media, &answer))
         }
+        Type::ListFiles => {
+            let path = call.list_files.map(|part| part.path);
+            Err(no_file(path.ok_or_else(|| writes::missing("list_files"))?))
+        }
+        Type::ReadFile => {
+            let path = call.read_file.map(|part| part.path);
+            Err(no_file(path.ok_or_else(|| writes::missing("read_file"))?))
+        }
         _ => writes::write(&app, kind, call).await,
     }
+}
+
+/// The log is the journal's, and nothing else is shared here: no path names a file.
+fn no_file(path: String) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("no file '{path}': read the log in the journal"))
 }
 
 /// A stream that begins with the whole state, every change after it, and heartbeats.
@@ -71,7 +84,8 @@ async fn subscribe<P: Plane>(app: &App<P>, media: MediaType) -> Result<Response,
     let heartbeat =
         master::Event { r#type: Some(event::Type::Heartbeat.into()), ..master::Event::default() };
     let plane = app.plane.clone();
-    let body = records(media, events, vec![subscribed], heartbeat, move || plane.watch_ended());
+    let beats = Beats { heartbeat, greets: |event| event.r#type() == event::Type::Subscribed };
+    let body = records(media, events, vec![subscribed], beats, move || plane.watch_ended());
     let head = [(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()))];
     Ok((head, body).into_response())
 }

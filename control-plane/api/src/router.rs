@@ -10,12 +10,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::Predicate;
 use tower_http::decompression::RequestDecompressionLayer;
 
+use crate::body::{MAX_BODY_BYTES, Room};
 use crate::operator::operator;
 use crate::plane::{Facts, Plane};
 use crate::scheduler::scheduler;
 
-/// Largest request body after decompression; a larger one is answered 413.
-pub const MAX_BODY_BYTES: usize = 8 << 20;
 /// Answers below this many bytes are not compressed (`spec/mesos-http.md` 0.2).
 const COMPRESS_FROM_BYTES: u64 = 1024;
 
@@ -26,11 +25,13 @@ pub struct App<P> {
     pub plane: P,
     /// What does not change.
     pub facts: Arc<Facts>,
+    /// Room for request bodies.
+    pub room: Room,
 }
 
 /// Every endpoint, with the `/master` prefix and bare.
 pub fn router<P: Plane>(plane: P, facts: Facts) -> Router {
-    let app = App { plane, facts: Arc::new(facts) };
+    let app = App { plane, facts: Arc::new(facts), room: Room::default() };
     let all = crate::endpoints::endpoints::<P>()
         .route("/api/v1/scheduler", any(scheduler::<P>))
         .route("/api/v1", any(operator::<P>));

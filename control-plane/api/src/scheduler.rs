@@ -1,7 +1,6 @@
 //! `POST /api/v1/scheduler` (`spec/mesos-http.md` 1).
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tepui_types::{FrameworkId, StreamId, Uuid};
@@ -12,22 +11,23 @@ use crate::App;
 use crate::answer::{ApiError, accepted, content_type, text};
 use crate::plane::Plane;
 use crate::shape::check_call;
-use crate::stream::records;
+use crate::stream::{Beats, records};
 
 const STREAM_ID: HeaderName = HeaderName::from_static("mesos-stream-id");
 
 /// Every call of a scheduler; the order of checks is that of section 0.2.
 pub(crate) async fn scheduler<P: Plane>(
     State(app): State<App<P>>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    if method != Method::POST {
+    if request.method() != Method::POST {
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "expecting POST"));
     }
+    let headers = request.headers().clone();
     let form = content_type(&headers)?;
-    let call: scheduler::Call = media::decode(form, &body)?;
+    let body = app.room.whole(request).await?;
+    let call: scheduler::Call = media::decode(form, &body.bytes)?;
+    drop(body);
     let kind = check_call(&call)?;
     if kind == call::Type::Subscribe {
         return subscribe(&app, &headers, call).await;
@@ -79,8 +79,9 @@ async fn subscribe<P: Plane>(
         r#type: Some(event::Type::Heartbeat.into()),
         ..scheduler::Event::default()
     };
+    let beats = Beats { heartbeat, greets: |event| event.r#type() == event::Type::Subscribed };
     let body =
-        records(media, subscription.events, vec![], heartbeat, move || plane.stream_closed(stream));
+        records(media, subscription.events, vec![], beats, move || plane.stream_closed(stream));
     let id = HeaderValue::from_str(&stream.to_string())
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let head = [(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str())), (STREAM_ID, id)];

@@ -16,13 +16,22 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 /// How often a stream says that it lives, whatever else it says.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A body of RecordIO: every event of `events`, and a heartbeat right after the first and then
-/// every [`HEARTBEAT`]. `ended` runs when the peer is gone or the events end.
+/// How a stream says that it lives.
+pub(crate) struct Beats<M> {
+    /// What it says.
+    pub(crate) heartbeat: M,
+    /// True for the event that begins a good stream; none follows an ERROR.
+    pub(crate) greets: fn(&M) -> bool,
+}
+
+/// A body of RecordIO: every event of `events`, and a heartbeat right after the first one that
+/// [`Beats::greets`] and then every [`HEARTBEAT`]. `ended` runs when the peer is gone or the
+/// events end.
 pub(crate) fn records<E, M, F>(
     media: MediaType,
     events: mpsc::Receiver<E>,
     first: Vec<M>,
-    heartbeat: M,
+    beats: Beats<M>,
     ended: F,
 ) -> Body
 where
@@ -30,23 +39,23 @@ where
     M: WireMessage + Send + Unpin + 'static,
     F: FnOnce() + Send + Unpin + 'static,
 {
-    let heartbeat = frame(media, &heartbeat);
+    let heartbeat = frame(media, &beats.heartbeat);
     let mut waiting: VecDeque<Bytes> = first.iter().map(|event| frame(media, event)).collect();
-    let greeted = !waiting.is_empty();
+    let greeted = first.iter().any(beats.greets);
     if greeted {
         waiting.push_back(heartbeat.clone());
     }
-    let mut beats = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut timer = interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Body::from_stream(Records {
         media,
         events,
         waiting,
         greeted,
+        greets: beats.greets,
         heartbeat,
-        beats,
+        timer,
         _ended: OnDrop(Some(ended)),
-        message: std::marker::PhantomData,
     })
 }
 
@@ -71,10 +80,10 @@ struct Records<E, M, F: FnOnce()> {
     waiting: VecDeque<Bytes>,
     /// The first event, and the heartbeat that follows it, are on their way.
     greeted: bool,
+    greets: fn(&M) -> bool,
     heartbeat: Bytes,
-    beats: Interval,
+    timer: Interval,
     _ended: OnDrop<F>,
-    message: std::marker::PhantomData<fn() -> M>,
 }
 
 /// Frames of waiting events that one chunk may hold: fewer system calls under load.
@@ -99,7 +108,7 @@ where
                 Poll::Ready(Some(event)) => {
                     let record = media::encode(self.media, event.borrow());
                     recordio::encode_into(&record, &mut chunk);
-                    if !self.greeted {
+                    if !self.greeted && (self.greets)(event.borrow()) {
                         self.greeted = true;
                         chunk.extend_from_slice(&self.heartbeat);
                     }
@@ -111,15 +120,14 @@ where
                 Poll::Pending => break,
             }
         }
-        if !chunk.is_empty() {
-            return Poll::Ready(Some(Ok(chunk.into())));
+        // Asked every time: a busy stream has its heartbeats too.
+        if !over && self.timer.poll_tick(context).is_ready() {
+            chunk.extend_from_slice(&self.heartbeat);
         }
-        if over {
-            return Poll::Ready(None);
+        match chunk.is_empty() {
+            false => Poll::Ready(Some(Ok(chunk.into()))),
+            true if over => Poll::Ready(None),
+            true => Poll::Pending,
         }
-        if self.beats.poll_tick(context).is_ready() {
-            return Poll::Ready(Some(Ok(self.heartbeat.clone())));
-        }
-        Poll::Pending
     }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn write<P: Plane>(
     }
 }
 
-fn missing(part: &str) -> ApiError {
+pub(crate) fn missing(part: &str) -> ApiError {
     ApiError::bad_request(format!("expecting '{part}' to be present"))
 }
 
