@@ -1,5 +1,7 @@
 //! The executor API.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -197,9 +199,12 @@ async fn an_executor_that_hangs_up_before_its_answer_leaves_no_stream_behind() {
     asking.abort();
     assert!(asking.await.unwrap_err().is_cancelled());
     slow.go_on();
-    while rig.closed_streams() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let closed = async {
+        while rig.closed_streams() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the stream is closed");
 }
 
 #[tokio::test]
