@@ -6,7 +6,9 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +19,7 @@ from harness import Cluster, Failed, wait_for
 MESOS = {
     "launches per second": 35.0, "p50 launch to RUNNING": 33.0, "private MB per task": 4.0,
     "orphans after TEARDOWN": 498, "control plane RSS": 22.0, "agent RSS": 28.0,
-    "control plane ready": 80.0,
+    "control plane ready": 80.0, "tasks/s over gRPC": 5330.0,
 }
 
 
@@ -183,6 +185,27 @@ def readiness(options, folder):
     return seconds * 1000
 
 
+def over_the_wire(options, folder):
+    """1,000 simulated agents over gRPC, 50,000 tasks through the scheduler API."""
+    simulator = f"{options.bin}/tepui-sim"
+    cluster = Cluster(options.bin, folder)
+    cluster.start_control_plane()
+    address = f"http://127.0.0.1:{cluster.agent_link_port}"
+    agents = subprocess.Popen([simulator, "agents", "--control-plane", address,
+                               "--count", "1000"], stdout=subprocess.DEVNULL)
+    try:
+        wait_for("1,000 agents", lambda: len(cluster.state()["slaves"]) == 1000, 60)
+        mesos = f"127.0.0.1:{cluster.mesos_port}"
+        done = subprocess.run([simulator, "launch-rate", "--mesos", mesos, "--goal", "0"],
+                              capture_output=True, text=True, check=True)
+        print(f"  {done.stdout.strip()}")
+        return float(re.search(r"([0-9]+) tasks/s", done.stdout)[1])
+    finally:
+        agents.terminate()
+        agents.wait()
+        cluster.kill("control_plane")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="folder of the built binaries (release)")
@@ -201,6 +224,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="tepui-figures-") as folder:
         os.mkdir(f"{folder}/first")
         row("control plane ready", readiness(options, f"{folder}/first"), 100.0, "ms", True)
+        os.mkdir(f"{folder}/wire")
+        row("tasks/s over gRPC", over_the_wire(options, f"{folder}/wire"), 5000.0, "/s", False)
         with Cluster(options.bin, folder, resources="cpus:64;mem:65536;disk:65536") as cluster:
             for figures in measure(cluster):
                 row(*figures)

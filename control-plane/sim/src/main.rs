@@ -1,5 +1,10 @@
 //! `tepui-sim`: runs seeds of the simulator and says what broke.
 
+// A binary has no outside: `pub` here says what a module offers to the others.
+#![allow(unreachable_pub)]
+
+mod live;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -33,6 +38,10 @@ enum Command {
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Joins a real control plane with simulated agents, until stopped.
+    Agents(live::agents::Options),
+    /// Launches tasks through a real control plane as fast as it can, and measures.
+    LaunchRate(live::rate::Options),
     /// Runs one seed and prints its transcript.
     Tell {
         /// Which.
@@ -133,6 +142,24 @@ fn report(summary: &mut Summary) -> ExitCode {
     }
 }
 
+/// Runs what needs clocks and sockets; true is success.
+fn live(work: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(work));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tepui-sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { seeds, first, seconds, threads } => {
@@ -141,6 +168,8 @@ fn main() -> ExitCode {
             let mut summary = run_seeds(first, seeds, seconds, threads);
             report(&mut summary)
         }
+        Command::Agents(options) => live(async { live::agents::run(options).await.map(|()| true) }),
+        Command::LaunchRate(options) => live(live::rate::run(options)),
         Command::Tell { seed, seconds } => {
             let outcome = tepui_sim::run(seed, Span::from_secs(seconds), true);
             for line in &outcome.story {
