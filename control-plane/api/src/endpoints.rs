@@ -21,7 +21,6 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// All of them, bare.
 pub(crate) fn endpoints<P: Plane>() -> Router<App<P>> {
     Router::new()
-        .route("/health", get(health))
         .route("/version", get(version_of))
         .route("/flags", get(flags::<P>))
         .route("/metrics", get(prometheus::<P>))
@@ -59,7 +58,7 @@ async fn not_here(uri: axum::http::Uri) -> ApiError {
 }
 
 /// `GET /health`: the process lives; it asks nobody.
-async fn health() -> StatusCode {
+pub(crate) async fn health() -> StatusCode {
     StatusCode::OK
 }
 
@@ -108,8 +107,7 @@ async fn snapshot<P: Plane>(
             "'timeout' is '{text}', expecting a duration such as 5secs"
         )));
     }
-    let facts = app.facts.clone();
-    let all = app.plane.read(move |cluster, now| metrics::snapshot(cluster, &facts, now)).await?;
+    let all = app.snapshot().await?;
     Ok(json(&Query(legacy::Padding { jsonp: query.jsonp }), &all))
 }
 

@@ -19,4 +19,4 @@ mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
 pub use plane::{Facts, Plane, Subscription, Unavailable};
-pub use router::{App, router};
+pub use router::{App, MAX_REQUESTS, router};

@@ -7,11 +7,13 @@ pub(crate) mod host;
 mod mesos;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use tepui_cluster::Cluster;
 use tepui_types::{Now, TaskState};
 
-use crate::plane::Facts;
+use crate::plane::{Facts, Plane, Unavailable};
+use crate::router::App;
 
 pub(crate) use exposition::{exposition, families};
 pub(crate) use host::stats;
@@ -19,8 +21,20 @@ pub(crate) use host::stats;
 /// Metrics by name.
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
-/// Everything under Mesos's names (`spec/mesos-metrics.md`).
-pub(crate) fn snapshot(cluster: &Cluster, facts: &Facts, now: Now) -> Metrics {
+impl<P: Plane> App<P> {
+    /// Everything under Mesos's names (`spec/mesos-metrics.md`).
+    pub(crate) async fn snapshot(&self) -> Result<Metrics, Unavailable> {
+        let facts = self.facts.clone();
+        let mut all = self.plane.read(move |cluster, now| snapshot(cluster, &facts, now)).await?;
+        let watchers = length(self.watchers.load(Ordering::Relaxed));
+        all.insert("master/operator_event_stream_subscribers".into(), watchers);
+        // Every reader has an answer of its own.
+        all.insert("master/http_cache_hits".into(), 0.0);
+        Ok(all)
+    }
+}
+
+fn snapshot(cluster: &Cluster, facts: &Facts, now: Now) -> Metrics {
     let mut all = Metrics::new();
     mesos::process(&mut all, cluster, facts, now);
     mesos::resources(&mut all, cluster);

@@ -5,6 +5,8 @@ mod writes;
 
 pub(crate) use writes::weights as weights_of;
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +14,6 @@ use tepui_wire::v1::master::{self, call::Type, event};
 use tepui_wire::{MediaType, media};
 
 use crate::answer::{self, ApiError, accepted, content_type};
-use crate::metrics;
 use crate::plane::Plane;
 use crate::router::App;
 use crate::stream::{Beats, HEARTBEAT, records};
@@ -45,10 +46,7 @@ pub(crate) async fn operator<P: Plane>(
                 Type::GetVersion => reads::version(),
                 Type::GetFlags => reads::flags(&facts),
                 Type::GetLoggingLevel => reads::logging_level(),
-                Type::GetMetrics => {
-                    let all = app.plane.read(move |c, now| metrics::snapshot(c, &facts, now));
-                    reads::metrics(all.await?)
-                }
+                Type::GetMetrics => reads::metrics(app.snapshot().await?),
                 _ => app.plane.read(move |c, _| reads::look(kind, c, &facts)).await?,
             };
             Ok(answer::message(media, &answer))
@@ -83,9 +81,14 @@ async fn subscribe<P: Plane>(app: &App<P>, media: MediaType) -> Result<Response,
     };
     let heartbeat =
         master::Event { r#type: Some(event::Type::Heartbeat.into()), ..master::Event::default() };
-    let plane = app.plane.clone();
+    let (plane, watchers) = (app.plane.clone(), app.watchers.clone());
+    watchers.fetch_add(1, Ordering::Relaxed);
+    let ended = move || {
+        watchers.fetch_sub(1, Ordering::Relaxed);
+        plane.watch_ended();
+    };
     let beats = Beats { heartbeat, greets: |event| event.r#type() == event::Type::Subscribed };
-    let body = records(media, events, vec![subscribed], beats, move || plane.watch_ended());
+    let body = records(media, events, vec![subscribed], beats, ended);
     let head = [(header::CONTENT_TYPE, HeaderValue::from_static(media.as_str()))];
     Ok((head, body).into_response())
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
 use tepui_cluster::state::{Framework, Task};
-use tepui_types::{AgentId, FrameworkId, TaskState};
+use tepui_types::{AgentId, FrameworkId, Resources, Role, TaskState, Value};
 
 use super::agent::AgentView;
 use super::framework::Holdings;
@@ -138,6 +138,13 @@ fn summary(
 
 /// The rows of `GET /roles`.
 pub(super) fn roles(cluster: &Cluster) -> Vec<Json> {
+    let mut reserved: BTreeMap<&Role, Resources> = BTreeMap::new();
+    for resource in cluster.agents().flat_map(|agent| &agent.total) {
+        // Ports of different hosts do not add up.
+        if let (Some(role), Value::Scalar(_)) = (resource.identity.reserved_to(), &resource.value) {
+            reserved.entry(role).or_default().add(resource);
+        }
+    }
     cluster
         .roles()
         .into_iter()
@@ -151,7 +158,7 @@ pub(super) fn roles(cluster: &Cluster) -> Vec<Json> {
                 "resources": text::resources(&held),
                 "allocated": text::resources(&view.sums.used),
                 "offered": text::resources(&view.sums.offered),
-                "reserved": {},
+                "reserved": reserved.get(&role).map_or_else(|| json!({}), text::resources),
                 "frameworks": frameworks,
             })
         })

@@ -20,6 +20,8 @@ pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: 
     }
     all.insert("master/outstanding_offers".into(), length(cluster.offers().len()));
     all.insert("registrar/log/recovered".into(), elected);
+    // The store answers for its own replicas; here it is one.
+    all.insert("registrar/log/ensemble_size".into(), 1.0);
     all.insert("registrar/queued_operations".into(), 0.0);
 }
 

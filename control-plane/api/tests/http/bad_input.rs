@@ -241,6 +241,29 @@ async fn ids_that_leave_their_directory_are_refused() {
     assert_eq!(answer.status, 400);
 }
 
+/// A body that was announced and does not come.
+async fn never_sent(rig: Rig) -> u16 {
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+    let headers = [("content-type", JSON), ("content-length", "10")];
+    rig.post_with(SCHEDULER, &headers, body).await.status.as_u16()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_nothing_is_cut_and_keeps_nobody_out_for_long() {
+    let rig = Rig::new();
+    let slow: Vec<_> =
+        (0..tepui_api::MAX_REQUESTS).map(|_| tokio::spawn(never_sent(rig.clone()))).collect();
+    for _ in 0..slow.len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rig.get("/state").await.status, 503);
+    assert_eq!(rig.get("/health").await.status, 200);
+    for request in slow {
+        assert_eq!(request.await.unwrap(), 408);
+    }
+    assert_eq!(rig.get("/state").await.status, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_all_of_it_a_framework_still_works() {
     let rig = Rig::new();

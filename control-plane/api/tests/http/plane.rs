@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use tepui_allocator::{Allocate, Drf, Reason};
 use tepui_api::{Plane, Subscription, Unavailable};
-use tepui_cluster::{Cluster, Config, Effect, Event, Operation, Refusal, Response};
+use tepui_cluster::{
+    Cluster, Config, Effect, Event, Operation, Record, Refusal, Response, Standing,
+};
 use tepui_link::{Order, Registration, Report};
 use tepui_types::{
     AgentId, Entropy, FrameworkId, LinkId, Now, RequestId, Span, StreamId, TaskState, Term, Wall,
@@ -33,6 +36,8 @@ struct World {
     responses: HashMap<RequestId, Response>,
     subscribing: Option<(RequestId, mpsc::Sender<scheduler::Event>)>,
     next: u64,
+    /// For how long readers kept the cluster to themselves.
+    held: Duration,
 }
 
 /// An agent as a test plays it.
@@ -62,7 +67,20 @@ impl TestPlane {
             responses: HashMap::new(),
             subscribing: None,
             next: 0,
+            held: Duration::ZERO,
         })))
+    }
+
+    /// Elects the leader, with one agent of the registry that has not come back.
+    pub(crate) fn recover(&self, info: v1::AgentInfo) {
+        let agent = AgentId::parse("earlier-S0").unwrap();
+        let record = Record::Agent {
+            agent,
+            info: Box::new(info),
+            standing: Standing::Admitted,
+            deactivated: false,
+        };
+        self.act(Event::Elected { term: Term(2), records: vec![record] });
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
@@ -75,12 +93,22 @@ impl TestPlane {
 
     pub(crate) fn advance(&self, span: Span) {
         let mut world = self.lock();
-        world.now = world.now + span;
-        world.act(Event::Tick);
+        let end = world.now + span;
+        while world.now.mono < end.mono {
+            // In small steps: a leader that did nothing for long excuses everybody's silence.
+            let step = end.mono.since(world.now.mono).min(Span::from_secs(1));
+            world.now = world.now + step;
+            world.act(Event::Tick);
+        }
     }
 
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Cluster) -> T) -> T {
         look(&self.lock().cluster)
+    }
+
+    #[allow(dead_code)] // for examples/state_speed.rs
+    pub(crate) fn held(&self) -> Duration {
+        self.lock().held
     }
 
     pub(crate) fn watchers(&self) -> usize {
@@ -262,8 +290,11 @@ impl Plane for TestPlane {
         &self,
         look: impl FnOnce(&Cluster, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let world = self.lock();
-        Ok(look(&world.cluster, world.now))
+        let mut world = self.lock();
+        let begin = Instant::now();
+        let seen = look(&world.cluster, world.now);
+        world.held += begin.elapsed();
+        Ok(seen)
     }
 
     async fn watch<T: Send + 'static>(
