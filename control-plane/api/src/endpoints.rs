@@ -40,6 +40,7 @@ pub(crate) fn endpoints<P: Plane>() -> Router<App<P>> {
         .route("/teardown", post(legacy::teardown::<P>))
         .route("/help", get(help))
         .route("/tepui/v1/explain/frameworks/{id}", get(explain::explain::<P>))
+        .route("/tepui/v1/openapi.json", get(explain::description))
         .merge(absent())
 }
 
@@ -128,7 +129,8 @@ async fn help() -> &'static str {
      GET  /state /state-summary /slaves /frameworks /tasks /roles /weights /quota\n\
      GET  /health /version /flags /redirect /metrics /metrics/snapshot /system/stats.json\n\
      POST /teardown           frameworkId=<id>\n\
-     GET  /tepui/v1/explain/frameworks/<id>   why a framework is offered nothing more\n"
+     GET  /tepui/v1/explain/frameworks/<id>   why a framework is offered nothing more\n\
+     GET  /tepui/v1/openapi.json              what is under /tepui/v1\n"
 }
 
 impl From<axum::extract::rejection::QueryRejection> for ApiError {

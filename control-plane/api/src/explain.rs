@@ -1,7 +1,7 @@
 //! `GET /tepui/v1/explain/frameworks/{id}`: why a framework is offered nothing more.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tepui_allocator::{NoOffer, Reason};
@@ -18,7 +18,10 @@ struct Row {
     /// Absent when the reason holds for every agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<String>,
+    /// For programs.
     reason: &'static str,
+    /// For people.
+    text: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     free_cpus: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,29 +36,40 @@ impl From<Reason> for Row {
             role: reason.role.to_string(),
             agent_id: reason.agent.map(|agent| agent.to_string()),
             reason: "",
+            text: "",
             free_cpus: None,
             free_mem_mb: None,
             remaining_seconds: None,
         };
-        row.reason = match reason.why {
-            NoOffer::FrameworkInactive => "framework is disconnected",
-            NoOffer::Suppressed => "framework suppressed the role",
-            NoOffer::AgentInactive => "agent may not be offered now",
-            NoOffer::NothingFree => "everything there is offered or in use",
+        (row.reason, row.text) = match reason.why {
+            NoOffer::FrameworkInactive => ("FRAMEWORK_INACTIVE", "framework is disconnected"),
+            NoOffer::Suppressed => ("SUPPRESSED", "framework suppressed the role"),
+            NoOffer::AgentInactive => ("AGENT_INACTIVE", "agent may not be offered now"),
+            NoOffer::NothingFree => ("NOTHING_FREE", "everything there is offered or in use"),
             NoOffer::BelowMinimum { cpus, mem } => {
                 row.free_cpus = Some(cpus.as_f64());
                 row.free_mem_mb = Some(mem.as_f64());
-                "what is free is less than the smallest offer"
+                ("BELOW_MINIMUM", "what is free is less than the smallest offer")
             }
             NoOffer::Filtered { remaining } => {
                 row.remaining_seconds = Some(remaining.as_secs_f64());
-                "framework declined these resources and asked to wait"
+                ("FILTERED", "framework declined these resources and asked to wait")
             }
-            NoOffer::NeedsGpuCapability => "agent has gpus and the framework asks for none",
-            NoOffer::NotItsTurn => "nothing is in the way; another framework is first",
+            NoOffer::NeedsGpuCapability => {
+                ("NEEDS_GPU_CAPABILITY", "agent has gpus and the framework asks for none")
+            }
+            NoOffer::NotItsTurn => {
+                ("NOT_ITS_TURN", "nothing is in the way; another framework is first")
+            }
         };
         row
     }
+}
+
+/// `GET /tepui/v1/openapi.json`: what is under `/tepui/v1`.
+pub(crate) async fn description() -> impl IntoResponse {
+    const TEXT: &str = include_str!("explain/openapi.json");
+    ([(header::CONTENT_TYPE, "application/json")], TEXT)
 }
 
 /// The reasons, agent by agent.

@@ -1,9 +1,11 @@
 //! The unversioned endpoints (`spec/mesos-http.md` 4): JSON with the words of the first Mesos,
 //! where an agent is a slave.
 //!
-//! Each answer is a snapshot taken on the driver's thread and written out on the request's own.
+//! Each answer is written straight from the cluster, while the driver loop waits: that keeps the
+//! loop for less time than a copy to be written later would.
 
 mod agent;
+mod amounts;
 mod framework;
 mod summary;
 mod task;
@@ -17,7 +19,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tepui_cluster::Operation;
+use tepui_cluster::{Cluster, Operation};
 use tepui_wire::v1;
 
 use crate::answer::ApiError;
@@ -64,8 +66,10 @@ pub(crate) async fn state<P: Plane>(
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
-    let view = app.plane.read(move |cluster, _| top::State::of(cluster, &facts)).await?;
-    Ok(json(&padding, &view))
+    let show = move |cluster: &Cluster, _| {
+        json(&padding, &top::State::of(cluster, &facts, &agent::capabilities()))
+    };
+    Ok(app.plane.read(show).await?)
 }
 
 /// `GET /state-summary`.
@@ -74,8 +78,10 @@ pub(crate) async fn state_summary<P: Plane>(
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
-    let view = app.plane.read(move |cluster, _| summary::Summary::of(cluster, &facts)).await?;
-    Ok(json(&padding, &view))
+    let show = move |cluster: &Cluster, _| {
+        json(&padding, &summary::Summary::of(cluster, &facts, &agent::capabilities()))
+    };
+    Ok(app.plane.read(show).await?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,9 +96,12 @@ pub(crate) async fn slaves<P: Plane>(
     Query(filter): Query<AgentFilter>,
 ) -> Result<Response, ApiError> {
     let wanted = filter.slave_id;
-    let view =
-        app.plane.read(move |cluster, _| agent::Agents::of(cluster, wanted.as_deref())).await?;
-    Ok(json(&Padding { jsonp: filter.jsonp }, &view))
+    let padding = Padding { jsonp: filter.jsonp };
+    let show = move |cluster: &Cluster, _| {
+        let capabilities = agent::capabilities();
+        json(&padding, &agent::Agents::of(cluster, wanted.as_deref(), &capabilities))
+    };
+    Ok(app.plane.read(show).await?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,11 +116,11 @@ pub(crate) async fn frameworks<P: Plane>(
     Query(filter): Query<FrameworkFilter>,
 ) -> Result<Response, ApiError> {
     let wanted = filter.framework_id;
-    let view = app
-        .plane
-        .read(move |cluster, _| framework::Frameworks::of(cluster, wanted.as_deref()))
-        .await?;
-    Ok(json(&Padding { jsonp: filter.jsonp }, &view))
+    let padding = Padding { jsonp: filter.jsonp };
+    let show = move |cluster: &Cluster, _| {
+        json(&padding, &framework::Frameworks::of(cluster, wanted.as_deref()))
+    };
+    Ok(app.plane.read(show).await?)
 }
 
 /// `GET /tasks`.
@@ -121,8 +130,10 @@ pub(crate) async fn tasks<P: Plane>(
 ) -> Result<Response, ApiError> {
     let padding = Padding { jsonp: filter.jsonp.clone() };
     filter.check()?;
-    let tasks = app.plane.read(move |cluster, _| filter.select(cluster)).await?;
-    Ok(json(&padding, &json!({ "tasks": tasks })))
+    let show = move |cluster: &Cluster, _| {
+        json(&padding, &BTreeMap::from([("tasks", filter.select(cluster))]))
+    };
+    Ok(app.plane.read(show).await?)
 }
 
 /// `GET /roles`.

@@ -1,64 +1,72 @@
 //! `slave` objects, and `GET /slaves`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
 use tepui_cluster::state::{Agent, RecoveredAgent};
 use tepui_types::{AgentId, Resources};
-use tepui_wire::resources::{self, Format};
+use tepui_wire::resources::{Format, encode};
 
-use super::text;
+use super::amounts::{Reserved, Shown, resources, unreserved};
+use super::text::{self, AttributesView};
 use crate::version::MESOS_VERSION;
 
 /// A registered agent (`spec/mesos-http.md` 4.3).
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct AgentView {
-    id: String,
-    hostname: String,
+pub(super) struct AgentView<'a> {
+    id: &'a str,
+    hostname: &'a str,
     port: i32,
-    attributes: Json,
+    attributes: AttributesView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<Json>,
+    domain: Option<Box<RawValue>>,
     pid: String,
     registered_time: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reregistered_time: Option<f64>,
-    resources: Json,
-    used_resources: Json,
-    offered_resources: Json,
-    reserved_resources: Json,
-    unreserved_resources: Json,
+    resources: Shown<'a>,
+    used_resources: Shown<'a>,
+    offered_resources: Shown<'a>,
+    reserved_resources: Reserved<'a>,
+    unreserved_resources: Shown<'a>,
     active: bool,
     deactivated: bool,
-    version: String,
-    capabilities: Vec<&'static str>,
+    version: &'static str,
+    capabilities: &'a [&'static str],
 }
 
-impl AgentView {
-    pub(super) fn of(agent: &Agent) -> Self {
+/// Names of what every agent can do.
+pub(super) fn capabilities() -> Vec<&'static str> {
+    let all = tepui_cluster::agent_capabilities();
+    all.iter().map(|capability| capability.r#type().as_str_name()).collect()
+}
+
+impl<'a> AgentView<'a> {
+    /// An agent; all have the same capabilities.
+    pub(super) fn of(agent: &'a Agent, capabilities: &'a [&'static str]) -> Self {
         let (hostname, port) = agent.address();
         Self {
-            id: agent.id.to_string(),
-            hostname: hostname.to_owned(),
+            id: agent.id.as_str(),
+            hostname,
             port,
-            attributes: text::attributes(&agent.info.attributes),
+            attributes: AttributesView(&agent.info.attributes),
             domain: agent.info.domain.as_ref().map(text::message),
             pid: format!("slave(1)@{hostname}:{port}"),
             registered_time: agent.registered.as_secs_f64(),
             reregistered_time: agent.reregistered.map(|at| at.as_secs_f64()),
-            resources: text::resources(&agent.total),
-            used_resources: text::resources(&agent.used),
-            offered_resources: text::resources(&agent.offered),
-            reserved_resources: text::reserved(&agent.total),
-            unreserved_resources: text::unreserved(&agent.total),
+            resources: resources(&agent.total),
+            used_resources: resources(&agent.used),
+            offered_resources: resources(&agent.offered),
+            reserved_resources: Reserved(&agent.total),
+            unreserved_resources: unreserved(&agent.total),
             active: agent.is_active(),
             deactivated: agent.deactivated,
             // Clients compare it with Mesos's releases.
-            version: MESOS_VERSION.to_owned(),
-            capabilities: tepui_cluster::agent_capabilities()
-                .iter()
-                .map(|capability| capability.r#type().as_str_name())
-                .collect(),
+            version: MESOS_VERSION,
+            capabilities,
         }
     }
 }
@@ -69,55 +77,58 @@ pub(super) fn recovered((id, agent): (&AgentId, &RecoveredAgent)) -> Json {
         "id": id.as_str(),
         "hostname": agent.info.hostname,
         "port": agent.info.port(),
-        "attributes": text::attributes(&agent.info.attributes),
+        "attributes": AttributesView(&agent.info.attributes),
     });
     if let Some(domain) = &agent.info.domain {
-        view["domain"] = text::message(domain);
+        view["domain"] = json!(text::message(domain));
     }
     view
 }
 
 /// A registered agent with its resources in full.
 #[derive(Clone, Debug, Serialize)]
-struct FullAgentView {
+struct FullAgentView<'a> {
     #[serde(flatten)]
-    agent: AgentView,
-    reserved_resources_full: Json,
-    unreserved_resources_full: Json,
-    used_resources_full: Json,
-    offered_resources_full: Json,
+    agent: AgentView<'a>,
+    reserved_resources_full: BTreeMap<&'a str, Vec<Box<RawValue>>>,
+    unreserved_resources_full: Vec<Box<RawValue>>,
+    used_resources_full: Vec<Box<RawValue>>,
+    offered_resources_full: Vec<Box<RawValue>>,
 }
 
-fn full(bundle: &Resources) -> Json {
-    let wire = resources::encode(bundle, Format::Endpoint, None);
-    Json::Array(wire.iter().map(text::message).collect())
+fn full(bundle: &Resources) -> Vec<Box<RawValue>> {
+    encode(bundle, Format::Endpoint, None).iter().map(text::message).collect()
 }
 
-fn reserved_full(bundle: &Resources) -> Json {
-    let mut by_role: Map<String, Json> = Map::new();
+fn reserved_full(bundle: &Resources) -> BTreeMap<&str, Vec<Box<RawValue>>> {
+    let mut by_role = BTreeMap::new();
     for resource in bundle {
         let Some(role) = resource.identity.reserved_to() else { continue };
         let of_role = bundle.filter(|other| other.identity.reserved_to() == Some(role));
-        by_role.entry(role.to_string()).or_insert_with(|| full(&of_role));
+        by_role.entry(role.as_str()).or_insert_with(|| full(&of_role));
     }
-    Json::Object(by_role)
+    by_role
 }
 
 /// The answer of `GET /slaves`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Agents {
-    slaves: Vec<FullAgentView>,
+pub(super) struct Agents<'a> {
+    slaves: Vec<FullAgentView<'a>>,
     recovered_slaves: Vec<Json>,
 }
 
-impl Agents {
-    pub(super) fn of(cluster: &Cluster, wanted: Option<&str>) -> Self {
+impl<'a> Agents<'a> {
+    pub(super) fn of(
+        cluster: &'a Cluster,
+        wanted: Option<&str>,
+        capabilities: &'a [&'static str],
+    ) -> Self {
         let matches = |id: &AgentId| wanted.is_none_or(|wanted| id.as_str() == wanted);
         let slaves = cluster
             .agents()
             .filter(|agent| matches(&agent.id))
             .map(|agent| FullAgentView {
-                agent: AgentView::of(agent),
+                agent: AgentView::of(agent, capabilities),
                 reserved_resources_full: reserved_full(&agent.total),
                 unreserved_resources_full: full(
                     &agent.total.filter(|r| r.identity.reserved_to().is_none()),

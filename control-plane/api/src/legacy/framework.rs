@@ -1,52 +1,54 @@
 //! `framework`, `offer` and `executor` objects, and `GET /frameworks`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map, vec_deque};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
-use tepui_cluster::state::{Executor, Framework, Offer};
+use tepui_cluster::state::{Executor, Framework, Offer, Task};
 use tepui_cluster::{Cluster, Sums};
-use tepui_types::{AgentId, FrameworkId};
+use tepui_types::{AgentId, FrameworkId, TaskId};
 use tepui_wire::v1;
 
-use super::task::TaskView;
+use super::amounts::{Owned, Shown, resources};
+use super::task::{Tasks, tasks};
 use super::text;
 
 /// A framework (`spec/mesos-http.md` 4.3).
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct FrameworkView {
-    id: String,
-    name: String,
-    used_resources: Json,
-    offered_resources: Json,
+pub(super) struct FrameworkView<'a> {
+    id: &'a str,
+    name: &'a str,
+    used_resources: Owned,
+    offered_resources: Owned,
     capabilities: Vec<&'static str>,
-    hostname: String,
-    webui_url: String,
+    hostname: &'a str,
+    webui_url: &'a str,
     active: bool,
     connected: bool,
     recovered: bool,
-    user: String,
+    user: &'a str,
     failover_timeout: f64,
     checkpoint: bool,
     registered_time: f64,
     unregistered_time: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<String>,
-    resources: Json,
+    principal: Option<&'a str>,
+    resources: Owned,
     #[serde(skip_serializing_if = "Option::is_none")]
     reregistered_time: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<String>,
+    role: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    roles: Option<Vec<String>>,
-    tasks: Vec<TaskView>,
-    unreachable_tasks: Vec<TaskView>,
-    completed_tasks: Vec<TaskView>,
-    offers: Vec<Json>,
+    roles: Option<Vec<&'a str>>,
+    tasks: Tasks<'a, btree_map::Values<'a, TaskId, Task>>,
+    unreachable_tasks: Tasks<'a, btree_map::Values<'a, TaskId, Task>>,
+    completed_tasks: Tasks<'a, vec_deque::Iter<'a, Task>>,
+    offers: Vec<OfferView<'a>>,
     executors: Vec<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Json>,
-    offer_constraints: Json,
+    offer_constraints: Box<RawValue>,
 }
 
 /// Everything that frameworks hold, looked up once for all of them.
@@ -70,8 +72,8 @@ impl<'a> Holdings<'a> {
     }
 }
 
-impl FrameworkView {
-    pub(super) fn of(framework: &Framework, holdings: &Holdings<'_>) -> Self {
+impl<'a> FrameworkView<'a> {
+    pub(super) fn of(framework: &'a Framework, holdings: &Holdings<'a>) -> Self {
         let info = &framework.info;
         let sums = holdings.sums(&framework.id);
         let multi_role = framework.abilities.multi_role;
@@ -79,38 +81,36 @@ impl FrameworkView {
             .offers
             .iter()
             .filter_map(|number| holdings.cluster.offer(*number))
-            .map(offer)
+            .map(OfferView::of)
             .collect();
         let executors = holdings.executors.get(&framework.id).into_iter().flatten();
         Self {
-            id: framework.id.to_string(),
-            name: info.name.clone(),
-            used_resources: text::resources(&sums.used),
-            offered_resources: text::resources(&sums.offered),
+            id: framework.id.as_str(),
+            name: &info.name,
+            resources: Owned(sums.used.plus(&sums.offered)),
+            used_resources: Owned(sums.used),
+            offered_resources: Owned(sums.offered),
             capabilities: info.capabilities.iter().map(|c| c.r#type().as_str_name()).collect(),
-            hostname: info.hostname().to_owned(),
-            webui_url: info.webui_url().to_owned(),
+            hostname: info.hostname(),
+            webui_url: info.webui_url(),
             active: framework.is_connected(),
             connected: framework.is_connected(),
             recovered: framework.is_recovered(),
-            user: info.user.clone(),
+            user: &info.user,
             failover_timeout: info.failover_timeout(),
             checkpoint: info.checkpoint(),
             registered_time: framework.registered.as_secs_f64(),
             unregistered_time: framework.unregistered.map_or(0.0, |at| at.as_secs_f64()),
-            principal: info.principal.clone(),
-            resources: text::resources(&sums.used.plus(&sums.offered)),
+            principal: info.principal.as_deref(),
             reregistered_time: framework
                 .reregistered
                 .filter(|at| *at != framework.registered)
                 .map(|at| at.as_secs_f64()),
-            role: (!multi_role).then(|| {
-                framework.roles.first().map_or_else(|| "*".to_owned(), ToString::to_string)
-            }),
-            roles: multi_role.then(|| framework.roles.iter().map(ToString::to_string).collect()),
-            tasks: framework.tasks.values().map(TaskView::of).collect(),
-            unreachable_tasks: framework.unreachable.values().map(TaskView::of).collect(),
-            completed_tasks: framework.completed.iter().map(TaskView::of).collect(),
+            role: (!multi_role).then(|| framework.roles.first().map_or("*", |role| role.as_str())),
+            roles: multi_role.then(|| framework.roles.iter().map(|role| role.as_str()).collect()),
+            tasks: tasks(framework.tasks.values()),
+            unreachable_tasks: tasks(framework.unreachable.values()),
+            completed_tasks: tasks(framework.completed.iter()),
             offers,
             executors: executors
                 .map(|(agent, executor)| show(agent, framework, executor))
@@ -119,19 +119,35 @@ impl FrameworkView {
             offer_constraints: framework
                 .offer_constraints
                 .as_ref()
-                .map_or_else(|| json!({}), text::message),
+                .map_or_else(text::nothing, text::message),
         }
     }
 }
 
-fn offer(offer: &Offer) -> Json {
-    json!({
-        "id": offer.id.as_str(),
-        "framework_id": offer.framework.as_str(),
-        "allocation_info": { "role": offer.role.as_str() },
-        "slave_id": offer.agent.as_str(),
-        "resources": text::resources(&offer.resources),
-    })
+#[derive(Clone, Debug, Serialize)]
+struct OfferView<'a> {
+    id: &'a str,
+    framework_id: &'a str,
+    allocation_info: Allocation<'a>,
+    slave_id: &'a str,
+    resources: Shown<'a>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Allocation<'a> {
+    role: &'a str,
+}
+
+impl<'a> OfferView<'a> {
+    fn of(offer: &'a Offer) -> Self {
+        Self {
+            id: offer.id.as_str(),
+            framework_id: offer.framework.as_str(),
+            allocation_info: Allocation { role: offer.role.as_str() },
+            slave_id: offer.agent.as_str(),
+            resources: resources(&offer.resources),
+        }
+    }
 }
 
 fn show(agent: &AgentId, framework: &Framework, executor: &Executor) -> Json {
@@ -141,7 +157,7 @@ fn show(agent: &AgentId, framework: &Framework, executor: &Executor) -> Json {
         "name": info.name(),
         "framework_id": framework.id.as_str(),
         "command": info.command.as_ref().map_or_else(|| json!({}), command),
-        "resources": text::resources(&executor.resources),
+        "resources": resources(&executor.resources),
         "role": executor.role.as_str(),
         "slave_id": agent.as_str(),
     });
@@ -170,24 +186,24 @@ fn command(command: &v1::CommandInfo) -> Json {
         view["value"] = value.as_str().into();
     }
     if let Some(environment) = &command.environment {
-        view["environment"] = text::message(environment);
+        view["environment"] = json!(text::message(environment));
     }
     view
 }
 
 /// The answer of `GET /frameworks`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Frameworks {
-    pub(super) frameworks: Vec<FrameworkView>,
-    pub(super) completed_frameworks: Vec<FrameworkView>,
+pub(super) struct Frameworks<'a> {
+    pub(super) frameworks: Vec<FrameworkView<'a>>,
+    pub(super) completed_frameworks: Vec<FrameworkView<'a>>,
     unregistered_frameworks: [(); 0],
 }
 
-impl Frameworks {
-    pub(super) fn of(cluster: &Cluster, wanted: Option<&str>) -> Self {
+impl<'a> Frameworks<'a> {
+    pub(super) fn of(cluster: &'a Cluster, wanted: Option<&str>) -> Self {
         let holdings = Holdings::of(cluster);
         let matches = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
-        let show = |framework: &Framework| FrameworkView::of(framework, &holdings);
+        let show = |framework: &'a Framework| FrameworkView::of(framework, &holdings);
         Self {
             frameworks: cluster.frameworks().filter(matches).map(show).collect(),
             completed_frameworks: cluster

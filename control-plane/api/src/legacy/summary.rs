@@ -1,6 +1,6 @@
 //! `GET /state-summary` and `GET /roles`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -9,6 +9,7 @@ use tepui_cluster::state::{Framework, Task};
 use tepui_types::{AgentId, FrameworkId, Resources, Role, TaskState, Value};
 
 use super::agent::AgentView;
+use super::amounts::resources;
 use super::framework::Holdings;
 use super::text;
 use crate::plane::Facts;
@@ -45,21 +46,21 @@ impl Counts {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct AgentSummary {
+struct AgentSummary<'a> {
     #[serde(flatten)]
-    agent: AgentView,
+    agent: AgentView<'a>,
     #[serde(flatten)]
     tasks: BTreeMap<&'static str, u64>,
-    framework_ids: BTreeSet<String>,
+    framework_ids: BTreeSet<&'a str>,
 }
 
 /// The answer of `GET /state-summary`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Summary {
-    hostname: String,
+pub(super) struct Summary<'a> {
+    hostname: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<String>,
-    slaves: Vec<AgentSummary>,
+    cluster: Option<&'a str>,
+    slaves: Vec<AgentSummary<'a>>,
     frameworks: Vec<Json>,
 }
 
@@ -69,18 +70,22 @@ fn all_tasks(framework: &Framework) -> impl Iterator<Item = (&Task, TaskState)> 
     known.chain(framework.unreachable.values().map(|task| (task, TaskState::Unreachable)))
 }
 
-impl Summary {
-    pub(super) fn of(cluster: &Cluster, facts: &Facts) -> Self {
-        let mut by_agent: BTreeMap<&AgentId, (Counts, BTreeSet<String>)> = BTreeMap::new();
-        let mut by_framework: BTreeMap<&FrameworkId, (Counts, BTreeSet<String>)> = BTreeMap::new();
+impl<'a> Summary<'a> {
+    pub(super) fn of(
+        cluster: &'a Cluster,
+        facts: &'a Facts,
+        capabilities: &'a [&'static str],
+    ) -> Self {
+        let mut by_agent: HashMap<&AgentId, (Counts, BTreeSet<&str>)> = HashMap::new();
+        let mut by_framework: HashMap<&FrameworkId, (Counts, BTreeSet<&str>)> = HashMap::new();
         for framework in cluster.frameworks() {
             let (counts, agents) = by_framework.entry(&framework.id).or_default();
             for (task, state) in all_tasks(framework) {
                 counts.add(state);
-                agents.insert(task.agent.to_string());
+                agents.insert(task.agent.as_str());
                 let (counts, frameworks) = by_agent.entry(&task.agent).or_default();
                 counts.add(state);
-                frameworks.insert(framework.id.to_string());
+                frameworks.insert(framework.id.as_str());
             }
         }
         let slaves = cluster
@@ -88,7 +93,7 @@ impl Summary {
             .map(|agent| {
                 let (counts, framework_ids) = by_agent.remove(&agent.id).unwrap_or_default();
                 let tasks = counts.fields();
-                AgentSummary { agent: AgentView::of(agent), tasks, framework_ids }
+                AgentSummary { agent: AgentView::of(agent, capabilities), tasks, framework_ids }
             })
             .collect();
         let holdings = Holdings::of(cluster);
@@ -99,12 +104,7 @@ impl Summary {
                 summary(framework, &holdings, &counts, &agents)
             })
             .collect();
-        Self {
-            hostname: facts.hostname.clone(),
-            cluster: facts.cluster.clone(),
-            slaves,
-            frameworks,
-        }
+        Self { hostname: &facts.hostname, cluster: facts.cluster.as_deref(), slaves, frameworks }
     }
 }
 
@@ -112,15 +112,15 @@ fn summary(
     framework: &Framework,
     holdings: &Holdings<'_>,
     counts: &Counts,
-    agents: &BTreeSet<String>,
+    agents: &BTreeSet<&str>,
 ) -> Json {
     let info = &framework.info;
     let sums = holdings.sums(&framework.id);
     let mut view = json!({
         "id": framework.id.as_str(),
         "name": info.name,
-        "used_resources": text::resources(&sums.used),
-        "offered_resources": text::resources(&sums.offered),
+        "used_resources": resources(&sums.used),
+        "offered_resources": resources(&sums.offered),
         "capabilities":
             info.capabilities.iter().map(|c| c.r#type().as_str_name()).collect::<Vec<_>>(),
         "hostname": info.hostname(),
@@ -155,10 +155,10 @@ pub(super) fn roles(cluster: &Cluster) -> Vec<Json> {
                 "name": role.as_str(),
                 "weight": text::thousandths(view.weight),
                 "quota": { "role": role.as_str(), "guarantee": {}, "limit": {}, "consumed": {} },
-                "resources": text::resources(&held),
-                "allocated": text::resources(&view.sums.used),
-                "offered": text::resources(&view.sums.offered),
-                "reserved": reserved.get(&role).map_or_else(|| json!({}), text::resources),
+                "resources": resources(&held),
+                "allocated": resources(&view.sums.used),
+                "offered": resources(&view.sums.offered),
+                "reserved": reserved.get(&role).map_or_else(|| json!({}), |r| json!(resources(r))),
                 "frameworks": frameworks,
             })
         })

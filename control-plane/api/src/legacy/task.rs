@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
 use tepui_cluster::state::{Framework, Task};
 use tepui_wire::v1;
 
+use super::amounts::{Shown, resources};
 use super::text;
 use crate::answer::ApiError;
 
@@ -16,48 +18,48 @@ const DEFAULT_LIMIT: usize = 100;
 
 /// A task (`spec/mesos-http.md` 4.3).
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct TaskView {
-    id: String,
-    name: String,
-    framework_id: String,
-    executor_id: String,
-    slave_id: String,
+pub(super) struct TaskView<'a> {
+    id: &'a str,
+    name: &'a str,
+    framework_id: &'a str,
+    executor_id: &'a str,
+    slave_id: &'a str,
     state: &'static str,
-    resources: Json,
+    resources: Shown<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Json>,
-    role: String,
-    statuses: Vec<Json>,
+    role: &'a str,
+    statuses: Vec<StatusView>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
+    user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    discovery: Option<Json>,
+    discovery: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<Json>,
+    container: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    health_check: Option<Json>,
+    health_check: Option<Box<RawValue>>,
 }
 
-impl TaskView {
-    pub(super) fn of(task: &Task) -> Self {
+impl<'a> TaskView<'a> {
+    pub(super) fn of(task: &'a Task) -> Self {
         let details = task.details.as_deref();
         let limits = details.map(|d| &d.limits).filter(|limits| !limits.is_empty());
         Self {
-            id: task.id.to_string(),
-            name: task.name.clone(),
-            framework_id: task.framework.to_string(),
-            executor_id: task.executor.as_ref().map(ToString::to_string).unwrap_or_default(),
-            slave_id: task.agent.to_string(),
+            id: task.id.as_str(),
+            name: &task.name,
+            framework_id: task.framework.as_str(),
+            executor_id: task.executor.as_ref().map_or("", |id| id.as_str()),
+            slave_id: task.agent.as_str(),
             state: task.state.wire_name(),
-            resources: text::resources(&task.resources),
+            resources: resources(&task.resources),
             limits: limits.map(|limits| {
                 Json::Object(limits.iter().map(|(n, v)| (n.clone(), json!(v.value))).collect())
             }),
-            role: task.role.to_string(),
-            statuses: task.statuses.iter().map(status).collect(),
-            user: details.and_then(|d| d.user.clone()),
+            role: task.role.as_str(),
+            statuses: task.statuses.iter().map(StatusView::of).collect(),
+            user: details.and_then(|d| d.user.as_deref()),
             labels: details.and_then(|d| d.labels.as_ref()).map(text::labels),
             discovery: details.and_then(|d| d.discovery.as_ref()).map(text::message),
             container: details.and_then(|d| d.container.as_ref()).map(text::message),
@@ -66,20 +68,43 @@ impl TaskView {
     }
 }
 
-fn status(status: &v1::TaskStatus) -> Json {
-    let mut view = serde_json::Map::new();
-    view.insert("state".into(), status.state().as_str_name().into());
-    view.insert("timestamp".into(), json!(status.timestamp.unwrap_or_default()));
-    if let Some(labels) = &status.labels {
-        view.insert("labels".into(), text::labels(labels));
+#[derive(Clone, Debug, Serialize)]
+struct StatusView {
+    state: &'static str,
+    timestamp: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_status: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthy: Option<bool>,
+}
+
+impl StatusView {
+    fn of(status: &v1::TaskStatus) -> Self {
+        Self {
+            state: status.state().as_str_name(),
+            timestamp: status.timestamp.unwrap_or_default(),
+            labels: status.labels.as_ref().map(text::labels),
+            container_status: status.container_status.as_ref().map(text::message),
+            healthy: status.healthy,
+        }
     }
-    if let Some(container) = &status.container_status {
-        view.insert("container_status".into(), text::message(container));
+}
+
+/// Tasks, written one by one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tasks<'a, I>(pub(super) I, pub(super) std::marker::PhantomData<&'a Task>);
+
+impl<'a, I: Iterator<Item = &'a Task> + Clone> Serialize for Tasks<'a, I> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone().map(TaskView::of))
     }
-    if let Some(healthy) = status.healthy {
-        view.insert("healthy".into(), healthy.into());
-    }
-    Json::Object(view)
+}
+
+/// Tasks that are written one by one.
+pub(super) fn tasks<'a, I: Iterator<Item = &'a Task>>(all: I) -> Tasks<'a, I> {
+    Tasks(all, std::marker::PhantomData)
 }
 
 /// What `GET /tasks` is asked for.
@@ -105,7 +130,7 @@ impl Filter {
     }
 
     /// The tasks asked for, of active and removed frameworks, with unreachable and ended ones.
-    pub(super) fn select(&self, cluster: &Cluster) -> Vec<TaskView> {
+    pub(super) fn select<'a>(&self, cluster: &'a Cluster) -> Vec<TaskView<'a>> {
         let wanted = |framework: &&Framework| {
             self.framework_id.as_deref().is_none_or(|id| framework.id.as_str() == id)
         };

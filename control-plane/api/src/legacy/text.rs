@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value as Json};
-use tepui_types::{AttributeValue, Attributes, ResourceName, Resources, Scalar, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use tepui_types::AttributeValue;
 use tepui_wire::v1;
+
+use super::amounts::Amount;
 
 const DURATION_UNITS: [&str; 8] = ["ns", "us", "ms", "secs", "mins", "hrs", "days", "weeks"];
 
@@ -63,74 +67,27 @@ pub(super) fn thousandths(count: u64) -> f64 {
     count as f64 / 1000.0
 }
 
-fn number(amount: Scalar) -> Json {
-    let milli = amount.as_milli();
-    if milli.is_multiple_of(1000) {
-        return Json::from(milli / 1000);
-    }
-    Number::from_f64(amount.as_f64()).map_or(Json::Null, Json::Number)
-}
-
-/// `resources{}`: always cpus, gpus, mem and disk; ranges and sets as text; revocable ones under a
-/// name of their own.
-pub(super) fn resources(bundle: &Resources) -> Json {
-    let mut all = Map::new();
-    for name in [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk] {
-        all.insert(name.as_str().to_owned(), Json::from(0));
-    }
-    let mut sums: BTreeMap<String, Scalar> = BTreeMap::new();
-    for resource in bundle {
-        let suffix = if resource.identity.revocable { "_revocable" } else { "" };
-        let name = format!("{}{suffix}", resource.identity.name);
-        match &resource.value {
-            Value::Scalar(amount) => {
-                let sum = sums.entry(name).or_default();
-                *sum = sum.saturating_add(*amount);
-            }
-            Value::Ranges(_) if resource.identity.name == ResourceName::Ports => {
-                all.insert(name, Json::from(bundle.ports().to_string()));
-            }
-            Value::Ranges(ranges) => {
-                all.insert(name, Json::from(ranges.to_string()));
-            }
-            Value::Set(items) => {
-                let items: Vec<&str> = items.iter().map(|item| &**item).collect();
-                all.insert(name, Json::from(format!("{{{}}}", items.join(", "))));
-            }
-        }
-    }
-    all.extend(sums.into_iter().map(|(name, sum)| (name, number(sum))));
-    Json::Object(all)
-}
-
-/// `reserved_resources{}`: by role.
-pub(super) fn reserved(bundle: &Resources) -> Json {
-    let mut by_role: BTreeMap<String, Resources> = BTreeMap::new();
-    for resource in bundle {
-        if let Some(role) = resource.identity.reserved_to() {
-            by_role.entry(role.to_string()).or_default().add(resource);
-        }
-    }
-    Json::Object(by_role.iter().map(|(role, bundle)| (role.clone(), resources(bundle))).collect())
-}
-
-/// `unreserved_resources{}`.
-pub(super) fn unreserved(bundle: &Resources) -> Json {
-    resources(&bundle.filter(|resource| resource.identity.reserved_to().is_none()))
-}
-
 /// `attributes{}`: scalars as numbers, everything else as text; the first of a name wins.
-pub(super) fn attributes(wire: &[v1::Attribute]) -> Json {
-    let all = tepui_wire::attributes::decode(wire).unwrap_or_else(|_| Attributes::default());
-    let mut map = Map::new();
-    for attribute in all.iter() {
-        let value = match &attribute.value {
-            AttributeValue::Scalar(amount) => number(*amount),
-            other => Json::from(other.to_string()),
-        };
-        map.entry(attribute.name.to_string()).or_insert(value);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttributesView<'a>(pub(super) &'a [v1::Attribute]);
+
+impl Serialize for AttributesView<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = tepui_wire::attributes::decode(self.0).unwrap_or_default();
+        let mut map = serializer.serialize_map(None)?;
+        for (position, attribute) in all.iter().enumerate() {
+            if all.iter().take(position).any(|earlier| earlier.name == attribute.name) {
+                continue;
+            }
+            match &attribute.value {
+                AttributeValue::Scalar(amount) => {
+                    map.serialize_entry(&*attribute.name, &Amount(*amount))?;
+                }
+                other => map.serialize_entry(&*attribute.name, &other.to_string())?,
+            }
+        }
+        map.end()
     }
-    Json::Object(map)
 }
 
 /// `labels`: a list of key and optional value.
@@ -142,9 +99,15 @@ pub(super) fn labels(labels: &v1::Labels) -> Json {
     Json::Array(labels.labels.iter().map(one).collect())
 }
 
+/// `{}`
+pub(super) fn nothing() -> Box<RawValue> {
+    message(&v1::scheduler::OfferConstraints::default())
+}
+
 /// Any message in the JSON of the v1 API, for parts whose legacy form is the same.
-pub(super) fn message<M: tepui_wire::WireMessage>(message: &M) -> Json {
-    serde_json::from_slice(&tepui_wire::encode_json(message)).unwrap_or(Json::Null)
+pub(super) fn message<M: tepui_wire::WireMessage>(message: &M) -> Box<RawValue> {
+    let text = String::from_utf8_lossy(&tepui_wire::encode_json(message)).into_owned();
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[cfg(test)]

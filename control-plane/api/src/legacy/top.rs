@@ -13,7 +13,7 @@ use crate::version;
 
 /// Everything (`spec/mesos-http.md` 4.3).
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct State {
+pub(super) struct State<'a> {
     version: &'static str,
     git_tag: Option<String>,
     build_date: Option<String>,
@@ -22,30 +22,34 @@ pub(super) struct State {
     start_time: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     elected_time: Option<f64>,
-    id: String,
-    pid: String,
-    hostname: String,
+    id: &'a str,
+    pid: &'a str,
+    hostname: &'a str,
     capabilities: [&'static str; 1],
     activated_slaves: usize,
     deactivated_slaves: usize,
     unreachable_slaves: usize,
-    leader: String,
+    leader: &'a str,
     leader_info: Json,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<String>,
-    flags: BTreeMap<String, String>,
-    slaves: Vec<AgentView>,
+    cluster: Option<&'a str>,
+    flags: BTreeMap<&'a str, &'a str>,
+    slaves: Vec<AgentView<'a>>,
     recovered_slaves: Vec<Json>,
-    frameworks: Vec<FrameworkView>,
-    completed_frameworks: Vec<FrameworkView>,
+    frameworks: Vec<FrameworkView<'a>>,
+    completed_frameworks: Vec<FrameworkView<'a>>,
     orphan_tasks: [(); 0],
     unregistered_frameworks: [(); 0],
 }
 
-impl State {
-    pub(super) fn of(cluster: &Cluster, facts: &Facts) -> Self {
+impl<'a> State<'a> {
+    pub(super) fn of(
+        cluster: &'a Cluster,
+        facts: &'a Facts,
+        capabilities: &'a [&'static str],
+    ) -> Self {
         let leader = cluster.leader();
-        let pid = leader.pid().to_owned();
+        let pid = leader.pid();
         let build = version::info();
         let active = cluster.agents().filter(|agent| agent.is_active()).count();
         let all = Frameworks::of(cluster, None);
@@ -57,23 +61,23 @@ impl State {
             build_user: build.build_user,
             start_time: facts.started.wall.as_secs_f64(),
             elected_time: cluster.elected().map(|now| now.wall.as_secs_f64()),
-            id: leader.id.clone(),
-            pid: pid.clone(),
-            hostname: facts.hostname.clone(),
+            id: &leader.id,
+            pid,
+            hostname: &facts.hostname,
             capabilities: ["AGENT_UPDATE"],
             activated_slaves: active,
             deactivated_slaves: cluster.agents().len() - active,
             unreachable_slaves: cluster.unreachable_agents().len(),
-            leader: pid.clone(),
+            leader: pid,
             leader_info: json!({
                 "id": leader.id,
                 "pid": pid,
                 "port": leader.port,
                 "hostname": facts.hostname,
             }),
-            cluster: facts.cluster.clone(),
-            flags: facts.flags.iter().cloned().collect(),
-            slaves: cluster.agents().map(AgentView::of).collect(),
+            cluster: facts.cluster.as_deref(),
+            flags: facts.flags.iter().map(|(name, value)| (&**name, &**value)).collect(),
+            slaves: cluster.agents().map(|agent| AgentView::of(agent, capabilities)).collect(),
             recovered_slaves: cluster.recovered_agents().map(agent::recovered).collect(),
             frameworks: all.frameworks,
             completed_frameworks: all.completed_frameworks,

@@ -127,7 +127,8 @@ async fn outcome(
     offer: &Json,
     task: &Json,
 ) -> (String, String) {
-    let answer = rig.call(&framework.stream, &accept(framework, offer, &[task.clone()])).await;
+    let answer =
+        rig.call(&framework.stream, &accept(framework, offer, std::slice::from_ref(task))).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     let event = framework.next().await;
     let status = &event["update"]["status"];

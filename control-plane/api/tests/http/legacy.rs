@@ -156,6 +156,7 @@ async fn explain_gives_reasons_with_numbers() {
     let reasons = rig.get(&path).await.json();
     assert_eq!(reasons["reasons"][0]["agent_id"], agent.id.as_str(), "{reasons}");
     assert_eq!(reasons["reasons"][0]["role"], "*");
+    assert_eq!(reasons["reasons"][0]["reason"], "NOTHING_FREE");
     let mut decline = framework.call("DECLINE");
     decline["decline"] =
         json!({ "offer_ids": [offers[0]["id"]], "filters": { "refuse_seconds": 60 } });
@@ -165,7 +166,13 @@ async fn explain_gives_reasons_with_numbers() {
     assert!((59.0..=61.0).contains(&left), "{reasons}");
     rig.call(&framework.stream, &framework.call("SUPPRESS")).await;
     let reasons = rig.get(&path).await.json();
-    assert_eq!(reasons["reasons"][0]["reason"], "framework suppressed the role", "{reasons}");
+    assert_eq!(reasons["reasons"][0]["reason"], "SUPPRESSED", "{reasons}");
+    assert_eq!(reasons["reasons"][0]["text"], "framework suppressed the role");
+    let described = rig.get("/tepui/v1/openapi.json").await.json();
+    let known = &described["components"]["schemas"]["Reason"]["properties"];
+    for (key, _) in reasons["reasons"][0].as_object().unwrap() {
+        assert!(known.get(key).is_some(), "{key} is not described");
+    }
     assert_eq!(rig.get("/tepui/v1/explain/frameworks/nobody").await.status, 404);
 }
 
