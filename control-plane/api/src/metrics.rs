@@ -41,7 +41,6 @@ fn snapshot(cluster: &Cluster, facts: &Facts, now: Now) -> Metrics {
     mesos::agents(&mut all, cluster);
     mesos::tasks(&mut all, cluster);
     mesos::messages(&mut all, cluster);
-    mesos::allocator(&mut all, cluster);
     frameworks::frameworks(&mut all, cluster);
     host::host(&mut all);
     all

@@ -26,6 +26,9 @@ pub(super) fn frameworks(all: &mut Metrics, cluster: &Cluster) {
     }
 }
 
+const ACTIVE: [TaskState; 4] =
+    [TaskState::Staging, TaskState::Starting, TaskState::Running, TaskState::Killing];
+
 fn one(all: &mut Metrics, framework: &Framework) {
     let name = percent_encoded(&framework.info.name);
     let prefix = format!("master/frameworks/{name}/{}/", framework.id);
@@ -64,8 +67,13 @@ fn one(all: &mut Metrics, framework: &Framework) {
         let suppressed = framework.suppressed.contains(role);
         put(format!("roles/{role}/suppressed"), f64::from(u8::from(suppressed)));
     }
-    for state in [TaskState::Staging, TaskState::Starting, TaskState::Running, TaskState::Killing] {
-        let count = framework.tasks.values().filter(|task| task.state == state).count();
+    let mut active = ACTIVE.map(|state| (state, 0));
+    for task in framework.tasks.values() {
+        if let Some((_, count)) = active.iter_mut().find(|(state, _)| *state == task.state) {
+            *count += 1;
+        }
+    }
+    for (state, count) in active {
         put(format!("tasks/active/{}", state.wire_name().to_lowercase()), length(count));
     }
     let unreachable = length(framework.unreachable.len());

@@ -1,12 +1,12 @@
 //! The families of the control plane itself.
 
 use tepui_cluster::Cluster;
-use tepui_types::{Now, ResourceName, Resources, Role, Scalar, TaskState};
+use tepui_types::{Now, ResourceName, Resources, Scalar, TaskState};
 
 use super::{Metrics, length, number, tasks_by_state};
 use crate::plane::Facts;
 
-const SCALARS: [ResourceName; 4] =
+static SCALARS: [ResourceName; 4] =
     [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk];
 
 pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: Now) {
@@ -25,34 +25,78 @@ pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: 
     all.insert("registrar/queued_operations".into(), 0.0);
 }
 
-pub(super) fn resources(all: &mut Metrics, cluster: &Cluster) {
-    let (mut total, mut used) = (Resources::new(), Resources::new());
-    for agent in cluster.agents() {
-        add_scalars(&mut total, &agent.total);
-        add_scalars(&mut used, &agent.used);
-    }
-    for name in SCALARS {
-        for (suffix, revocable) in [("", false), ("_revocable", true)] {
-            let sum = |bundle: &Resources| {
-                bundle
-                    .scalars()
-                    .filter(|(id, _)| id.name == name && id.revocable == revocable)
-                    .fold(Scalar::ZERO, |sum, (_, amount)| sum.saturating_add(amount))
-                    .as_f64()
-            };
-            let (total, used) = (sum(&total), sum(&used));
-            let percent = if total > 0.0 { used / total } else { 0.0 };
-            all.insert(format!("master/{name}{suffix}_total"), total);
-            all.insert(format!("master/{name}{suffix}_used"), used);
-            all.insert(format!("master/{name}{suffix}_percent"), percent);
+/// Scalars added up over all agents; ports of different hosts do not add up.
+#[derive(Default)]
+struct Totals([Total; SCALARS.len()]);
+
+/// One kind of scalar; the second of each pair is revocable.
+#[derive(Clone, Copy, Default)]
+struct Total {
+    all: [Scalar; 2],
+    used: [Scalar; 2],
+    offered: Scalar,
+}
+
+impl Totals {
+    fn of(cluster: &Cluster) -> Self {
+        let mut totals = Self::default();
+        for agent in cluster.agents() {
+            totals.each(&agent.total, |total, kind, amount| add(&mut total.all[kind], amount));
+            totals.each(&agent.used, |total, kind, amount| add(&mut total.used[kind], amount));
+            totals.each(&agent.offered, |total, _, amount| add(&mut total.offered, amount));
         }
+        totals
+    }
+
+    fn each(&mut self, bundle: &Resources, visit: impl Fn(&mut Total, usize, Scalar)) {
+        for (identity, amount) in bundle.scalars() {
+            if let Some(position) = SCALARS.iter().position(|name| *name == identity.name) {
+                visit(&mut self.0[position], usize::from(identity.revocable), amount);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'static ResourceName, &Total)> {
+        SCALARS.iter().zip(&self.0)
     }
 }
 
-/// Scalars add up over agents; ports of different hosts do not.
-fn add_scalars(sum: &mut Resources, more: &Resources) {
-    let scalars = more.filter(|r| matches!(r.value, tepui_types::Value::Scalar(_)));
-    sum.add_all(&scalars);
+fn add(sum: &mut Scalar, amount: Scalar) {
+    *sum = sum.saturating_add(amount);
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// What there is and what of it is held; and the allocator's view of it in the cluster's books:
+/// the two are checked against each other at each plan.
+pub(super) fn resources(all: &mut Metrics, cluster: &Cluster) {
+    let totals = Totals::of(cluster);
+    for (name, total) in totals.iter() {
+        for (kind, suffix) in ["", "_revocable"].into_iter().enumerate() {
+            let (there, used) = (total.all[kind].as_f64(), total.used[kind].as_f64());
+            all.insert(format!("master/{name}{suffix}_total"), there);
+            all.insert(format!("master/{name}{suffix}_used"), used);
+            all.insert(format!("master/{name}{suffix}_percent"), share(used, there));
+        }
+        let sum = |pair: [Scalar; 2]| pair[0].saturating_add(pair[1]);
+        let held = sum(total.used).saturating_add(total.offered);
+        let family = format!("allocator/mesos/resources/{name}");
+        all.insert(format!("{family}/total"), sum(total.all).as_f64());
+        all.insert(format!("{family}/offered_or_allocated"), held.as_f64());
+    }
+    for (role, view) in cluster.roles() {
+        let dominant = totals
+            .iter()
+            .map(|(name, total)| {
+                let held =
+                    view.sums.used.scalar(name).saturating_add(view.sums.offered.scalar(name));
+                share(held.as_f64(), total.all[0].saturating_add(total.all[1]).as_f64())
+            })
+            .fold(0.0, f64::max);
+        all.insert(format!("allocator/mesos/roles/{role}/shares/dominant"), dominant);
+    }
 }
 
 pub(super) fn agents(all: &mut Metrics, cluster: &Cluster) {
@@ -161,38 +205,4 @@ pub(super) fn messages(all: &mut Metrics, cluster: &Cluster) {
         all.insert(format!("master/valid_{name}"), number(valid));
         all.insert(format!("master/invalid_{name}"), number(invalid));
     }
-}
-
-/// The allocator's view in the cluster's books: the two are checked against each other at each
-/// plan.
-pub(super) fn allocator(all: &mut Metrics, cluster: &Cluster) {
-    let (mut total, mut held) = (Resources::new(), Resources::new());
-    for agent in cluster.agents() {
-        add_scalars(&mut total, &agent.total);
-        add_scalars(&mut held, &agent.used);
-        add_scalars(&mut held, &agent.offered);
-    }
-    for name in SCALARS {
-        let family = format!("allocator/mesos/resources/{name}");
-        all.insert(format!("{family}/total"), total.scalar(&name).as_f64());
-        all.insert(format!("{family}/offered_or_allocated"), held.scalar(&name).as_f64());
-    }
-    for (role, view) in cluster.roles() {
-        let held = view.sums.used.plus(&view.sums.offered);
-        all.insert(share_name(&role), dominant_share(&held, &total));
-    }
-}
-
-fn share_name(role: &Role) -> String {
-    format!("allocator/mesos/roles/{role}/shares/dominant")
-}
-
-fn dominant_share(held: &Resources, total: &Resources) -> f64 {
-    SCALARS
-        .iter()
-        .map(|name| {
-            let all = total.scalar(name).as_f64();
-            if all > 0.0 { held.scalar(name).as_f64() / all } else { 0.0 }
-        })
-        .fold(0.0, f64::max)
 }
