@@ -14,6 +14,7 @@ mod top;
 
 use std::collections::BTreeMap;
 
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -38,16 +39,22 @@ pub(crate) struct Padding {
 
 /// A JSON answer, padded if asked for.
 pub(crate) fn json<T: Serialize>(padding: &Padding, value: &T) -> Response {
-    let text = match serde_json::to_string(value) {
-        Ok(text) => text,
-        Err(error) => {
-            return ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-                .into_response();
-        }
-    };
+    padded(padding, written(value))
+}
+
+/// The text of an answer. Every key is a string and no number is refused, so it can be written;
+/// if it could not, the empty answer would show.
+fn written<T: Serialize>(value: &T) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn padded(padding: &Padding, text: Bytes) -> Response {
     let name = padding.jsonp.as_deref().filter(|name| is_identifier(name));
     let (kind, body) = match name {
-        Some(name) => ("text/javascript", format!("{name}({text});")),
+        Some(name) => {
+            let parts: [&[u8]; 4] = [name.as_bytes(), b"(", &text, b");"];
+            ("text/javascript", Bytes::from(parts.concat()))
+        }
         None => ("application/json", text),
     };
     ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
@@ -66,10 +73,9 @@ pub(crate) async fn state<P: Plane>(
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
-    let show = move |cluster: &Cluster, _| {
-        json(&padding, &top::State::of(cluster, &facts, &agent::capabilities()))
-    };
-    Ok(app.plane.read(show).await?)
+    let show =
+        move |cluster: &Cluster| written(&top::State::of(cluster, &facts, &agent::capabilities()));
+    Ok(padded(&padding, app.shared.answer(&app.plane, "state", show).await?))
 }
 
 /// `GET /state-summary`.
@@ -78,10 +84,10 @@ pub(crate) async fn state_summary<P: Plane>(
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
-    let show = move |cluster: &Cluster, _| {
-        json(&padding, &summary::Summary::of(cluster, &facts, &agent::capabilities()))
+    let show = move |cluster: &Cluster| {
+        written(&summary::Summary::of(cluster, &facts, &agent::capabilities()))
     };
-    Ok(app.plane.read(show).await?)
+    Ok(padded(&padding, app.shared.answer(&app.plane, "state-summary", show).await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,11 +103,15 @@ pub(crate) async fn slaves<P: Plane>(
 ) -> Result<Response, ApiError> {
     let wanted = filter.slave_id;
     let padding = Padding { jsonp: filter.jsonp };
-    let show = move |cluster: &Cluster, _| {
-        let capabilities = agent::capabilities();
-        json(&padding, &agent::Agents::of(cluster, wanted.as_deref(), &capabilities))
+    let all = wanted.is_none();
+    let show = move |cluster: &Cluster| {
+        written(&agent::Agents::of(cluster, wanted.as_deref(), &agent::capabilities()))
     };
-    Ok(app.plane.read(show).await?)
+    let body = match all {
+        true => app.shared.answer(&app.plane, "slaves", show).await?,
+        false => app.plane.read(move |cluster, _| show(cluster)).await?,
+    };
+    Ok(padded(&padding, body))
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,10 +127,14 @@ pub(crate) async fn frameworks<P: Plane>(
 ) -> Result<Response, ApiError> {
     let wanted = filter.framework_id;
     let padding = Padding { jsonp: filter.jsonp };
-    let show = move |cluster: &Cluster, _| {
-        json(&padding, &framework::Frameworks::of(cluster, wanted.as_deref()))
+    let all = wanted.is_none();
+    let show =
+        move |cluster: &Cluster| written(&framework::Frameworks::of(cluster, wanted.as_deref()));
+    let body = match all {
+        true => app.shared.answer(&app.plane, "frameworks", show).await?,
+        false => app.plane.read(move |cluster, _| show(cluster)).await?,
     };
-    Ok(app.plane.read(show).await?)
+    Ok(padded(&padding, body))
 }
 
 /// `GET /tasks`.
@@ -141,8 +155,8 @@ pub(crate) async fn roles<P: Plane>(
     State(app): State<App<P>>,
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
-    let roles = app.plane.read(|cluster, _| summary::roles(cluster)).await?;
-    Ok(json(&padding, &json!({ "roles": roles })))
+    let show = |cluster: &Cluster| written(&json!({ "roles": summary::roles(cluster) }));
+    Ok(padded(&padding, app.shared.answer(&app.plane, "roles", show).await?))
 }
 
 /// `GET /weights`.

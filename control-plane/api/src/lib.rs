@@ -2,6 +2,13 @@
 //!
 //! Handlers are thin: decode, ask the [`plane::Plane`], answer. What a problem means in HTTP is
 //! decided in [`answer`] alone.
+//!
+//! Bounds: [`MAX_REQUESTS`] under way, [`MAX_BODY_BYTES`] per body and a bound on all of them
+//! together, 30 s for a body to arrive; JSON's depth is bounded in `tepui-wire`. Streams are cut by
+//! whoever fills them, the [`Plane`], when their reader does not keep up.
+//!
+//! Tests: `tests/http` drives [`router`] over a real cluster and allocator, without a socket or a
+//! clock; `examples/state_speed.rs` measures the large answers.
 
 pub mod answer;
 mod body;
@@ -14,9 +21,11 @@ pub mod plane;
 mod router;
 mod scheduler;
 mod shape;
+mod shared;
 mod stream;
 mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
 pub use plane::{Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
+pub use shared::Shared;

@@ -28,8 +28,7 @@ impl<P: Plane> App<P> {
         let mut all = self.plane.read(move |cluster, now| snapshot(cluster, &facts, now)).await?;
         let watchers = length(self.watchers.load(Ordering::Relaxed));
         all.insert("master/operator_event_stream_subscribers".into(), watchers);
-        // Every reader has an answer of its own.
-        all.insert("master/http_cache_hits".into(), 0.0);
+        all.insert("master/http_cache_hits".into(), number(self.shared.hits()));
         Ok(all)
     }
 }

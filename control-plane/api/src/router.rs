@@ -21,6 +21,7 @@ use crate::endpoints::health;
 use crate::operator::operator;
 use crate::plane::{Facts, Plane};
 use crate::scheduler::scheduler;
+use crate::shared::Shared;
 
 /// Answers below this many bytes are not compressed (`spec/mesos-http.md` 0.2).
 const COMPRESS_FROM_BYTES: u64 = 1024;
@@ -37,14 +38,21 @@ pub struct App<P> {
     pub facts: Arc<Facts>,
     /// Room for request bodies.
     pub room: Room,
+    /// Large answers that several readers wait for.
+    pub shared: Shared,
     /// Open event streams of operators.
     pub watchers: Arc<AtomicUsize>,
 }
 
 /// Every endpoint, with the `/master` prefix and bare.
 pub fn router<P: Plane>(plane: P, facts: Facts) -> Router {
-    let app =
-        App { plane, facts: Arc::new(facts), room: Room::default(), watchers: Arc::default() };
+    let app = App {
+        plane,
+        facts: Arc::new(facts),
+        room: Room::default(),
+        shared: Shared::default(),
+        watchers: Arc::default(),
+    };
     let slots = Arc::new(Semaphore::new(MAX_REQUESTS));
     let all = crate::endpoints::endpoints::<P>()
         .route("/api/v1/scheduler", any(scheduler::<P>))

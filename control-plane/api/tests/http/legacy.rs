@@ -1,8 +1,9 @@
 //! What the legacy endpoints do with their parameters and bodies.
 
 use serde_json::{Value as Json, json};
+use tokio::task::JoinHandle;
 
-use crate::client::{JSON, Rig, request};
+use crate::client::{Answer, JSON, Rig, request};
 use crate::scenes::{agent_info, busy, framework_info, subscribe, subscribe_as};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -144,6 +145,69 @@ async fn large_answers_are_compressed_for_who_takes_it() {
     assert_eq!(serde_json::from_str::<Json>(&text).unwrap(), rig.get("/state").await.json());
     assert_eq!(get("/flags").await.header("content-encoding"), "", "below 1024 bytes");
     assert_eq!(rig.get("/state").await.header("content-encoding"), "");
+}
+
+/// So many readers of one path, each of whom has asked.
+async fn readers(rig: &Rig, path: &'static str, count: usize) -> Vec<JoinHandle<Answer>> {
+    let ask = |rig: Rig| async move { rig.get(path).await };
+    let all: Vec<_> = (0..count).map(|_| tokio::spawn(ask(rig.clone()))).collect();
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+    all
+}
+
+async fn hits(rig: &Rig) -> f64 {
+    rig.get("/metrics/snapshot").await.json()["master/http_cache_hits"].as_f64().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_who_wait_together_share_one_answer() {
+    let rig = Rig::new();
+    rig.plane.close_gate();
+    let waiting = readers(&rig, "/state", 10).await;
+    let others = readers(&rig, "/state-summary", 2).await;
+    rig.plane.agent(agent_info("a1.test"));
+    rig.plane.open_gate();
+    for reader in waiting {
+        let state = reader.await.unwrap().json();
+        assert_eq!(state["slaves"][0]["hostname"], "a1.test", "nobody sees an older state");
+    }
+    for reader in others {
+        assert_eq!(reader.await.unwrap().json()["slaves"].as_array().unwrap().len(), 1);
+    }
+    assert!((hits(&rig).await - 10.0).abs() < 1e-9);
+    rig.plane.agent(agent_info("a2.test"));
+    assert_eq!(rig.get("/state").await.json()["slaves"].as_array().unwrap().len(), 2);
+    assert!((hits(&rig).await - 10.0).abs() < 1e-9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_leaves_takes_nobody_along() {
+    let rig = Rig::new();
+    rig.plane.close_gate();
+    let waiting = readers(&rig, "/state", 5).await;
+    waiting[0].abort();
+    waiting[2].abort();
+    rig.plane.open_gate();
+    for (number, reader) in waiting.into_iter().enumerate() {
+        match reader.await {
+            Ok(answer) => assert_eq!(answer.status, 200, "reader {number}"),
+            Err(error) => assert!(error.is_cancelled() && [0, 2].contains(&number)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_are_told_when_nobody_can_be_asked() {
+    let rig = Rig::new();
+    rig.plane.close_gate();
+    let waiting = readers(&rig, "/state", 3).await;
+    rig.plane.stop();
+    for reader in waiting {
+        assert_eq!(reader.await.unwrap().status, 503);
+    }
+    assert_eq!(rig.get("/state").await.status, 503, "the next one asks anew");
 }
 
 #[tokio::test(start_paused = true)]

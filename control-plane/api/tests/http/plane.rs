@@ -15,7 +15,7 @@ use tepui_types::{
     AgentId, Entropy, FrameworkId, LinkId, Now, RequestId, Span, StreamId, TaskState, Term, Wall,
 };
 use tepui_wire::v1::{self, master, scheduler};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 const BUFFER: usize = 4096;
 
@@ -23,7 +23,11 @@ const BUFFER: usize = 4096;
 pub(crate) const START: Wall = Wall::from_millis(1_700_000_000_000);
 
 #[derive(Clone, Debug)]
-pub(crate) struct TestPlane(Arc<Mutex<World>>);
+pub(crate) struct TestPlane {
+    world: Arc<Mutex<World>>,
+    /// Closed while it has no permit.
+    gate: Arc<Semaphore>,
+}
 
 #[derive(Debug)]
 struct World {
@@ -57,7 +61,7 @@ impl TestPlane {
 
     /// A control plane that does not lead yet.
     pub(crate) fn waiting(config: Config) -> Self {
-        Self(Arc::new(Mutex::new(World {
+        let world = World {
             cluster: Cluster::new(config, Entropy::seeded(1)),
             allocator: Drf::new(Entropy::seeded(2)),
             now: Now { wall: START, ..Now::default() },
@@ -68,7 +72,8 @@ impl TestPlane {
             subscribing: None,
             next: 0,
             held: Duration::ZERO,
-        })))
+        };
+        Self { world: Arc::new(Mutex::new(world)), gate: Arc::new(Semaphore::new(1)) }
     }
 
     /// Elects the leader, with one agent of the registry that has not come back.
@@ -84,7 +89,7 @@ impl TestPlane {
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
     }
 
     pub(crate) fn act(&self, event: Event) {
@@ -104,6 +109,20 @@ impl TestPlane {
 
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Cluster) -> T) -> T {
         look(&self.lock().cluster)
+    }
+
+    /// Readers wait from now on.
+    pub(crate) fn close_gate(&self) {
+        assert_eq!(self.gate.forget_permits(1), 1);
+    }
+
+    pub(crate) fn open_gate(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// The control plane goes away: everybody who waits is let go.
+    pub(crate) fn stop(&self) {
+        self.gate.close();
     }
 
     #[allow(dead_code)] // for examples/state_speed.rs
@@ -290,6 +309,8 @@ impl Plane for TestPlane {
         &self,
         look: impl FnOnce(&Cluster, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
+        let turn = self.gate.acquire().await;
+        drop(turn.map_err(|_| Unavailable("the control plane is stopping".into()))?);
         let mut world = self.lock();
         let begin = Instant::now();
         let seen = look(&world.cluster, world.now);
