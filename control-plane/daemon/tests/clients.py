@@ -80,7 +80,10 @@ class Recorder(Scheduler):
         self.messages.append(text(message))
 
     def error(self, driver, message):
+        """Fatal for this subscription: a scheduler must not go on."""
         self.errors.append(message)
+        driver._failover = True
+        driver.abort()
 
 
 def resources(cpus, mem):
@@ -153,15 +156,18 @@ def a_second_scheduler_takes_over(cluster):
     task = {"task_id": {"value": "kept"}, "name": "kept", "resources": resources(0.1, 32),
             "command": {"value": "sleep 1000"}}
     first = Recorder([task])
-    with driver_of(cluster, first) as old:
+    with driver_of(cluster, first):
         wait_for("RUNNING", lambda: "TASK_RUNNING" in first.states.get("kept", []), 60)
         second = Recorder([])
         with driver_of(cluster, second, id={"value": first.framework_id}) as new:
             wait_for("the old stream gets ERROR", lambda: first.errors, 30)
-            old._failover = True
-            new.reconcileTasks([])
-            wait_for("the task is still there",
-                     lambda: second.states.get("kept", [None])[-1] == "TASK_RUNNING", 30)
+
+            def still_there():
+                new.reconcileTasks([])
+                return second.states.get("kept", [None])[-1] == "TASK_RUNNING"
+
+            wait_for("the new scheduler subscribes", lambda: new.connected, 30)
+            wait_for("the task is still there", still_there, 30)
             new.killTask({"value": "kept"})
             wait_for("KILLED", lambda: "TASK_KILLED" in second.states["kept"], 30)
     return f"old stream: {first.errors[0]!r}, task kept"

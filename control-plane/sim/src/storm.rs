@@ -83,16 +83,18 @@ impl World {
     }
 
     fn break_a_stream(&mut self) {
-        let streams: Vec<_> = self.control.streams.iter().map(|(id, to)| (*id, to.0)).collect();
+        let streams: Vec<_> = self.control.streams.iter().map(|(id, to)| (*id, *to)).collect();
         if streams.is_empty() {
             return;
         }
         let at = usize::try_from(self.random.below(streams.len() as u64)).unwrap_or(0);
-        let (stream, scheduler) = streams[at];
+        let (stream, (scheduler, last)) = streams[at];
         self.faults.count(Fault::StreamBroke);
         // Either end may notice first, or the other much later.
         let (here, there) = (self.millis(1, 2000), self.millis(1, 2000));
-        self.after(here, Action::StreamGone { scheduler, stream });
+        // A framework cannot lose what has not reached it yet.
+        let here = last.max(self.now.mono + here);
+        self.queue.put(here, Action::StreamGone { scheduler, stream });
         self.after(there, Action::StreamGoneAtControl { stream });
     }
 
