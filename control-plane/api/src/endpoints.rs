@@ -116,8 +116,12 @@ async fn prometheus<P: Plane>(State(app): State<App<P>>) -> Result<Response, Api
     let facts = app.facts.clone();
     let families =
         app.plane.read(move |cluster, now| metrics::families(cluster, &facts, now)).await?;
+    let timings = app.plane.timings();
     let text = families
-        .and_then(metrics::exposition)
+        .and_then(|mut families| {
+            families.extend(timings.iter().flat_map(|timings| timings.families()));
+            metrics::exposition(families)
+        })
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())
 }

@@ -26,6 +26,7 @@ mod stream;
 mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
+pub use metrics::Timings;
 pub use plane::{Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
 pub use shared::Shared;

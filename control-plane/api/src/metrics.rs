@@ -5,6 +5,7 @@ mod exposition;
 mod frameworks;
 pub(crate) mod host;
 mod mesos;
+mod timings;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use crate::router::App;
 
 pub(crate) use exposition::{exposition, families};
 pub(crate) use host::stats;
+pub use timings::Timings;
 
 /// Metrics by name.
 pub(crate) type Metrics = BTreeMap<String, f64>;
@@ -29,6 +31,9 @@ impl<P: Plane> App<P> {
         let watchers = length(self.watchers.load(Ordering::Relaxed));
         all.insert("master/operator_event_stream_subscribers".into(), watchers);
         all.insert("master/http_cache_hits".into(), number(self.shared.hits()));
+        if let Some(timings) = self.plane.timings() {
+            timings.add_to(&mut all);
+        }
         Ok(all)
     }
 }

@@ -9,6 +9,8 @@ use tepui_types::{FrameworkId, Now, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::mpsc;
 
+use crate::metrics::Timings;
+
 /// A framework's new stream.
 #[derive(Debug)]
 pub struct Subscription {
@@ -71,6 +73,11 @@ pub trait Plane: Clone + Send + Sync + Unpin + 'static {
         &self,
         framework: FrameworkId,
     ) -> impl Future<Output = Result<Vec<Reason>, Unavailable>> + Send;
+
+    /// What the process measures of itself; without it these metrics are left out.
+    fn timings(&self) -> Option<Arc<Timings>> {
+        None
+    }
 }
 
 /// What does not change while the process runs.

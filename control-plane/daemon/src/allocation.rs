@@ -1,10 +1,12 @@
 //! The allocator's own thread: off the request path, batched (design, decision 6).
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tepui_allocator::{Allocate, Drf, Input, Plan, Reason};
+use tepui_api::Timings;
 use tepui_types::{Entropy, FrameworkId};
 
 use tepui_process::Clock;
@@ -36,12 +38,13 @@ impl Allocation {
         clock: Clock,
         delay: Duration,
         seed: u64,
+        timings: Arc<Timings>,
         planned: impl Fn(Plan) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         thread::Builder::new().name("allocator".into()).spawn(move || {
             let mut worker =
-                Worker { clock, delay, drf: Drf::new(Entropy::seeded(seed)), receiver };
+                Worker { clock, delay, drf: Drf::new(Entropy::seeded(seed)), timings, receiver };
             while worker.turn(&planned) {}
         })?;
         Ok(Self(sender))
@@ -69,6 +72,7 @@ struct Worker {
     clock: Clock,
     delay: Duration,
     drf: Drf,
+    timings: Arc<Timings>,
     receiver: Receiver<Message>,
 }
 
@@ -90,7 +94,9 @@ impl Worker {
         let now = self.clock.now().mono;
         let woken = self.drf.next_wakeup().is_some_and(|at| at <= now);
         if self.drf.is_dirty() || woken {
+            let begin = Instant::now();
             let plan = self.drf.round(now);
+            self.timings.allocated(begin.elapsed());
             if !plan.proposals.is_empty() {
                 planned(plan);
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tepui_allocator::Reason;
-use tepui_api::{Plane, Subscription, Unavailable};
+use tepui_api::{Plane, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
 use tepui_types::{FrameworkId, Now, StreamId};
 use tepui_wire::v1::{master, scheduler};
@@ -19,6 +19,8 @@ pub struct MesosPlane {
     pub driver: Driver,
     /// The allocator's thread.
     pub allocation: Allocation,
+    /// What the two measure of themselves.
+    pub timings: Arc<Timings>,
 }
 
 fn unavailable(error: crate::driver::Unavailable) -> Unavailable {
@@ -77,5 +79,9 @@ impl Plane for MesosPlane {
             let _ = answer.send(found);
         });
         reasons.await.map_err(|_| Unavailable("the allocator is stopping".into()))
+    }
+
+    fn timings(&self) -> Option<Arc<Timings>> {
+        Some(self.timings.clone())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::serve::ListenerExt;
 use sd_notify::NotifyState;
+use tepui_api::Timings;
 use tepui_leader::{Event, Leader};
 use tepui_process::{Clock, notify, seed, stop_requested};
 use tepui_store::{Embedded, Store, records};
@@ -89,10 +91,12 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
     let driver = Driver::new(sender, app_events.clone());
     let for_plans = driver.clone();
+    let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
     let allocation = Allocation::start(
         clock,
         Duration::from_millis(config.allocation_delay_ms),
         entropy.next_u64(),
+        timings.clone(),
         move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
     )
     .context("failed to start the allocator's thread")?;
@@ -108,6 +112,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         inbox,
         driver: driver.clone(),
         allocation: allocation.clone(),
+        timings: timings.clone(),
         probes,
         app_events,
         links: Links::default(),
@@ -124,8 +129,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
             let _ = ended.send(outcome);
         })
         .context("failed to start the driver's thread")?;
-    let mesos =
-        tepui_api::router(MesosPlane { driver: driver.clone(), allocation }, facts(&config, clock));
+    let plane = MesosPlane { driver: driver.clone(), allocation, timings };
+    let mesos = tepui_api::router(plane, facts(&config, clock));
     let (abdicate, abdicated) = watch::channel(false);
     let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
     let marathon = tepui_rest::router(apps, options);

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tepui_api::Timings;
 use tepui_apps::{Alarm, Halt};
 use tepui_leader::{Effect, Event, Leader};
 use tepui_process::Clock;
@@ -55,6 +56,7 @@ pub struct Turn {
     pub(crate) inbox: Receiver<Input>,
     pub(crate) driver: Driver,
     pub(crate) allocation: Allocation,
+    pub(crate) timings: Arc<Timings>,
     pub(crate) probes: Probes,
     pub(crate) app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
     pub(crate) links: Links,
@@ -157,8 +159,12 @@ impl Turn {
         }
         let batch = Batch { ops };
         loop {
+            let begin = Instant::now();
             match self.store.commit(self.term, batch.clone()) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.timings.stored(begin.elapsed());
+                    return Ok(());
+                }
                 Err(error @ StoreError::NoSpace { .. }) => {
                     error!(
                         error = &error as &dyn std::error::Error,

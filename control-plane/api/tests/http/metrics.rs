@@ -145,6 +145,21 @@ async fn the_timeout_is_a_duration() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_process_measures_is_shown_under_both_names() {
+    let rig = Rig::new();
+    rig.plane.timings.stored(std::time::Duration::from_millis(4));
+    rig.plane.timings.allocated(std::time::Duration::from_millis(2));
+    let all = rig.get("/metrics/snapshot").await.json();
+    assert!((number(&all, "registrar/state_store_ms/p99") - 4.0).abs() < 1e-9);
+    assert!((number(&all, "allocator/mesos/allocation_run_ms") - 2.0).abs() < 1e-9);
+    assert!((number(&all, "allocator/mesos/allocation_runs") - 1.0).abs() < 1e-9);
+    let text = rig.get("/metrics").await.text();
+    for family in ["tepui_log_commit_seconds", "tepui_allocation_cycle_seconds"] {
+        assert!(text.contains(&format!("{family}_count 1")), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn prometheus_reads_our_own_families() {
     let busy = busy().await;
     let answer = busy.rig.get("/metrics").await;

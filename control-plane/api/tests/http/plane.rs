@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tepui_allocator::{Allocate, Drf, Reason};
-use tepui_api::{Plane, Subscription, Unavailable};
+use tepui_api::{Plane, Subscription, Timings, Unavailable};
 use tepui_cluster::{
     Cluster, Config, Effect, Event, Operation, Record, Refusal, Response, Standing,
 };
@@ -27,6 +27,7 @@ pub(crate) struct TestPlane {
     world: Arc<Mutex<World>>,
     /// Closed while it has no permit.
     gate: Arc<Semaphore>,
+    pub(crate) timings: Arc<Timings>,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,11 @@ impl TestPlane {
             next: 0,
             held: Duration::ZERO,
         };
-        Self { world: Arc::new(Mutex::new(world)), gate: Arc::new(Semaphore::new(1)) }
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            gate: Arc::new(Semaphore::new(1)),
+            timings: Arc::new(Timings::new().unwrap()),
+        }
     }
 
     /// Elects the leader, with one agent of the registry that has not come back.
@@ -335,6 +340,10 @@ impl Plane for TestPlane {
         world.watchers.retain(|sink| !sink.is_closed());
         let count = world.watchers.len();
         world.handle(Event::Watchers(count));
+    }
+
+    fn timings(&self) -> Option<Arc<Timings>> {
+        Some(self.timings.clone())
     }
 
     async fn explain(&self, framework: FrameworkId) -> Result<Vec<Reason>, Unavailable> {
