@@ -104,13 +104,9 @@ impl Cluster {
         batch: &mut Batch<'_>,
     ) {
         self.counters.messages.exited_executor += 1;
-        let Some(agent) = self.agents.get_mut(agent_id) else { return };
-        let Some(executors) = agent.executors.get_mut(framework_id) else { return };
-        let Some(executor) = executors.remove(executor_id) else { return };
-        if executors.is_empty() {
-            agent.executors.remove(framework_id);
-        }
-        self.release_used(agent_id, framework_id, &executor.role, &executor.resources, batch);
+        self.forget_executor(agent_id, framework_id, executor_id, batch);
+        // Told also of one that is not in the books any more: it ended before it ever subscribed,
+        // and the last words of its tasks came first.
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         batch.send(
             framework,
@@ -124,6 +120,23 @@ impl Cluster {
                 ..scheduler::Event::default()
             },
         );
+    }
+
+    /// Takes an executor out of the books; what it held is free.
+    pub(crate) fn forget_executor(
+        &mut self,
+        agent_id: &AgentId,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        let Some(executors) = agent.executors.get_mut(framework_id) else { return };
+        let Some(executor) = executors.remove(executor_id) else { return };
+        if executors.is_empty() {
+            agent.executors.remove(framework_id);
+        }
+        self.release_used(agent_id, framework_id, &executor.role, &executor.resources, batch);
     }
 
     /// An agent's link is gone.

@@ -109,15 +109,8 @@ impl Cluster {
                 task.executor.as_ref() == Some(&executor_id) && !task.state.is_terminal()
             })
         });
-        if waits {
-            return;
-        }
-        if let Some(executor) = executors.remove(&executor_id) {
-            if executors.is_empty() {
-                agent.executors.remove(framework_id);
-            }
-            let (role, resources) = (executor.role, executor.resources);
-            self.release_used(&agent_id, framework_id, &role, &resources, batch);
+        if !waits {
+            self.forget_executor(&agent_id, framework_id, &executor_id, batch);
         }
     }
 

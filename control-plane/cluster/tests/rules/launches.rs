@@ -215,6 +215,40 @@ fn an_executor_that_the_agent_never_started_is_not_paid_for_ever() {
 }
 
 #[test]
+fn the_end_of_an_executor_that_never_subscribed_is_told_after_its_tasks_last_words() {
+    let (mut rig, agent, framework, offer) = setup(PLAIN);
+    let info = v1::TaskInfo {
+        command: None,
+        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        ..task("t", &agent, "cpus:1;mem:128")
+    };
+    rig.launch(&framework, &offer, vec![info]);
+    let status = v1::TaskStatus {
+        task_id: v1::TaskId { value: "t".into() },
+        state: v1::TaskState::TaskFailed.into(),
+        source: Some(v1::task_status::Source::Agent.into()),
+        reason: Some(v1::task_status::Reason::ExecutorTerminated.into()),
+        uuid: Some(vec![5; 16]),
+        ..v1::TaskStatus::default()
+    };
+    let update = tepui_link::Report::Update {
+        framework: framework.id.clone(),
+        status: Box::new(status),
+        latest_state: TaskState::Failed,
+    };
+    let exited = tepui_link::Report::ExecutorExited {
+        framework: framework.id.clone(),
+        executor: ExecutorId::parse("e").unwrap(),
+        status: 3 << 8,
+    };
+    rig.report(&agent, update);
+    rig.report(&agent, exited);
+    let failure = rig.events(&framework).into_iter().find_map(|event| event.failure).unwrap();
+    assert_eq!(failure.status, Some(3 << 8));
+    assert_eq!(rig.free(&agent), BIG);
+}
+
+#[test]
 fn a_task_group_starts_whole_or_not_at_all() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let mut executor = v1::ExecutorInfo {
