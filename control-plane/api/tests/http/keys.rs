@@ -129,6 +129,15 @@ async fn values_have_the_forms_of_mesos() {
     assert_eq!(task["state"], "TASK_RUNNING");
     assert_eq!(task["role"], "*");
     assert_eq!(task["statuses"][0]["state"], "TASK_RUNNING");
+    let container = &task["statuses"][0]["container_status"];
+    keys("container_status", container, "container_id network_infos cgroup_info? executor_pid?");
+    assert_eq!(container["container_id"]["value"], "c1");
+    let network = &container["network_infos"][0];
+    keys("network_info", network, "groups? labels? ip_addresses name? port_mappings?");
+    assert_eq!(network["ip_addresses"][0]["ip_address"], "10.0.0.2");
+    let executor = &state["frameworks"][0]["executors"][0];
+    let variables = &executor["command"]["environment"]["variables"];
+    assert_eq!((&variables[0]["name"], &variables[0]["value"]), (&json!("A"), &json!("1")));
     let tasks = busy.rig.get("/tasks?task_id=custom").await.json();
     assert_eq!(tasks["tasks"][0]["executor_id"], "e1");
     assert_eq!(tasks["tasks"][0]["discovery"]["visibility"], "CLUSTER");
@@ -247,6 +256,7 @@ async fn agents_that_have_not_come_back_are_listed() {
         let recovered = &answer["recovered_slaves"][0];
         keys("recovered slave", recovered, "id hostname port attributes domain?");
         assert_eq!(recovered["hostname"], "a9.test");
+        assert_eq!(recovered["domain"]["fault_domain"]["zone"]["name"], "n1");
     }
 }
 

@@ -188,6 +188,17 @@ impl TestPlane {
             state: tepui_link::codec::wire_state(state).into(),
             source: Some(v1::task_status::Source::Executor.into()),
             timestamp: Some(self.lock().now.wall.as_secs_f64()),
+            container_status: Some(v1::ContainerStatus {
+                container_id: Some(v1::ContainerId { value: "c1".into(), parent: None }),
+                network_infos: vec![v1::NetworkInfo {
+                    ip_addresses: vec![v1::network_info::IpAddress {
+                        ip_address: Some("10.0.0.2".into()),
+                        ..v1::network_info::IpAddress::default()
+                    }],
+                    ..v1::NetworkInfo::default()
+                }],
+                ..v1::ContainerStatus::default()
+            }),
             uuid: Some(uuid.clone()),
             ..v1::TaskStatus::default()
         };

@@ -164,7 +164,11 @@ pub(crate) async fn busy() -> Busy {
     custom["executor"] = json!({
         "executor_id": { "value": "e1" },
         "name": "an executor",
-        "command": { "value": "./run", "uris": [{ "value": "http://x.test/run" }] },
+        "command": {
+            "value": "./run",
+            "uris": [{ "value": "http://x.test/run" }],
+            "environment": { "variables": [{ "name": "A", "value": "1" }] },
+        },
         "resources": [scalar("cpus", 0.1), scalar("mem", 32.0)],
     });
     custom["labels"] = json!({ "labels": [{ "key": "app", "value": "b" }] });
