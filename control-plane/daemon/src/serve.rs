@@ -44,6 +44,10 @@ const ABDICATION_DELAY: Duration = Duration::from_millis(500);
 /// Mesos look at every agent; here the allocator looks at what changed, so apps need not wait.
 const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
 
+/// When the apps ask about their tasks after an election. Marathon waits 15 s; agents are back
+/// within one here, and until then no task counts as healthy.
+const FIRST_RECONCILIATION: Span = Span::from_secs(1);
+
 /// Small answers and events leave at once.
 fn no_delay(stream: &mut TcpStream) {
     // A peer that is gone already shows at the first read.
@@ -190,6 +194,7 @@ fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
         hostname: config.hostname.clone(),
         webui_url: Some(format!("http://{}", config.marathon_listen)),
         min_revive_interval: MIN_REVIVE_INTERVAL,
+        reconciliation_delay: FIRST_RECONCILIATION,
         user: config.marathon_user.clone().unwrap_or_else(current_user),
         ..defaults
     })
