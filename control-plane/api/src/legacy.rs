@@ -6,6 +6,7 @@
 
 mod agent;
 mod amounts;
+mod container;
 mod framework;
 mod summary;
 mod task;

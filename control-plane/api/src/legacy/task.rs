@@ -10,6 +10,7 @@ use tepui_cluster::state::{Framework, Task};
 use tepui_wire::v1;
 
 use super::amounts::{Shown, resources};
+use super::container::ContainerView;
 use super::text;
 use crate::answer::ApiError;
 
@@ -29,7 +30,7 @@ pub(super) struct TaskView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Json>,
     role: &'a str,
-    statuses: Vec<StatusView>,
+    statuses: Vec<StatusView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,24 +70,24 @@ impl<'a> TaskView<'a> {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct StatusView {
+struct StatusView<'a> {
     state: &'static str,
     timestamp: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container_status: Option<Box<RawValue>>,
+    container_status: Option<ContainerView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     healthy: Option<bool>,
 }
 
-impl StatusView {
-    fn of(status: &v1::TaskStatus) -> Self {
+impl<'a> StatusView<'a> {
+    fn of(status: &'a v1::TaskStatus) -> Self {
         Self {
             state: status.state().as_str_name(),
             timestamp: status.timestamp.unwrap_or_default(),
             labels: status.labels.as_ref().map(text::labels),
-            container_status: status.container_status.as_ref().map(text::message),
+            container_status: status.container_status.as_ref().map(ContainerView::of),
             healthy: status.healthy,
         }
     }

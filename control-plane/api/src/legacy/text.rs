@@ -106,7 +106,7 @@ pub(super) fn nothing() -> Box<RawValue> {
 
 /// Any message in the JSON of the v1 API, for parts whose legacy form is the same.
 pub(super) fn message<M: tepui_wire::WireMessage>(message: &M) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(&tepui_wire::encode_json(message)).into_owned();
+    let text = String::from_utf8(tepui_wire::encode_json(message)).unwrap_or_default();
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 

@@ -134,7 +134,8 @@ async fn values_have_the_forms_of_mesos() {
     assert_eq!(container["container_id"]["value"], "c1");
     let network = &container["network_infos"][0];
     keys("network_info", network, "groups? labels? ip_addresses name? port_mappings?");
-    assert_eq!(network["ip_addresses"][0]["ip_address"], "10.0.0.2");
+    let address = json!({ "protocol": "IPv4", "ip_address": "10.0.0.2" });
+    assert_eq!(network["ip_addresses"], json!([address]));
     let executor = &state["frameworks"][0]["executors"][0];
     let variables = &executor["command"]["environment"]["variables"];
     assert_eq!((&variables[0]["name"], &variables[0]["value"]), (&json!("A"), &json!("1")));
