@@ -30,3 +30,4 @@ pub use metrics::Timings;
 pub use plane::{Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
 pub use shared::Shared;
+pub use version::MESOS_VERSION;

@@ -3,7 +3,7 @@
 use tepui_wire::v1;
 
 /// The Mesos release whose API this is: clients compare it.
-pub(crate) const MESOS_VERSION: &str = "1.11.0";
+pub const MESOS_VERSION: &str = "1.11.0";
 
 /// The version as the operator API shows it.
 pub(crate) fn info() -> v1::VersionInfo {
