@@ -40,8 +40,10 @@ pub struct Wish {
 /// The sending half of the link that stands now.
 pub type Outbox = mpsc::Sender<proto::Report>;
 
-/// Keeps a link to the first address that answers, for ever.
+/// Keeps a link to the first address that answers, for ever. The first is made when the agent has
+/// recovered and asks for it: an earlier one would be cut by that wish after it had registered.
 pub async fn keep(driver: Driver, addresses: Vec<Endpoint>, mut wish: watch::Receiver<Wish>) {
+    anew(&mut wish, Wish::default().round).await;
     let mut pause = FIRST_PAUSE;
     for turn in 0_usize.. {
         let wanted = *wish.borrow_and_update();
