@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tepui_types::{BootId, ContainerId, FrameworkId, Span, TaskState};
+use tepui_types::{BootId, ContainerId, FrameworkId, Span};
 use tepui_wire::v1::task_status::Reason;
 
 use crate::compatibility::Incompatible;
 use crate::kill::grace_of;
 use crate::machine::{Agent, Turn};
+use crate::runs::untold_end;
 use crate::state::{Fate, Phase, Run};
 use crate::status::Saying;
 use crate::timers::Timer;
@@ -110,12 +111,11 @@ impl Agent {
 
     /// A run that is gone, and nobody recorded how it ended.
     fn vanished(&mut self, run: &ContainerId, why: &str, turn: &mut Turn<'_>) {
+        let exit = Exit::Unknown(why.into());
         if self.command_task(run).is_some() {
-            let text = format!("Failed to get exit status for Command: {why}");
-            let saying = Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, text);
-            self.end_tasks(run, &saying, turn);
+            self.end_tasks(run, &untold_end(&exit), turn);
         }
-        self.run_exited(run, Exit::Unknown(why.into()), turn);
+        self.run_exited(run, exit, turn);
     }
 
     /// A run goes on, with the same main process as before.

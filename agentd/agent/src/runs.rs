@@ -165,7 +165,11 @@ impl Agent {
                 // The news of a short life may come before that of its beginning.
                 self.say_running(&framework, &task, turn);
             }
-            self.say(&framework, &task, last_words(&exit, fate.as_ref()), turn);
+            let saying = match (&exit, &fate) {
+                (Exit::Unknown(_), None) => untold_end(&exit),
+                _ => last_words(&exit, fate.as_ref()),
+            };
+            self.say(&framework, &task, saying, turn);
         } else if let Some((framework, executor)) = self.custom_owner(run) {
             self.executor_exited(run, &framework, &executor, &exit, turn);
         }
@@ -253,6 +257,12 @@ impl Agent {
             turn.push(Effect::Notice { run: run.clone(), text });
         }
     }
+}
+
+/// The terminal status of a command task that nobody saw end: the host was restarted, or its shim
+/// was killed. Mesos's agent says the same when a command executor dies.
+pub(crate) fn untold_end(exit: &Exit) -> Saying {
+    Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, exit_message(exit))
 }
 
 /// The terminal status of a command task, as Mesos's command executor writes it.

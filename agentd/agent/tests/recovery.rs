@@ -116,6 +116,22 @@ fn a_reboot_ends_every_task() {
 }
 
 #[test]
+fn an_end_that_nobody_saw_is_told_with_its_reason() {
+    let mut rig = Rig::registered();
+    rig.launch(command("t1"));
+    rig.exit_unseen("t1", Exit::Unknown("the host was restarted".into()));
+    rig.boot = "boot-2".into();
+    rig.restart();
+    rig.connect();
+    let last = rig.last("t1");
+    assert_eq!(
+        (last.state(), last.reason()),
+        (v1::TaskState::TaskFailed, Reason::ExecutorTerminated)
+    );
+    assert!(last.message().contains("the host was restarted"));
+}
+
+#[test]
 fn a_process_with_a_known_number_after_a_reboot_is_not_adopted() {
     let mut rig = Rig::registered();
     rig.launch(command("t1"));
