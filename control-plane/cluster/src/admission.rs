@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tepui_allocator::{Epoch, Input};
 use tepui_link::{Directive, Order, Registration};
-use tepui_types::{AgentId, LinkId, Mono, Resources};
+use tepui_types::{AgentId, LinkId, Mono, Resources, Span};
 use tepui_wire::v1;
 
 use crate::books::Holdings;
@@ -19,6 +19,9 @@ use crate::{Cluster, Effect};
 
 /// How many ids are saved as taken at once.
 const ID_BLOCK: u64 = 64;
+
+/// How many heartbeats an agent may lose before its silence is too long, at least.
+const HEARTBEATS_OF_PATIENCE: u64 = 5;
 
 /// Why an agent is not admitted.
 enum Refused {
@@ -268,7 +271,9 @@ impl Cluster {
     }
 
     fn send_registered(&mut self, id: &AgentId, batch: &mut Batch<'_>) {
-        let (heartbeat, patience) = (self.config.heartbeat, self.config.patience);
+        let patience = self.config.patience;
+        let often = Span::from_nanos(patience.as_nanos() / HEARTBEATS_OF_PATIENCE);
+        let heartbeat = self.config.heartbeat.min(often);
         if let Some(agent) = self.agents.get_mut(id) {
             let order = Order::Registered { agent: id.clone(), heartbeat, patience };
             batch.direct(self.term, agent, order);

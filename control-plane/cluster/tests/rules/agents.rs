@@ -17,6 +17,16 @@ fn a_new_agent_gets_an_id_and_is_durable_before_it_knows() {
 }
 
 #[test]
+fn the_shorter_the_patience_the_more_often_an_agent_is_asked_to_speak() {
+    for (patience, expected) in [(75, 15), (600, 15), (5, 1)] {
+        let mut rig = Rig::with(Config { patience: secs(patience), ..Config::default() });
+        let agent = rig.agent("a1", "cpus:4;mem:1024");
+        let [Order::Registered { heartbeat, .. }] = rig.orders(&agent)[..] else { panic!() };
+        assert_eq!(heartbeat, secs(expected));
+    }
+}
+
+#[test]
 fn whoever_speaks_before_registering_loses_the_link() {
     let mut rig = Rig::new();
     let link = tepui_types::LinkId(rig.fresh());
