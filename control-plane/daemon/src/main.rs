@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod allocation;
+mod chronicle;
 mod config;
 mod driver;
 mod grpc;

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, oneshot};
 use tracing::{error, warn};
 
 use crate::allocation::Allocation;
+use crate::chronicle;
 use crate::driver::{Answer, Driver, Input};
 use crate::links::Links;
 use crate::probes::Probes;
@@ -143,6 +144,7 @@ impl Turn {
         self.save(effects)?;
         let mut inputs = Vec::new();
         for effect in effects.drain(..) {
+            chronicle::tell(&effect);
             match effect {
                 Effect::ToAllocator(input) => inputs.push(input),
                 effect => self.perform(effect)?,
