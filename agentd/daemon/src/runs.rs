@@ -143,7 +143,15 @@ impl Runs {
                     }
                 });
             }
-            _ => {}
+            // The loop's own: nothing of them comes here.
+            Effect::Save(_)
+            | Effect::ToControlPlane(_)
+            | Effect::Reconnect { .. }
+            | Effect::ToExecutor { .. }
+            | Effect::CloseExecutorStream { .. }
+            | Effect::Respond { .. }
+            | Effect::Notice { .. }
+            | Effect::Quit { .. } => {}
         }
     }
 

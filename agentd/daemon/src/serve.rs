@@ -1,24 +1,22 @@
 //! From a configuration to a serving process, and back down. Tasks go on either way.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::serve::ListenerExt;
 use sd_notify::NotifyState;
 use tepui_agent::{Agent, Event};
 use tepui_agent_api::Facts;
 use tepui_checkpoint::Journal;
 use tepui_launch::{GroupSupport, LogPolicy, PlainConfig, PlainLauncher, RunEvent};
-use tepui_process::{Clock, notify, seed, stop_requested};
+use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
 use tepui_types::{Entropy, Span};
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
@@ -177,12 +175,6 @@ async fn watch_disk(driver: Driver, folder: std::path::PathBuf) {
     }
 }
 
-/// Small answers and events leave at once.
-fn no_delay(stream: &mut TcpStream) {
-    // A peer that is gone already shows at the first read.
-    let _ = stream.set_nodelay(true);
-}
-
 async fn serve_until(
     config: Config,
     clock: Clock,
@@ -191,18 +183,10 @@ async fn serve_until(
     listener: TcpListener,
     mut over: oneshot::Receiver<Ended>,
 ) -> anyhow::Result<Ended> {
-    let (stop, mut stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
     let host = AgentHost { driver: driver.clone(), runs };
     let router = tepui_agent_api::router(host, facts(&config, clock));
-    let server = axum::serve(
-        listener.tap_io(no_delay),
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move {
-        // The sender outlives the server.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    });
-    let server = tokio::spawn(async move { server.await });
+    let server = tokio::spawn(serve_http(listener, router, Patience::default(), stopped));
     info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");
     notify(NotifyState::Ready);
     let ended = tokio::select! {

@@ -213,6 +213,7 @@ impl Turn {
                 info!(reason, "agent leaves the cluster");
                 return Err(Ended::Left(reason));
             }
+            Effect::Notice { run, text } => warn!(%run, text, "noticed"),
             effect => self.runs.perform(effect),
         }
         Ok(())

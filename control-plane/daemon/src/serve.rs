@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
-use axum::serve::ListenerExt;
 use sd_notify::NotifyState;
 use tepui_api::Timings;
 use tepui_leader::{Event, Leader};
-use tepui_process::{Clock, notify, seed, stop_requested};
+use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
 use tepui_store::{Embedded, Store, records};
 use tepui_types::{Entropy, Role, Span, Term};
 use tepui_wire::v1;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{error, info};
 
@@ -47,12 +46,6 @@ const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
 /// When the apps ask about their tasks after an election. Marathon waits 15 s; agents are back
 /// within one here, and until then no task counts as healthy.
 const FIRST_RECONCILIATION: Span = Span::from_secs(1);
-
-/// Small answers and events leave at once.
-fn no_delay(stream: &mut TcpStream) {
-    // A peer that is gone already shows at the first read.
-    let _ = stream.set_nodelay(true);
-}
 
 /// Serves until asked to stop or unable to go on.
 ///
@@ -212,21 +205,24 @@ async fn serve_until(
     mut over: oneshot::Receiver<Ended>,
 ) -> anyhow::Result<Ended> {
     let (stop, stopped) = watch::channel(false);
-    let until = |mut stopped: watch::Receiver<bool>| async move {
+    let mut agents_stop = stopped.clone();
+    let until = async move {
         // The sender outlives every server.
-        let _ = stopped.wait_for(|stop| *stop).await;
+        let _ = agents_stop.wait_for(|stop| *stop).await;
     };
     let Servers { mesos, marathon, listeners } = servers;
-    let mesos = axum::serve(listeners.mesos.tap_io(no_delay), mesos)
-        .with_graceful_shutdown(until(stopped.clone()));
-    let marathon = marathon.into_make_service_with_connect_info::<SocketAddr>();
-    let marathon =
-        axum::serve(listeners.marathon, marathon).with_graceful_shutdown(until(stopped.clone()));
-    let agents = grpc::serve(driver.clone(), listeners.agents, until(stopped));
+    let patience = Patience::default();
+    let mesos = serve_http(listeners.mesos, mesos, patience, stopped.clone());
+    let marathon = serve_http(listeners.marathon, marathon, patience, stopped);
+    let agents = grpc::serve(driver.clone(), listeners.agents, until);
     let servers = [
-        tokio::spawn(async move { mesos.await.map_err(anyhow::Error::from) }),
-        tokio::spawn(async move { marathon.await.map_err(anyhow::Error::from) }),
-        tokio::spawn(async move { agents.await.map_err(anyhow::Error::from) }),
+        tokio::spawn(mesos),
+        tokio::spawn(marathon),
+        tokio::spawn(async move {
+            if let Err(problem) = agents.await {
+                error!(error = &problem as &dyn std::error::Error, "agents are not served");
+            }
+        }),
     ];
     info!(
         mesos = %config.listen, marathon = %config.marathon_listen, agents = %config.agent_listen,
