@@ -1,11 +1,17 @@
 //! The part of the hierarchy that belongs to one agent.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
 use crate::{CgroupError, Leaf, Mount};
+
+/// Number of the next group that this process makes.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A group whose children are the groups of single runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,46 @@ impl Subtree {
     /// [`CgroupError::Name`] for a name that is empty, dotted or holds a slash.
     pub fn leaf(&self, name: &str) -> Result<Leaf, CgroupError> {
         Ok(Leaf::at(self.path.join(checked(name)?)))
+    }
+
+    /// Makes a group that nobody has used before, named after this process and a number.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Create`].
+    pub fn fresh_leaf(&self) -> Result<Leaf, CgroupError> {
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = self.path.join(format!("run-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Leaf::at(path)),
+                // An earlier process with this pid left it, perhaps with a run in it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(CgroupError::Create { path, source }),
+            }
+        }
+    }
+
+    /// Removes groups without processes that are older than `age`, and says how many they were.
+    ///
+    /// A group is empty for a moment between its creation and its first process: `age` must be
+    /// more than that moment can last.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Read`] when the groups cannot be listed.
+    pub fn sweep(&self, age: Duration) -> Result<usize, CgroupError> {
+        let entries = fs::read_dir(&self.path)
+            .map_err(|source| CgroupError::Read { path: self.path.clone(), source })?;
+        let is_old = |entry: &fs::DirEntry| {
+            let made = entry.metadata().and_then(|meta| meta.modified());
+            made.is_ok_and(|made| made.elapsed().is_ok_and(|passed| passed >= age))
+        };
+        let old = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_old(entry));
+        // The kernel refuses to remove a group that has processes.
+        Ok(old.filter(|entry| Leaf::at(entry.path()).remove().is_ok()).count())
     }
 
     /// Proves with a real process that placing and killing work, at the price of that process.

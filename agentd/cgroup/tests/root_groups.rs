@@ -75,3 +75,19 @@ fn the_proof_ends_the_process_it_was_given() {
     leaf.remove().unwrap();
     tepui_cgroup::Leaf::at(subtree.path().to_owned()).remove().unwrap();
 }
+
+#[test]
+fn fresh_groups_are_never_shared_and_a_sweep_removes_only_empty_ones() {
+    let Some(subtree) = subtree("sweep") else { return };
+    let (mut child, pid) = sleeper();
+    let (used, empty) = (subtree.fresh_leaf().unwrap(), subtree.fresh_leaf().unwrap());
+    assert_ne!(used, empty);
+    used.place(pid).unwrap();
+    assert_eq!(subtree.sweep(std::time::Duration::from_secs(3600)).unwrap(), 0);
+    assert_eq!(subtree.sweep(std::time::Duration::ZERO).unwrap(), 1);
+    assert!(used.exists() && !empty.exists());
+    used.kill().unwrap();
+    child.wait().unwrap();
+    used.remove().unwrap();
+    tepui_cgroup::Leaf::at(subtree.path().to_owned()).remove().unwrap();
+}

@@ -22,6 +22,8 @@ pub const GC_DELAY_DAYS: u64 = 7;
 pub const LOG_FILE_MB: u64 = 2;
 /// How many rotated log files are kept.
 pub const LOG_FILES: u32 = 9;
+/// How many supervising processes wait for a task: an app's few instances start at once.
+pub const SPARE_SHIMS: usize = 4;
 
 /// The keys of the TOML file, and the flags.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -55,6 +57,9 @@ pub struct Settings {
     /// The program that supervises each task [default: tepui-shim beside this program]
     #[arg(long)]
     pub shim: Option<PathBuf>,
+    /// Supervising processes to start before a task needs them, at most 256 [default: 4]
+    #[arg(long)]
+    pub spare_shims: Option<usize>,
     /// Days until the sandbox of an ended task is removed [default: 7]
     #[arg(long)]
     pub gc_delay_days: Option<u64>,
@@ -91,6 +96,8 @@ pub struct Config {
     pub switch_user: bool,
     /// The program that supervises each task.
     pub shim: PathBuf,
+    /// Supervising processes that wait for a task.
+    pub spare_shims: usize,
     /// Days until the sandbox of an ended task is removed.
     pub gc_delay_days: u64,
     /// Megabytes at which logs are rotated.
@@ -119,6 +126,7 @@ impl Settings {
             default_role: self.default_role.or(file.default_role),
             switch_user: self.switch_user.or(file.switch_user),
             shim: self.shim.or(file.shim),
+            spare_shims: self.spare_shims.or(file.spare_shims),
             gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
             log_file_mb: self.log_file_mb.or(file.log_file_mb),
             log_files: self.log_files.or(file.log_files),
@@ -147,6 +155,8 @@ impl Settings {
             .context("failed to understand attributes")?;
         let log_file_mb = self.log_file_mb.unwrap_or(LOG_FILE_MB);
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
+        let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
+        ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
         let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
         Ok(Config {
             control_plane: endpoints(&self.control_plane)?,
@@ -158,6 +168,7 @@ impl Settings {
             attributes,
             switch_user: self.switch_user.unwrap_or_else(|| nix::unistd::geteuid().is_root()),
             shim: self.shim.map_or_else(shim_beside, Ok)?,
+            spare_shims,
             gc_delay_days: self.gc_delay_days.unwrap_or(GC_DELAY_DAYS),
             log_file_mb,
             log_files: self.log_files.unwrap_or(LOG_FILES),

@@ -65,6 +65,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         .context("failed to open the agent's journal")?;
     let mut launch = PlainConfig::new(config.shim.clone());
     launch.group = Some("tepui-tasks".into());
+    launch.spares = config.spare_shims;
     let (launcher, ends) = PlainLauncher::new(launch);
     match launcher.group_support() {
         GroupSupport::Groups(path) => info!(path = %path.display(), "tasks get control groups"),

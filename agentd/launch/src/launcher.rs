@@ -174,13 +174,8 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The run's control group could not be made.
-    #[error("failed to prepare the control group of run {run}")]
-    Group {
-        /// Run.
-        run: ContainerId,
-        /// Cause.
-        source: tepui_cgroup::CgroupError,
-    },
+    #[error("failed to prepare a control group")]
+    Group(#[source] tepui_cgroup::CgroupError),
     /// The command could not be executed; the text names the step and what it met.
     #[error("{0}")]
     NotStarted(String),

@@ -13,6 +13,9 @@
 //!                                      └─ run directory: `started`, `exit` (durable), `control`
 //! ```
 //!
+//! Shim and stage exist before they are needed: a launcher keeps a few pairs whose stage has entered
+//! a fresh control group already, and a run that takes one begins several times sooner.
+//!
 //! The run directory is private to the agent's user and outside the sandbox. `started` is created
 //! exclusively before the command runs, so that a recovering agent that claims the name first has
 //! made sure that nothing will ever run; `exit` is fsynced before the shim ends, so that a shim that

@@ -2,6 +2,7 @@
 
 mod check;
 mod recover;
+mod spares;
 mod spawn;
 mod watch;
 
@@ -31,6 +32,8 @@ use crate::record::{ProcessMark, StartMark};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::tree::ProcessTree;
 
+use spares::Spares;
+
 /// Shims that are being spawned at the same time. Spawning is CPU work: more only make each slower.
 const PARALLEL_SPAWNS: usize = 8;
 
@@ -48,6 +51,8 @@ pub struct PlainConfig {
     pub group: Option<String>,
     /// `PATH` of commands whose environment has none.
     pub default_path: String,
+    /// Shims that are started before a run needs them; 0 for none.
+    pub spares: usize,
     /// Time a command may take to be executed, and a shim to say so.
     pub start_timeout: Duration,
 }
@@ -60,6 +65,7 @@ impl PlainConfig {
             shim,
             group: Some("tepui-tasks".to_owned()),
             default_path: DEFAULT_PATH.to_owned(),
+            spares: 0,
             start_timeout: Duration::from_secs(30),
         }
     }
@@ -86,6 +92,7 @@ struct Inner {
     groups: Result<Subtree, String>,
     runs: Mutex<HashMap<ContainerId, Run>>,
     spawns: Semaphore,
+    spares: Spares,
     events: mpsc::UnboundedSender<RunEvent>,
 }
 
@@ -111,7 +118,7 @@ impl PlainLauncher {
     #[must_use]
     pub fn new(config: PlainConfig) -> (Self, mpsc::UnboundedReceiver<RunEvent>) {
         let groups = match &config.group {
-            Some(name) => probe_groups(&config.shim, name),
+            Some(name) => probe_groups(&config, name),
             None => Err("control groups are switched off".to_owned()),
         };
         let (events, receiver) = mpsc::unbounded_channel();
@@ -120,6 +127,7 @@ impl PlainLauncher {
             groups,
             runs: Mutex::default(),
             spawns: Semaphore::new(PARALLEL_SPAWNS),
+            spares: Spares::default(),
             events,
         };
         (Self { inner: Arc::new(inner) }, receiver)
@@ -132,6 +140,12 @@ impl PlainLauncher {
             Ok(subtree) => GroupSupport::Groups(subtree.path().to_owned()),
             Err(reason) => GroupSupport::Without(reason.clone()),
         }
+    }
+
+    /// Shims that wait for a run now.
+    #[must_use]
+    pub fn spares(&self) -> Vec<Pid> {
+        self.inner.spare_pids()
     }
 
     fn processes(&self, run: &ContainerId) -> Option<(PathBuf, Processes)> {
@@ -277,13 +291,21 @@ fn is_unread(error: &io::Error) -> bool {
 
 /// Proves with a trial process that groups can be made, joined and killed. The text of a failure
 /// names the step.
-fn probe_groups(shim: &Path, name: &str) -> Result<Subtree, String> {
+fn probe_groups(config: &PlainConfig, name: &str) -> Result<Subtree, String> {
     let describe = |error: tepui_cgroup::CgroupError| match std::error::Error::source(&error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
     let mount = Mount::probe().map_err(describe)?;
     let subtree = Subtree::ensure(&mount, name).map_err(describe)?;
-    spawn::prove_groups(shim, &subtree)?;
+    spawn::prove_groups(&config.shim, &subtree)?;
+    match subtree.sweep(config.start_timeout) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "empty control groups of former runs removed"),
+        Err(error) => tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "control groups of former runs not looked at"
+        ),
+    }
     Ok(subtree)
 }

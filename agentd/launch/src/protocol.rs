@@ -11,7 +11,7 @@ use crate::codec::{Reader, Writer};
 use crate::record::Ending;
 use crate::spec::{LogPolicy, SignalScope};
 
-pub use crate::spec::StageSpec;
+pub use crate::spec::{StagePlace, StageSpec};
 
 /// Name of the FIFO in the run directory through which a running shim takes orders.
 pub const CONTROL: &str = "control";
@@ -25,7 +25,8 @@ pub const ORDER_BYTES: usize = 4;
 /// Most output of a check that is reported, in bytes; the rest is read and dropped.
 pub const MAX_CHECK_OUTPUT: usize = 4096;
 
-/// What `tepui-shim run` reads from its standard input.
+/// What `tepui-shim run` reads second from its standard input, after the [`StagePlace`] and
+/// perhaps much later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFrame {
     /// The run.
@@ -75,6 +76,8 @@ impl RunFrame {
 pub struct CheckFrame {
     /// Time after which the check is killed.
     pub timeout: Duration,
+    /// Where the command runs.
+    pub place: StagePlace,
     /// The command.
     pub stage: StageSpec,
 }
@@ -85,6 +88,7 @@ impl CheckFrame {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.number(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
+        self.place.put(&mut out);
         self.stage.put(&mut out);
         out.into_bytes()
     }
@@ -98,12 +102,30 @@ impl CheckFrame {
         let mut from = Reader::new(bytes);
         Ok(Self {
             timeout: Duration::from_millis(from.number()?),
+            place: StagePlace::take(&mut from)?,
             stage: StageSpec::take(&mut from)?,
         })
     }
 }
 
-/// Serialises what the stage reads.
+/// Serialises what shim and stage read first.
+#[must_use]
+pub fn encode_place(place: &StagePlace) -> Vec<u8> {
+    let mut out = Writer::default();
+    place.put(&mut out);
+    out.into_bytes()
+}
+
+/// Reads what [`encode_place`] wrote.
+///
+/// # Errors
+///
+/// [`Damaged`] for anything else.
+pub fn decode_place(bytes: &[u8]) -> Result<StagePlace, Damaged> {
+    StagePlace::take(&mut Reader::new(bytes))
+}
+
+/// Serialises what the stage reads second.
 #[must_use]
 pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
     let mut out = Writer::default();
@@ -307,8 +329,6 @@ mod tests {
                 env: vec![("A".to_owned(), "ä\nb".to_owned())],
                 user: Some("nobody".to_owned()),
                 rlimits: vec![Rlimit { kind: RlimitKind::Nofile, soft: Some(7), hard: None }],
-                group: Some("/sys/fs/cgroup/x".into()),
-                oom_score_adj: Some("0".to_owned()),
             },
         }
     }
@@ -317,6 +337,18 @@ mod tests {
     fn a_run_frame_survives_the_journey() {
         let bytes = frame().encode();
         assert_eq!(RunFrame::decode(&bytes).unwrap(), frame());
+    }
+
+    #[test]
+    fn a_check_frame_and_a_place_survive_the_journey() {
+        let place = StagePlace {
+            group: Some("/sys/fs/cgroup/x".into()),
+            oom_score_adj: Some("0".to_owned()),
+        };
+        assert_eq!(decode_place(&encode_place(&place)).unwrap(), place);
+        let timeout = Duration::from_millis(7);
+        let check = CheckFrame { timeout, place, stage: frame().stage };
+        assert_eq!(CheckFrame::decode(&check.encode()).unwrap(), check);
     }
 
     #[test]

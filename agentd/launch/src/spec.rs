@@ -11,7 +11,7 @@ use crate::codec::{Damaged, Reader, Writer};
 /// One run: everything the shim needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaunchSpec {
-    /// Names the run in events; also the name of its control group.
+    /// Names the run in events.
     pub run_id: ContainerId,
     /// Working directory of the command; exists, owned by the user the command runs as.
     pub sandbox: PathBuf,
@@ -144,10 +144,26 @@ pub struct StageSpec {
     pub user: Option<String>,
     /// Limits to set.
     pub rlimits: Vec<Rlimit>,
+}
+
+/// What the stage takes on before it knows its command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StagePlace {
     /// Group to join.
     pub group: Option<PathBuf>,
     /// Score for the kernel's out-of-memory killer that the shim changed for itself.
     pub oom_score_adj: Option<String>,
+}
+
+impl StagePlace {
+    pub(crate) fn put(&self, out: &mut Writer) {
+        out.option(self.group.as_deref(), Writer::path);
+        out.option(self.oom_score_adj.as_deref(), Writer::text);
+    }
+
+    pub(crate) fn take(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self { group: from.option(Reader::path)?, oom_score_adj: from.option(Reader::text)? })
+    }
 }
 
 impl StageSpec {
@@ -174,8 +190,6 @@ impl StageSpec {
             out.option(limit.soft.as_ref(), |out, value| out.number(*value));
             out.option(limit.hard.as_ref(), |out, value| out.number(*value));
         });
-        out.option(self.group.as_deref(), Writer::path);
-        out.option(self.oom_score_adj.as_deref(), Writer::text);
     }
 
     pub(crate) fn take(from: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -197,8 +211,6 @@ impl StageSpec {
                     hard: from.option(Reader::number)?,
                 })
             })?,
-            group: from.option(Reader::path)?,
-            oom_score_adj: from.option(Reader::text)?,
         })
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 
-use super::{Inner, spawn, watch};
+use super::spawn::{self, Shim};
+use super::{Inner, watch};
 use crate::launcher::LaunchError;
 use crate::protocol::{CheckFrame, CheckReply, MAX_CHECK_OUTPUT};
-use crate::spec::{CheckSpec, StageSpec};
+use crate::spec::{CheckSpec, StagePlace, StageSpec};
 
 /// Longest reply: the output and a refusal of the stage, with room for the fields' own lengths.
 const MAX_REPLY_BYTES: u64 = MAX_CHECK_OUTPUT as u64 * 2 + 1024;
@@ -20,21 +21,20 @@ pub(super) async fn exec(inner: Arc<Inner>, spec: CheckSpec) -> Result<CheckRepl
     });
     let frame = CheckFrame {
         timeout: spec.timeout,
+        place: StagePlace { group: group.map(|leaf| leaf.path().to_owned()), oom_score_adj: None },
         stage: StageSpec {
             sandbox: spec.sandbox,
             program: spec.program,
             env: inner.with_path(spec.env),
             user: spec.user,
             rlimits: Vec::new(),
-            group: group.map(|leaf| leaf.path().to_owned()),
-            oom_score_adj: None,
         },
     };
     let permit = inner.spawns.acquire().await;
     let binary = inner.config.shim.clone();
     let spawned =
         tokio::task::spawn_blocking(move || spawn::spawn_shim(&binary, "check", &frame.encode()));
-    let shim = spawned.await.map_err(|_| gone())??;
+    let shim: Shim = spawned.await.map_err(|_| gone())??;
     drop(permit);
     // Reaps the shim whether or not anybody still waits for the reply.
     tokio::spawn(watch::wait_for(shim.pidfd));

@@ -30,6 +30,7 @@ pub(super) async fn recover(inner: Arc<Inner>, runs: Vec<KnownRun>) -> Vec<Recov
         };
         recovered.push(Recovered { run_id: run.run_id, state });
     }
+    inner.refill();
     recovered
 }
 

@@ -11,16 +11,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tepui_cgroup::{Leaf, Subtree};
+use tepui_cgroup::Subtree;
 use tokio::io::AsyncReadExt;
 
+use super::spares::Spare;
 use super::{Inner, Processes, Run, watch};
 use crate::launcher::{LaunchError, Started};
 use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply};
-use crate::record::ProcessMark;
+use crate::record::{ProcessMark, StartMark};
 use crate::spec::{LaunchSpec, StageSpec};
 
-/// A shim that was given its frame and has not answered yet.
+/// A shim that was spoken to and has not answered yet.
+#[derive(Debug)]
 pub(super) struct Shim {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
@@ -43,6 +45,7 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
         return Err(LaunchError::Exists(run_id));
     }
     let started = launch(&inner, spec).await;
+    inner.refill();
     match started {
         Ok((shim, processes)) => {
             let main = processes.main;
@@ -60,32 +63,55 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
 }
 
 async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes), LaunchError> {
-    let group = inner.make_group(&spec)?;
     let permit = inner.spawns.acquire().await;
-    let (frame, run_dir) = inner.frame(spec, group.as_ref());
-    let binary = inner.config.shim.clone();
-    let spawned = tokio::task::spawn_blocking(move || {
-        make_run_dir(&run_dir)?;
-        spawn_shim(&binary, "run", &frame)
+    let with_group = spec.own_group;
+    let (frame, run_dir) = inner.frame(spec)?;
+    let (frame, run_dir) = (Arc::new(frame), Arc::new(run_dir));
+    let (worker, text, dir) = (inner.clone(), frame.clone(), run_dir.clone());
+    let spare = off_the_runtime(move || {
+        make_run_dir(&dir)?;
+        Ok(worker.hand_to_spare(with_group, &text))
     });
-    let outcome = match spawned.await {
-        Ok(Ok(shim)) => hear(inner, shim).await,
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
-    };
+    if let Some(spare) = spare.await? {
+        let outcome = try_with(inner, spare).await;
+        let is_over = !matches!(outcome, Err(LaunchError::Shim(_)));
+        // A spare that was killed just now may leave the run unbegun: then another may begin it.
+        if is_over || !matches!(StartMark::load(&run_dir), Ok(None)) {
+            drop(permit);
+            return outcome;
+        }
+    }
+    let worker = inner.clone();
+    let new = off_the_runtime(move || worker.hand_to_new(with_group, &frame)).await?;
+    let outcome = try_with(inner, new).await;
     drop(permit);
-    match outcome {
+    outcome
+}
+
+/// Waits for what came of a run that was handed over.
+async fn try_with(inner: &Inner, spare: Spare) -> Result<(Shim, Processes), LaunchError> {
+    let Spare { shim, group } = spare;
+    match hear(inner, shim).await {
         Ok((shim, main)) => {
             let processes = Processes { shim: shim.pid, main, group };
             Ok((shim, processes))
         }
         Err(error) => {
             if let Some(group) = group {
-                let _ = group.kill();
-                let _ = group.remove();
+                // Only a stop of the agent ends this early.
+                let _ = tokio::task::spawn_blocking(move || watch::empty_group(&group)).await;
             }
             Err(error)
         }
+    }
+}
+
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static,
+) -> Result<T, LaunchError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
     }
 }
 
@@ -135,27 +161,13 @@ impl Inner {
         }
     }
 
-    fn make_group(&self, spec: &LaunchSpec) -> Result<Option<Leaf>, LaunchError> {
-        let Ok(subtree) = &self.groups else { return Ok(None) };
-        if !spec.own_group {
-            return Ok(None);
-        }
-        let made = subtree.leaf(spec.run_id.as_str()).and_then(|leaf| {
-            leaf.ensure()?;
-            Ok(leaf)
-        });
-        made.map(Some).map_err(|source| LaunchError::Group { run: spec.run_id.clone(), source })
-    }
-
-    fn frame(&self, spec: LaunchSpec, group: Option<&Leaf>) -> (Vec<u8>, PathBuf) {
+    fn frame(&self, spec: LaunchSpec) -> Result<(Vec<u8>, PathBuf), LaunchError> {
         let stage = StageSpec {
             sandbox: spec.sandbox,
             program: spec.program,
             env: self.with_path(spec.env),
             user: spec.user,
             rlimits: spec.rlimits,
-            group: group.map(|leaf| leaf.path().to_owned()),
-            oom_score_adj: None,
         };
         let frame = RunFrame {
             run_id: spec.run_id.to_string(),
@@ -163,7 +175,11 @@ impl Inner {
             log_policy: spec.log_policy,
             stage,
         };
-        (frame.encode(), spec.run_dir)
+        let frame = frame.encode();
+        if frame.len() > MAX_FRAME_BYTES {
+            return Err(LaunchError::TooLarge { limit: MAX_FRAME_BYTES });
+        }
+        Ok((frame, spec.run_dir))
     }
 
     pub(super) fn with_path(&self, mut env: Vec<(String, String)>) -> Vec<(String, String)> {
@@ -186,7 +202,7 @@ fn make_run_dir(run_dir: &Path) -> Result<(), LaunchError> {
     DirBuilder::new().mode(0o700).create(run_dir).map_err(error)
 }
 
-/// Spawns a shim and hands it its frame. Blocks for about a millisecond.
+/// Spawns a shim and hands it its first frame. Blocks for about a millisecond.
 pub(super) fn spawn_shim(binary: &Path, verb: &str, frame: &[u8]) -> Result<Shim, LaunchError> {
     let error = |verb: &'static str| {
         move |source| LaunchError::Prepare { verb, path: binary.to_owned(), source }

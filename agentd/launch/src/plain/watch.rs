@@ -89,7 +89,7 @@ fn bury(record: &StartRecord) -> LostReason {
 const ROUNDS: usize = 200;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
-fn empty_group(group: &tepui_cgroup::Leaf) {
+pub(super) fn empty_group(group: &tepui_cgroup::Leaf) {
     for _ in 0..ROUNDS {
         let _ = group.kill();
         if !group.is_populated().unwrap_or(false) {
@@ -100,7 +100,7 @@ fn empty_group(group: &tepui_cgroup::Leaf) {
     if let Err(error) = group.remove() {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "control group of a lost run stays behind"
+            "control group of a run stays behind"
         );
     }
 }

@@ -46,11 +46,11 @@ impl Check {
         let bytes = protocol::read_frame(&mut outset.agent)
             .map_err(|e| format!("failed to receive the check: {e}"))?;
         let mut frame = CheckFrame::decode(&bytes).map_err(|e| e.to_string())?;
-        frame.stage.oom_score_adj = outset.oom_score_adj.take();
+        frame.place.oom_score_adj = outset.oom_score_adj.take();
         let deadline = Instant::now().checked_add(frame.timeout);
         let pipe = || Stream::new().map_err(|e| format!("failed to create an output pipe: {e}"));
         let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
-        let staged = Staged::spawn(stdout, stderr)
+        let staged = Staged::spawn(stdout, stderr, &frame.place)
             .map_err(|e| format!("failed to start the stage process: {e}"))?;
         // Not the group: that is the run's, and a check that fails must not kill the run.
         let tree = ProcessTree { root: getpid(), group: None };

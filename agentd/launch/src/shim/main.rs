@@ -8,6 +8,7 @@ mod check;
 mod logs;
 mod outset;
 mod pipes;
+mod ready;
 mod reaper;
 mod run;
 mod stage;

@@ -10,7 +10,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signalfd::SignalFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
-use tepui_launch::protocol::{self, StageSpec};
+use tepui_launch::protocol::{self, StagePlace, StageSpec};
 use tepui_launch::{Ending, SpentResources};
 
 /// Longest refusal of a stage that is passed on, in bytes.
@@ -25,9 +25,9 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Starts the stage with these output streams.
-    pub(crate) fn spawn(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
-        let (channel, theirs) = UnixStream::pair()?;
+    /// Starts the stage with these output streams, and sends it to its place.
+    pub(crate) fn spawn(stdout: OwnedFd, stderr: OwnedFd, place: &StagePlace) -> io::Result<Self> {
+        let (mut channel, theirs) = UnixStream::pair()?;
         let child = Command::new("/proc/self/exe")
             .arg("stage")
             .env_clear()
@@ -35,21 +35,30 @@ impl Staged {
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr))
             .spawn()?;
+        protocol::write_frame(&mut channel, &protocol::encode_place(place))?;
         Ok(Self { pid: Pid::from_child(&child), channel })
     }
 
     /// Lets the stage go on, and waits until it has become the command. `Err` holds its own words
     /// on why it could not.
     pub(crate) fn release(mut self, spec: &StageSpec) -> Result<(), String> {
-        protocol::write_frame(&mut self.channel, &protocol::encode_stage(spec))
-            .map_err(|e| format!("failed to pass the launch specification on: {e}"))?;
+        let passed = protocol::write_frame(&mut self.channel, &protocol::encode_stage(spec));
         let mut refusal = String::new();
-        // The channel closes without a word when the command is executed.
+        // The channel closes without a word when the command is executed. A stage that has ended
+        // before it was released may have said why.
         match self.channel.take(MAX_REFUSAL_BYTES).read_to_string(&mut refusal) {
-            Ok(0) => Ok(()),
+            Ok(0) => passed.map_err(|e| format!("failed to pass the specification on: {e}")),
             Ok(_) => Err(refusal),
             Err(error) => Err(format!("failed to hear from the stage: {error}")),
         }
+    }
+
+    /// What a stage that is ending has to say.
+    pub(crate) fn refusal(self) -> String {
+        let mut refusal = String::new();
+        // Silence is an answer too.
+        let _ = self.channel.take(MAX_REFUSAL_BYTES).read_to_string(&mut refusal);
+        refusal
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,15 +12,15 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, getpid, kill_process, umask};
-use tepui_cgroup::Leaf;
-use tepui_launch::protocol::{self, CONTROL, ORDER_BYTES, Order, RunFrame, RunReply};
+use tepui_launch::protocol::{CONTROL, ORDER_BYTES, Order, RunFrame, RunReply};
 use tepui_launch::record::{ExitRecord, ProcessMark, RecordError, StartRecord};
 use tepui_launch::{Ending, ExitStatus, ProcessTree, SignalScope, procfs};
 
 use crate::logs::Log;
 use crate::outset::Outset;
 use crate::pipes::Stream;
-use crate::reaper::{Staged, reap, spent};
+use crate::ready::{self, Ready, Waited};
+use crate::reaper::{reap, spent};
 
 /// How often what is left of a run is killed again until it is gone.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
@@ -30,15 +31,28 @@ const SAVE_AGAIN: Duration = Duration::from_secs(1);
 /// After so many attempts the shim gives up and the run counts as lost.
 const SAVE_ATTEMPTS: usize = 60;
 
-/// How often a group is looked at until what was killed in it has gone.
-const EMPTY_ATTEMPTS: usize = 500;
-const EMPTY_AGAIN: Duration = Duration::from_millis(2);
+const STAGE_KILLED: &str = "the process that was to become the command was killed";
 
-/// Runs a whole run. Exit code 0 means that its exit record is on disk.
+/// Waits for a run and supervises it to its end. Exit code 0 means that its exit record is on disk,
+/// or that there was no run.
 pub(crate) fn supervise() -> ExitCode {
     umask(Mode::from_bits_truncate(0o022));
     let Ok(mut outset) = Outset::begin() else { return ExitCode::FAILURE };
-    match start(&mut outset) {
+    let ready = Ready::prepare(&mut outset);
+    let frame = match ready::wait(&mut outset) {
+        Waited::Run(frame) => frame,
+        Waited::Dismissed => {
+            let _ = ready.map(Ready::dismiss);
+            return ExitCode::SUCCESS;
+        }
+        Waited::StageEnded => {
+            let reason = ready.map_or_else(|reason| reason, Ready::dismiss);
+            let reason = if reason.is_empty() { STAGE_KILLED.to_owned() } else { reason };
+            answer(&mut outset.agent, &RunReply::Failed(reason));
+            return ExitCode::FAILURE;
+        }
+    };
+    match start(ready, &frame) {
         Ok(running) => {
             answer(&mut outset.agent, &running.started());
             let Outset { agent, children, .. } = outset;
@@ -69,15 +83,15 @@ struct Running {
 
 /// Everything up to the executed command; the text of a failure goes to the agent, and into the
 /// exit record for an agent that is no longer there.
-fn start(outset: &mut Outset) -> Result<Running, String> {
-    let bytes = protocol::read_frame(&mut outset.agent)
-        .map_err(|e| format!("failed to receive the launch specification: {e}"))?;
-    let mut frame = RunFrame::decode(&bytes).map_err(|e| e.to_string())?;
-    drop(bytes);
-    frame.stage.oom_score_adj = outset.oom_score_adj.take();
+fn start(ready: Result<Ready, String>, frame: &[u8]) -> Result<Running, String> {
+    let frame = RunFrame::decode(frame).map_err(|e| e.to_string())?;
     std::env::set_current_dir(&frame.run_dir)
         .map_err(|e| format!("failed to enter run directory '{}': {e}", frame.run_dir.display()))?;
-    start_in_run_dir(&frame).inspect_err(|reason| {
+    let started = ready.and_then(|ready| {
+        let tree = ready.tree.clone();
+        start_in_run_dir(ready, &frame).inspect_err(|_| tree.kill())
+    });
+    started.inspect_err(|reason| {
         let record = ExitRecord::NotStarted(reason.clone());
         // The agent was told, or finds no exit record and says that the run was lost.
         let _ = record.save(here());
@@ -88,7 +102,7 @@ fn here() -> &'static std::path::Path {
     std::path::Path::new(".")
 }
 
-fn start_in_run_dir(frame: &RunFrame) -> Result<Running, String> {
+fn start_in_run_dir(ready: Ready, frame: &RunFrame) -> Result<Running, String> {
     let sandbox = &frame.stage.sandbox;
     let open_log = |name| {
         Log::open(sandbox, name, frame.log_policy)
@@ -96,22 +110,13 @@ fn start_in_run_dir(frame: &RunFrame) -> Result<Running, String> {
     };
     let logs = [open_log("stdout")?, open_log("stderr")?];
     let control = open_control().map_err(|e| format!("failed to create the control pipe: {e}"))?;
-    let pipe = || Stream::new().map_err(|e| format!("failed to create an output pipe: {e}"));
-    let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
-    let staged = Staged::spawn(stdout, stderr)
-        .map_err(|e| format!("failed to start the stage process: {e}"))?;
-    let main_pid = staged.pid;
-    let group = frame.stage.group.clone().map(Leaf::at);
-    let tree = ProcessTree { root: getpid(), group };
-    let kill_stage = |reason: String| {
-        tree.kill();
-        reason
-    };
-    let record = start_record(frame, main_pid)
-        .map_err(|e| kill_stage(format!("failed to read this host's process table: {e}")))?;
+    let main_pid = ready.staged.pid;
+    let record = start_record(frame, main_pid, ready.group())
+        .map_err(|e| format!("failed to read this host's process table: {e}"))?;
     let main = record.main;
-    record.create(here()).map_err(|e| kill_stage(describe(&e)))?;
-    staged.release(&frame.stage).map_err(kill_stage)?;
+    record.create(here()).map_err(|e| describe(&e))?;
+    let Ready { staged, streams: [out, err], tree } = ready;
+    staged.release(&frame.stage)?;
     let [log_out, log_err] = logs;
     Ok(Running { main, main_pid, tree, control, streams: [(out, log_out), (err, log_err)] })
 }
@@ -130,7 +135,7 @@ fn open_control() -> io::Result<OwnedFd> {
     Ok(open(CONTROL, flags, Mode::empty())?)
 }
 
-fn start_record(frame: &RunFrame, main: Pid) -> io::Result<StartRecord> {
+fn start_record(frame: &RunFrame, main: Pid, group: Option<PathBuf>) -> io::Result<StartRecord> {
     let mark = |pid: Pid| {
         let stat = procfs::stat(pid).ok_or(io::ErrorKind::NotFound)?;
         Ok::<_, io::Error>(ProcessMark {
@@ -143,7 +148,7 @@ fn start_record(frame: &RunFrame, main: Pid) -> io::Result<StartRecord> {
         boot_id: procfs::boot_id()?,
         shim: mark(getpid())?,
         main: mark(main)?,
-        group: frame.stage.group.clone(),
+        group,
         started_at: SystemTime::now(),
     })
 }
@@ -242,10 +247,7 @@ impl Running {
         }
         // Leftovers are found and removed with the run directory.
         let _ = fs::remove_file(CONTROL);
-        if let Some(group) = &self.tree.group {
-            empty(group);
-            let _ = group.remove();
-        }
+        ready::clear(self.tree.group.as_ref());
     }
 }
 
@@ -285,15 +287,4 @@ impl End {
 /// A directory without a name takes no new files, ever.
 fn is_run_dir_gone() -> bool {
     rustix::fs::stat(".").is_ok_and(|meta| meta.st_nlink == 0)
-}
-
-/// Kills what is in the group without being below the shim: checks that joined it.
-fn empty(group: &Leaf) {
-    for _ in 0..EMPTY_ATTEMPTS {
-        if !group.is_populated().unwrap_or(false) {
-            return;
-        }
-        let _ = group.kill();
-        std::thread::sleep(EMPTY_AGAIN);
-    }
 }

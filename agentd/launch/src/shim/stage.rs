@@ -1,5 +1,8 @@
 //! The stage: a fresh process that takes on the run's identity step by step, then becomes the
 //! command. Started by `exec` and not by a bare fork, so nothing of the shim is in its memory.
+//!
+//! Entering a control group makes the kernel wait for all its processors, so the stage does that
+//! before it knows its command: a stage that waits for a run has it behind it.
 
 use std::ffi::CString;
 use std::fs;
@@ -17,7 +20,7 @@ use rustix::process::{
     umask,
 };
 use tepui_cgroup::{CgroupError, Leaf};
-use tepui_launch::protocol::{self, StageSpec};
+use tepui_launch::protocol::{self, StagePlace, StageSpec};
 use tepui_launch::{Program, Rlimit, RlimitKind};
 
 /// Exit code of a stage that failed; never seen outside the shim, which reports the text.
@@ -72,19 +75,14 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     // The shim blocks signals; the command must not begin so.
     SigSet::empty().thread_set_mask().map_err(|e| StageError::Session(e.into()))?;
     die_with_the_shim();
-    let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
-    let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
     let null = fs::File::open("/dev/null").map_err(StageError::Receive)?;
     rustix::stdio::dup2_stdin(null).map_err(|e| StageError::Receive(e.into()))?;
     setsid().map_err(|e| StageError::Session(e.into()))?;
-    if let Some(group) = &spec.group {
-        let joined = Leaf::at(group.clone()).place_self();
-        joined.map_err(|e| StageError::Group(with_cause(&e)))?;
-    }
-    if let Some(score) = &spec.oom_score_adj {
-        // Only ever raises the score back to the agent's own; a refusal costs nothing.
-        let _ = fs::write("/proc/self/oom_score_adj", score);
-    }
+    let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
+    let place = protocol::decode_place(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
+    take_place(place)?;
+    let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
+    let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
     for limit in &spec.rlimits {
         limit_resource(*limit)?;
     }
@@ -97,6 +95,17 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     std::env::set_current_dir(&spec.sandbox)
         .map_err(|e| StageError::Sandbox(spec.sandbox.display().to_string(), e))?;
     Err(execute(&spec))
+}
+
+fn take_place(place: StagePlace) -> Result<(), StageError> {
+    if let Some(group) = place.group {
+        Leaf::at(group).place_self().map_err(|e| StageError::Group(with_cause(&e)))?;
+    }
+    if let Some(score) = place.oom_score_adj {
+        // Only ever raises the score back to the agent's own; a refusal costs nothing.
+        let _ = fs::write("/proc/self/oom_score_adj", score);
+    }
+    Ok(())
 }
 
 /// A shim that is killed can no longer report the exit, so its command goes with it.

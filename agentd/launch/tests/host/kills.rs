@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use tepui_launch::{Ending, GroupSupport, Launcher, LostReason, RunOutcome, SignalScope};
 
-use crate::workbench::{Bench, Watched, id, watch};
+use crate::workbench::{Bench, Watched, group_of, id, watch};
 
 /// Processes that do not want to go: a child that ignores signals, one in a session of its own,
 /// and a daemon that lost both its parents; they tell their pids and stay.
@@ -112,6 +112,7 @@ async fn two_hundred_stubborn_trees_leave_no_orphan() {
     for start in starts {
         start.await.unwrap().unwrap();
     }
+    let groups: Vec<_> = runs.iter().filter_map(|run| group_of(&bench.known(run))).collect();
     let mut watched = Vec::new();
     for gate in gates {
         watched.extend(gate.passed().await.split_whitespace().map(watch));
@@ -127,8 +128,9 @@ async fn two_hundred_stubborn_trees_leave_no_orphan() {
     }
     let alive = watched.iter().filter(|process| !process.is_gone()).count();
     assert_eq!(alive, 0, "orphans");
-    if let GroupSupport::Groups(path) = bench.launcher.group_support() {
-        let left = runs.iter().filter(|run| path.join(run.as_str()).exists()).count();
+    if let GroupSupport::Groups(_) = bench.launcher.group_support() {
+        assert_eq!(groups.len(), runs.len());
+        let left = groups.iter().filter(|group| group.exists()).count();
         assert_eq!(left, 0, "control groups");
     }
 }

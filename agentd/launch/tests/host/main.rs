@@ -9,4 +9,5 @@ mod kills;
 mod output;
 mod recovery;
 mod running;
+mod spares;
 mod workbench;

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
+use tepui_launch::record::StartMark;
 use tepui_launch::{
     Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher, LogPolicy, PlainConfig,
     PlainLauncher, Program, RunEvent, RunOutcome, Started,
@@ -29,7 +30,7 @@ pub(crate) struct Bench {
 
 pub(crate) fn config(groups: bool) -> PlainConfig {
     let group = groups.then(|| "tepui-test-launch".to_owned());
-    PlainConfig { group, ..PlainConfig::new(PathBuf::from(SHIM)) }
+    PlainConfig { group, spares: 2, ..PlainConfig::new(PathBuf::from(SHIM)) }
 }
 
 impl Bench {
@@ -73,6 +74,23 @@ impl Bench {
 
     pub(crate) async fn refused(&self, spec: LaunchSpec) -> LaunchError {
         self.launcher.start(spec).await.unwrap_err()
+    }
+
+    /// Waits for the spares of a launcher that has just begun.
+    pub(crate) async fn spares_after_recovery(&self, count: usize) -> Vec<Pid> {
+        self.launcher.recover(Vec::new()).await;
+        self.spares(count).await
+    }
+
+    /// Waits until as many shims wait for a run as are to.
+    pub(crate) async fn spares(&self, count: usize) -> Vec<Pid> {
+        let filled = async {
+            while self.launcher.spares().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), filled).await.expect("spares in time");
+        self.launcher.spares()
     }
 
     /// The next end of a run.
@@ -119,6 +137,14 @@ impl Gate {
         });
         let waited = tokio::time::timeout(Duration::from_secs(30), read).await;
         waited.expect("the command passes the gate").unwrap()
+    }
+}
+
+/// The control group of a run that has started.
+pub(crate) fn group_of(run: &KnownRun) -> Option<PathBuf> {
+    match StartMark::load(&run.run_dir) {
+        Ok(Some(StartMark::Started(record))) => record.group,
+        other => panic!("{other:?}"),
     }
 }
 
