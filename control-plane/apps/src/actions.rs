@@ -4,15 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tepui_marathon::{Action, ActionKind, App, AppId, EventPayload, InstanceId};
+use tepui_marathon::{Action, ActionKind, App, AppId, EventPayload, InstanceId, Version};
 use tepui_types::Uuid;
 
+use crate::RecordKey;
+use crate::census::Census;
 use crate::machine::Apps;
 use crate::out::Out;
 use crate::rolling::{self, Fleet};
 use crate::timers::Timer;
 use crate::victims::{self, Candidate, Service};
-use crate::{Condition, RecordKey};
 
 impl Apps {
     /// What happens once when an action's step begins.
@@ -54,10 +55,8 @@ impl Apps {
     }
 
     fn stop(&mut self, app: &AppId, out: &mut Out<'_>) -> bool {
-        for id in self.instances.ids_of(app) {
-            self.decommission(&id, out);
-        }
-        if self.instances.of_app(app).next().is_some() {
+        self.end_all(app, out);
+        if self.instances.any_of(app) {
             return false;
         }
         self.delays.reset(app);
@@ -70,31 +69,35 @@ impl Apps {
     }
 
     fn scale(&mut self, app: &Arc<App>, marked: &BTreeSet<InstanceId>, out: &mut Out<'_>) -> bool {
-        let marked: Vec<InstanceId> = self
-            .instances
-            .of_app(&app.id)
-            .filter(|instance| instance.wants_to_run() && marked.contains(instance.id()))
-            .map(|instance| instance.id().clone())
-            .collect();
-        self.bring_to(app, app.instances, &marked, out);
+        self.bring_to(app, app.instances, marked, out);
         self.begin_readiness(&app.id);
-        let mut serving = 0_u32;
-        let mut ending = 0_u32;
-        for instance in self.instances.of_app(&app.id) {
-            serving += u32::from(instance.is_serving());
-            ending += u32::from(!instance.wants_to_run());
+        let Some(census) = self.instances.census(&app.id) else { return app.instances == 0 };
+        census.count(|instance| instance.serving) == app.instances
+            && census.count(|instance| !instance.wants_to_run) == 0
+    }
+
+    /// Ends every instance of an app.
+    fn end_all(&mut self, app: &AppId, out: &mut Out<'_>) {
+        let wanted = self.instances.census(app).map_or(0, |all| all.count(|i| i.wants_to_run));
+        if wanted > 0 {
+            for id in self.instances.ids_of(app) {
+                self.decommission(&id, out);
+            }
         }
-        serving == app.instances && ending == 0
     }
 
     /// Ends what is too many, and once that is gone makes what is missing.
-    fn bring_to(&mut self, app: &Arc<App>, target: u32, marked: &[InstanceId], out: &mut Out<'_>) {
-        let mut counted = 0_u32;
-        let mut ending = 0_u32;
-        for instance in self.instances.of_app(&app.id) {
-            counted += u32::from(instance.counts());
-            ending += u32::from(!instance.wants_to_run());
-        }
+    fn bring_to(
+        &mut self,
+        app: &Arc<App>,
+        target: u32,
+        marked: &BTreeSet<InstanceId>,
+        out: &mut Out<'_>,
+    ) {
+        let census = self.instances.census(&app.id);
+        let counted = census.map_or(0, |all| all.count(|instance| instance.counts));
+        let census = self.instances.census(&app.id);
+        let ending = census.map_or(0, |all| all.count(|instance| !instance.wants_to_run));
         if counted > target {
             for id in self.choose_victims(app, counted - target, marked) {
                 self.decommission(&id, out);
@@ -106,7 +109,12 @@ impl Apps {
         }
     }
 
-    fn choose_victims(&self, app: &App, count: u32, marked: &[InstanceId]) -> Vec<InstanceId> {
+    fn choose_victims(
+        &self,
+        app: &App,
+        count: u32,
+        marked: &BTreeSet<InstanceId>,
+    ) -> Vec<InstanceId> {
         let counted = self.instances.of_app(&app.id).filter(|instance| instance.counts());
         let candidates = counted.map(|instance| Candidate {
             id: instance.id(),
@@ -131,15 +139,7 @@ impl Apps {
         self.begin_readiness(&app.id);
         // What never ran and was meant for the old configuration is of no use to anybody.
         let config = app.version_info.last_config_change_at;
-        let useless: Vec<InstanceId> = self
-            .instances
-            .of_app(&app.id)
-            .filter(|instance| {
-                instance.condition() == Condition::Scheduled && instance.version() < config
-            })
-            .map(|instance| instance.id().clone())
-            .collect();
-        for id in useless {
+        for id in self.waiting_of_older(&app.id, config) {
             self.decommission(&id, out);
         }
         let fleet = self.fleet(app);
@@ -158,29 +158,43 @@ impl Apps {
         false
     }
 
-    fn fleet(&self, app: &App) -> Fleet {
+    /// Instances that wait for an offer and were meant for a configuration before this one.
+    fn waiting_of_older(&mut self, app: &AppId, config: Version) -> Vec<InstanceId> {
+        let outdated = |census: &Census| census.count(|i| i.waiting && i.version < config) > 0;
+        let waiting = self.instances.census(app).filter(|census| outdated(census));
+        let waiting: Vec<InstanceId> =
+            waiting.into_iter().flat_map(Census::waiting).cloned().collect();
+        let older = |id: &InstanceId| self.instances.get(id).is_some_and(|i| i.version() < config);
+        waiting.into_iter().filter(older).collect()
+    }
+
+    fn fleet(&mut self, app: &App) -> Fleet {
         let config = app.version_info.last_config_change_at;
         let mut fleet = Fleet::default();
-        for instance in self.instances.of_app(&app.id) {
-            let old = instance.version() < config;
-            let place = match (instance.wants_to_run(), old) {
+        let census = self.instances.census(&app.id);
+        for (instance, count) in census.into_iter().flat_map(Census::groups) {
+            let old = instance.version < config;
+            let place = match (instance.wants_to_run, old) {
                 (false, true) => &mut fleet.old_ending,
                 (false, false) => &mut fleet.new_ending,
-                (true, true) if instance.is_healthy() => &mut fleet.old_healthy,
-                (true, true) if instance.may_be_healthy() => &mut fleet.old_unknown,
+                (true, true) if instance.healthy => &mut fleet.old_healthy,
+                (true, true) if instance.may_be_healthy => &mut fleet.old_unknown,
                 (true, true) => &mut fleet.old_other,
-                (true, false) if instance.is_serving() => &mut fleet.new_serving,
+                (true, false) if instance.serving => &mut fleet.new_serving,
                 // Replaced already, and forgotten soon.
-                (true, false) if !instance.counts() => continue,
+                (true, false) if !instance.counts => continue,
                 (true, false) => &mut fleet.new_other,
             };
-            *place += 1;
+            *place += count;
         }
         fleet
     }
 
     /// Ends some of the old or new instances that are healthy, or that are not.
     fn end_some(&mut self, app: &App, old: bool, health: Health, count: u32, out: &mut Out<'_>) {
+        if count == 0 {
+            return;
+        }
         let config = app.version_info.last_config_change_at;
         let matching = self.instances.of_app(&app.id).filter(|instance| {
             let serves = if old { instance.is_healthy() } else { instance.is_serving() };
@@ -202,14 +216,10 @@ impl Apps {
     /// Brings an app that is in no deployment to its number of instances.
     pub(crate) fn scale_to_target(&mut self, id: &AppId, out: &mut Out<'_>) {
         match self.catalog.app(id).cloned() {
-            Some(app) => self.bring_to(&app, app.instances, &[], out),
+            Some(app) => self.bring_to(&app, app.instances, &BTreeSet::new(), out),
             // Only a deletion ends instances, never the mere absence of a definition (invariant I-33).
             None if !self.catalog.was_deleted(id) => {}
-            None => {
-                for instance in self.instances.ids_of(id) {
-                    self.decommission(&instance, out);
-                }
-            }
+            None => self.end_all(id, out),
         }
     }
 

@@ -1,10 +1,13 @@
 //! Placement constraints (`marathon-behaviour.md` section 5). Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use tepui_marathon::{Constraint, Operator};
 use tepui_wire::v1::{Attribute, value};
+
+/// Values of fields that are on offer at the moment.
+pub(crate) type OfferedValues = BTreeMap<String, BTreeSet<String>>;
 
 /// Where something runs, as constraints see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,20 +66,22 @@ fn decimals(number: f64) -> String {
 }
 
 /// Whether `offered` satisfies every constraint, given where the app's `placed` instances are, in the order they
-/// were placed, and how many `instances` it wants.
+/// were placed, which values `others` have to offer, and how many `instances` it wants.
 pub(crate) fn all_hold(
     constraints: &[Constraint],
     offered: &Place<'_>,
     placed: &[Place<'_>],
+    others: &OfferedValues,
     instances: u32,
 ) -> bool {
-    constraints.iter().all(|constraint| holds(constraint, offered, placed, instances))
+    constraints.iter().all(|constraint| holds(constraint, offered, placed, others, instances))
 }
 
 fn holds(
     constraint: &Constraint,
     offered: &Place<'_>,
     placed: &[Place<'_>],
+    others: &OfferedValues,
     instances: u32,
 ) -> bool {
     let Some(value) = offered.field(&constraint.field) else {
@@ -94,25 +99,30 @@ fn holds(
         Operator::GroupBy(groups) => {
             let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
             used().for_each(|value| *counts.entry(value).or_default() += 1);
-            groups_evenly(&counts, value, instances, *groups)
+            match groups.filter(|groups| *groups > 0) {
+                Some(groups) => groups_evenly(&counts, value, instances, groups),
+                None => is_emptiest(&counts, value, others.get(&constraint.field)),
+            }
         }
     }
 }
 
-/// GROUP_BY: with `groups` values wanted, each may hold its even share, and the remainder is spread
-/// one by one; without a number, the value must be new or have the fewest instances.
-fn groups_evenly(
+/// GROUP_BY without a number: the value must be new, or have the fewest instances while no other value
+/// that is on offer is new.
+fn is_emptiest(
     counts: &BTreeMap<&str, u32>,
     value: &str,
-    instances: u32,
-    groups: Option<u32>,
+    others: Option<&BTreeSet<String>>,
 ) -> bool {
-    let count = counts.get(value).copied();
-    let Some(groups) = groups.filter(|groups| *groups > 0) else {
-        let fewest = counts.values().min().copied();
-        return count.is_none_or(|count| Some(count) == fewest);
-    };
-    let Some(count) = count else {
+    let Some(count) = counts.get(value) else { return true };
+    let new = |other: &String| !counts.contains_key(other.as_str());
+    counts.values().min() == Some(count) && !others.is_some_and(|others| others.iter().any(new))
+}
+
+/// GROUP_BY: with `groups` values wanted, each may hold its even share, and the remainder is spread
+/// one by one.
+fn groups_evenly(counts: &BTreeMap<&str, u32>, value: &str, instances: u32, groups: u32) -> bool {
+    let Some(count) = counts.get(value).copied() else {
         return u32::try_from(counts.len()).is_ok_and(|used| used < groups);
     };
     let (share, surplus) = (instances / groups, instances % groups);
@@ -150,7 +160,7 @@ mod tests {
 
     fn holds_on(operator: Operator, value: &str, placed: &[&str], instances: u32) -> bool {
         let placed: Vec<Place<'_>> = placed.iter().map(|host| on(host)).collect();
-        all_hold(&rule("hostname", operator), &on(value), &placed, instances)
+        all_hold(&rule("hostname", operator), &on(value), &placed, &BTreeMap::new(), instances)
     }
 
     #[test]
@@ -181,9 +191,15 @@ mod tests {
             Operator::Like(".*".into()),
             Operator::Is("x".into()),
         ] {
-            assert!(!all_hold(&rule("rack", operator), &on("a"), &[], 1));
+            assert!(!all_hold(&rule("rack", operator), &on("a"), &[], &BTreeMap::new(), 1));
         }
-        assert!(all_hold(&rule("rack", Operator::Unlike("x".into())), &on("a"), &[], 1));
+        assert!(all_hold(
+            &rule("rack", Operator::Unlike("x".into())),
+            &on("a"),
+            &[],
+            &BTreeMap::new(),
+            1
+        ));
     }
 
     #[test]

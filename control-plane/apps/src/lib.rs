@@ -6,6 +6,7 @@
 mod actions;
 mod app_commands;
 mod catalog;
+mod census;
 mod command;
 mod config;
 mod constraints;

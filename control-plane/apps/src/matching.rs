@@ -6,7 +6,7 @@ use tepui_marathon::{App, PortMapping, RejectReason};
 use tepui_types::{Entropy, Now, Ranges, Scalar, Span};
 use tepui_wire::v1::{Offer, Resource, value};
 
-use crate::constraints::{self, Place};
+use crate::constraints::{self, OfferedValues, Place};
 
 /// An offer while it is being used up.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Placement {
 pub(crate) struct Rules<'a> {
     /// Where the app's instances of the same configuration are.
     pub(crate) placed: &'a [Place<'a>],
+    /// What else is offered at the moment.
+    pub(crate) offered: &'a OfferedValues,
     /// Region of the control plane.
     pub(crate) home_region: Option<&'a str>,
     /// Now.
@@ -79,7 +81,8 @@ impl Pool {
         self.zone.as_deref()
     }
 
-    fn place<'a>(&'a self, hostname: &'a str) -> Place<'a> {
+    /// Where the offer is, as constraints see it.
+    pub(crate) fn place<'a>(&'a self, hostname: &'a str) -> Place<'a> {
         Place {
             hostname,
             region: self.region(),
@@ -152,6 +155,7 @@ impl Pool {
                 &app.constraints,
                 &self.place(&offer.hostname),
                 rules.placed,
+                rules.offered,
                 app.instances,
             )
     }

@@ -1,13 +1,14 @@
 //! Offers: matched with what waits, used or declined (`marathon-behaviour.md` section 6).
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tepui_marathon::{App, AppId, InstanceId, RejectReason, TaskId};
-use tepui_types::TaskState;
+use tepui_marathon::{App, AppId, InstanceId, OfferView, Operator, RejectReason, TaskId};
+use tepui_types::{Role, TaskState};
 use tepui_wire::v1::scheduler::call;
 use tepui_wire::v1::{Filters, Offer, OfferId, TaskInfo, offer};
 
-use crate::constraints::Place;
+use crate::constraints::{OfferedValues, Place};
 use crate::environment;
 use crate::instance::Instance;
 use crate::machine::Apps;
@@ -22,24 +23,61 @@ use crate::{Condition, TaskRecord};
 /// Random container ports come from here up.
 const FIRST_RANDOM_PORT: u16 = 1025;
 
-/// An app with the instances that wait, last one next.
-struct Candidate {
+/// An app with the instances that wait, next one first.
+struct Line {
     app: AppId,
-    waiting: Vec<InstanceId>,
+    role: Role,
+    waiting: VecDeque<InstanceId>,
+    /// Fields over which the app wants to be spread evenly, whatever their values are.
+    spread: Vec<String>,
+}
+
+/// An offer while it is being used.
+struct Table<'a> {
+    offer: &'a Offer,
+    pool: Pool,
+    view: Arc<OfferView>,
+    launched: Vec<TaskInfo>,
+    /// Why apps that are to be spread could not take more; by their place in line.
+    refused: BTreeMap<usize, Vec<RejectReason>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(offer: &'a Offer) -> Self {
+        Self {
+            offer,
+            pool: Pool::new(offer),
+            view: Arc::new(offer_view(offer)),
+            launched: Vec::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    fn role(&self) -> &str {
+        self.offer.allocation_info.as_ref().map_or("*", |info| info.role())
+    }
 }
 
 impl Apps {
     pub(crate) fn offers(&mut self, offers: &[Offer], out: &mut Out<'_>) {
+        self.counters.offers_incoming += offers.len() as u64;
+        let mut lines = self.lines(offers.len(), out);
+        let mut tables: Vec<Table<'_>> = offers.iter().map(Table::new).collect();
+        let values = offered_values(&lines, &tables);
+        for table in &mut tables {
+            self.use_table(table, &mut lines, &values, out);
+        }
+        if !values.is_empty() {
+            self.spread(&mut tables, &mut lines, &values, out);
+        }
         let mut declined = Vec::new();
-        for offer in offers {
-            self.counters.offers_incoming += 1;
-            let launched = self.use_offer(offer, out);
-            if launched.is_empty() {
+        for table in tables {
+            if table.launched.is_empty() {
                 self.counters.offers_declined += 1;
-                declined.push(offer.id.clone());
+                declined.push(table.offer.id.clone());
             } else {
                 self.counters.offers_used += 1;
-                self.accept(offer, launched, out);
+                self.accept(table.offer, table.launched, out);
             }
         }
         if !declined.is_empty() {
@@ -47,64 +85,132 @@ impl Apps {
         }
     }
 
-    fn use_offer(&mut self, offer: &Offer, out: &mut Out<'_>) -> Vec<TaskInfo> {
-        let mut candidates = self.candidates(offer, out);
-        let mut launched = Vec::new();
-        if candidates.is_empty() {
-            return launched;
+    /// What waits and may be launched, with no more instances than the offers can take.
+    fn lines(&mut self, offers: usize, out: &Out<'_>) -> Vec<Line> {
+        let waiting: Vec<(AppId, Role)> = self
+            .queue
+            .iter()
+            .filter(|(app, entry)| entry.count > 0 && !self.delays.blocks(app, out.mono()))
+            .map(|(app, entry)| (app.clone(), entry.role.clone()))
+            .collect();
+        let most = self.most_per_offer().saturating_mul(offers);
+        let mut lines = Vec::new();
+        for (app, role) in waiting {
+            let ids = self.instances.waiting_of(&app).into_iter().flatten();
+            let waiting: VecDeque<InstanceId> = ids.rev().take(most).cloned().collect();
+            let spread = self.catalog.app(&app).map_or_else(Vec::new, |app| spread_fields(app));
+            lines.push(Line { app, role, waiting, spread });
         }
-        self.entropy.shuffle(&mut candidates);
-        let view = Arc::new(offer_view(offer));
-        let mut pool = Pool::new(offer);
-        let most = usize::try_from(self.config.max_instances_per_offer).unwrap_or(usize::MAX);
-        while let Some(mut candidate) = candidates.pop() {
-            if launched.len() >= most || self.session.tokens == 0 {
-                break;
-            }
-            if self.delays.blocks(&candidate.app, out.mono()) {
-                continue;
-            }
-            let Some(id) = candidate.waiting.pop() else { continue };
-            match self.take(&id, offer, &mut pool, out) {
-                Some(Ok((app, placement))) => {
-                    launched.push(self.launch(&id, &app, &placement, offer, &pool, out));
-                    if let Some(entry) = self.queue.get_mut(&candidate.app) {
-                        entry.used(offer, out.stamp());
-                    }
-                    // Others first: each app gets its turn.
-                    candidates.insert(0, candidate);
-                }
-                Some(Err(reasons)) => {
-                    if let Some(entry) = self.queue.get_mut(&candidate.app) {
-                        entry.not_used(&view, reasons, out.stamp());
-                    }
-                }
-                None => {}
-            }
-        }
-        launched
+        lines
     }
 
-    fn candidates(&self, offer: &Offer, out: &Out<'_>) -> Vec<Candidate> {
-        if self.session.tokens == 0 {
-            return Vec::new();
+    fn most_per_offer(&self) -> usize {
+        usize::try_from(self.config.max_instances_per_offer).unwrap_or(usize::MAX)
+    }
+
+    /// Launches from one offer what it has room for. Apps that are to be spread get one instance: the
+    /// other offers are looked at before they get another.
+    fn use_table(
+        &mut self,
+        table: &mut Table<'_>,
+        lines: &mut [Line],
+        values: &OfferedValues,
+        out: &mut Out<'_>,
+    ) {
+        let role = table.role();
+        let mut turns: Vec<usize> = (0..lines.len())
+            .filter(|at| lines[*at].role.as_str() == role && !lines[*at].waiting.is_empty())
+            .collect();
+        self.entropy.shuffle(&mut turns);
+        let mut turns = VecDeque::from(turns);
+        while let Some(at) = turns.pop_back() {
+            if !self.has_room(table) {
+                break;
+            }
+            let launched = self.serve(table, at, &mut lines[at], values, out);
+            // Others first: each app gets its turn.
+            if launched && lines[at].spread.is_empty() {
+                turns.push_front(at);
+            }
         }
-        let allocated = offer.allocation_info.as_ref().map_or("*", |info| info.role());
-        let waiting = self.queue.iter().filter(|(app, entry)| {
-            entry.count > 0
-                && entry.role.as_str() == allocated
-                && !self.delays.blocks(app, out.mono())
-        });
-        let candidate = |app: &AppId| Candidate {
-            app: app.clone(),
-            waiting: self
-                .instances
-                .of_app(app)
-                .filter(|instance| instance.is_waiting())
-                .map(|instance| instance.id().clone())
-                .collect(),
-        };
-        waiting.map(|(app, _)| candidate(app)).collect()
+    }
+
+    fn has_room(&self, table: &Table<'_>) -> bool {
+        table.launched.len() < self.most_per_offer() && self.session.tokens > 0
+    }
+
+    /// Launches the next instance of an app if the offer fits.
+    fn serve(
+        &mut self,
+        table: &mut Table<'_>,
+        at: usize,
+        line: &mut Line,
+        values: &OfferedValues,
+        out: &mut Out<'_>,
+    ) -> bool {
+        let Some(id) = line.waiting.front().cloned() else { return false };
+        match self.take(&id, table.offer, &mut table.pool, values, out) {
+            Some(Ok((app, placement))) => {
+                line.waiting.pop_front();
+                let info = self.launch(&id, &app, &placement, table.offer, &table.pool, out);
+                table.launched.push(info);
+                table.refused.remove(&at);
+                if let Some(entry) = self.queue.get_mut(&line.app) {
+                    entry.used(table.offer, out.stamp());
+                }
+                true
+            }
+            Some(Err(reasons)) if !line.spread.is_empty() => {
+                table.refused.insert(at, reasons);
+                false
+            }
+            Some(Err(reasons)) => {
+                if let Some(entry) = self.queue.get_mut(&line.app) {
+                    entry.not_used(&table.view, reasons, out.stamp());
+                }
+                false
+            }
+            None => {
+                line.waiting.pop_front();
+                false
+            }
+        }
+    }
+
+    /// Goes round the offers for the apps that are to be spread: first so that no value gets a second
+    /// instance while another one that is offered has none, then, if that is not to be had, without
+    /// regard for values that cannot be used.
+    fn spread(
+        &mut self,
+        tables: &mut [Table<'_>],
+        lines: &mut [Line],
+        values: &OfferedValues,
+        out: &mut Out<'_>,
+    ) {
+        let nothing = OfferedValues::new();
+        for values in [values, &nothing] {
+            let mut progress = true;
+            while std::mem::take(&mut progress) {
+                for (at, line) in lines.iter_mut().enumerate() {
+                    if line.spread.is_empty() {
+                        continue;
+                    }
+                    for table in tables.iter_mut() {
+                        if table.role() == line.role.as_str() && self.has_room(table) {
+                            progress |= self.serve(table, at, line, values, out);
+                        }
+                    }
+                }
+            }
+        }
+        for table in tables {
+            for (at, reasons) in std::mem::take(&mut table.refused) {
+                let waits = lines.get(at).filter(|line| !line.waiting.is_empty());
+                if let Some(entry) = waits.and_then(|line| self.queue.get_mut(&line.app)) {
+                    entry.not_used(&table.view, reasons, out.stamp());
+                }
+            }
+        }
     }
 
     /// Takes from the pool what the instance needs.
@@ -114,6 +220,7 @@ impl Apps {
         id: &InstanceId,
         offer: &Offer,
         pool: &mut Pool,
+        values: &OfferedValues,
         out: &Out<'_>,
     ) -> Option<Result<(Arc<App>, Placement), Vec<RejectReason>>> {
         let instance = self.instances.get(id).filter(|instance| instance.is_waiting())?;
@@ -130,6 +237,7 @@ impl Apps {
         let placed: Vec<Place<'_>> = placed.into_iter().map(place).collect();
         let rules = Rules {
             placed: &placed,
+            offered: values,
             home_region: self.session.home_region.as_deref(),
             now: out.now,
             draining: self.config.maintenance_mode.then_some(self.config.draining),
@@ -251,4 +359,24 @@ pub(crate) fn place(task: &TaskRecord) -> Place<'_> {
         zone: task.zone.as_deref(),
         attributes: Some(&task.attributes),
     }
+}
+
+/// Fields of an app's GROUP_BY constraints that do not say how many values there are.
+fn spread_fields(app: &App) -> Vec<String> {
+    let spreads = app.constraints.iter().filter(|c| c.operator == Operator::GroupBy(None));
+    spreads.map(|constraint| constraint.field.clone()).collect()
+}
+
+/// Every value that the offers have of the fields over which apps are to be spread.
+fn offered_values(lines: &[Line], tables: &[Table<'_>]) -> OfferedValues {
+    let mut values = OfferedValues::new();
+    for field in lines.iter().flat_map(|line| &line.spread) {
+        if values.contains_key(field) {
+            continue;
+        }
+        let places = tables.iter().map(|table| table.pool.place(&table.offer.hostname));
+        let found = places.filter_map(|place| place.field(field).map(str::to_owned));
+        values.insert(field.clone(), found.collect());
+    }
+    values
 }

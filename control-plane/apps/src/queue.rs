@@ -125,17 +125,17 @@ fn funnel(declined: &BTreeMap<RejectReason, u64>, total: u64) -> Vec<RejectCount
 impl Apps {
     /// Brings an app's queue entry up to date with its instances.
     pub(crate) fn refresh_queue(&mut self, id: &AppId, out: &Out<'_>) {
-        let mut waiting = 0_u32;
-        let mut unconfirmed = 0_u32;
-        let mut role = None;
-        for instance in self.instances.of_app(id).filter(|instance| instance.wants_to_run()) {
-            waiting += u32::from(instance.is_waiting());
-            unconfirmed += u32::from(instance.condition().is_launching());
-            role = Some(&instance.app.role);
-        }
-        let role = self.catalog.app(id).map(|app| &app.role).or(role);
-        let Some(role) = role.filter(|_| waiting + unconfirmed > 0) else {
+        let census = self.instances.census(id);
+        let waiting = census.map_or(0, |all| all.count(|instance| instance.waiting));
+        let census = self.instances.census(id);
+        let unconfirmed = census.map_or(0, |all| all.count(|i| i.wants_to_run && i.launching));
+        if waiting + unconfirmed == 0 {
             self.queue.remove(id);
+            return;
+        }
+        let some_instance = || self.instances.of_app(id).find(|instance| instance.wants_to_run());
+        let role = self.catalog.app(id).map(|app| &app.role);
+        let Some(role) = role.or_else(|| some_instance().map(|instance| &instance.app.role)) else {
             return;
         };
         let new = || Waiting::new(role.clone(), out.stamp());

@@ -1,6 +1,7 @@
 //! Who goes first when there are too many (`marathon-behaviour.md` sections 5 and 9.2). Pure.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tepui_marathon::{Constraint, InstanceId, KillSelection, Operator, Version};
 
@@ -66,33 +67,50 @@ pub(crate) fn choose(
         .filter(|constraint| matches!(constraint.operator, Operator::GroupBy(_)))
         .map(|constraint| constraint.field.as_str())
         .collect();
-    let mut chosen = Vec::new();
-    while chosen.len() < count && !candidates.is_empty() {
-        let at = if fields.is_empty() { 0 } else { next_balanced(&candidates, &fields) };
-        chosen.push(candidates.remove(at).id.clone());
+    let free = |candidate: &&Candidate<'_>| {
+        fields.is_empty() || candidate.marked || candidate.task.is_none()
+    };
+    let mut chosen: Vec<InstanceId> = candidates
+        .iter()
+        .take_while(free)
+        .take(count)
+        .map(|candidate| candidate.id.clone())
+        .collect();
+    let left = count - chosen.len();
+    if left > 0 {
+        let placed = candidates.iter().skip_while(free);
+        chosen.extend(from_largest_groups(placed, &fields, left));
     }
     chosen
 }
 
-/// The first candidate in the largest group; marked and unplaced ones come before all others.
-fn next_balanced(candidates: &[Candidate<'_>], fields: &[&str]) -> usize {
-    let free = |candidate: &Candidate<'_>| candidate.marked || candidate.task.is_none();
-    if candidates.first().is_some_and(free) {
-        return 0;
-    }
-    let group = |candidate: &Candidate<'_>| -> Vec<Option<String>> {
+/// Takes `count` candidates, each the first in the largest group at that moment.
+fn from_largest_groups<'a>(
+    candidates: impl Iterator<Item = &'a Candidate<'a>>,
+    fields: &[&str],
+    count: usize,
+) -> Vec<InstanceId> {
+    let mut groups: BTreeMap<Vec<Option<&str>>, VecDeque<(usize, &InstanceId)>> = BTreeMap::new();
+    for (position, candidate) in candidates.enumerate() {
         let place = candidate.task.map(place).unwrap_or_default();
-        fields.iter().map(|field| place.field(field).map(str::to_owned)).collect()
-    };
-    let mut sizes: BTreeMap<Vec<Option<String>>, usize> = BTreeMap::new();
-    for candidate in candidates {
-        *sizes.entry(group(candidate)).or_default() += 1;
+        let group = fields.iter().map(|field| place.field(field)).collect();
+        groups.entry(group).or_default().push_back((position, candidate.id));
     }
-    let largest = sizes.values().max().copied().unwrap_or(0);
-    candidates
-        .iter()
-        .position(|candidate| sizes.get(&group(candidate)).copied() == Some(largest))
-        .unwrap_or(0)
+    let mut groups: Vec<VecDeque<(usize, &InstanceId)>> = groups.into_values().collect();
+    let turn = |group: &VecDeque<(usize, &InstanceId)>, index: usize| {
+        group.front().map(|(position, _)| (Reverse(group.len()), *position, index))
+    };
+    let mut turns: BTreeSet<_> =
+        groups.iter().enumerate().filter_map(|(index, group)| turn(group, index)).collect();
+    let mut chosen = Vec::new();
+    while chosen.len() < count
+        && let Some((_, _, index)) = turns.pop_first()
+        && let Some((_, id)) = groups[index].pop_front()
+    {
+        chosen.push(id.clone());
+        turns.extend(turn(&groups[index], index));
+    }
+    chosen
 }
 
 #[cfg(test)]

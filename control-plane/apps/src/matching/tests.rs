@@ -37,9 +37,12 @@ fn offer(resources: Vec<Resource>) -> Offer {
     Offer { hostname: "node".into(), resources, ..Offer::default() }
 }
 
+static NOTHING_ELSE: OfferedValues = OfferedValues::new();
+
 fn rules() -> Rules<'static> {
     Rules {
         placed: &[],
+        offered: &NOTHING_ELSE,
         home_region: None,
         now: Now { mono: Mono::default(), wall: Wall::from_millis(1_000_000) },
         draining: Some(Span::ZERO),

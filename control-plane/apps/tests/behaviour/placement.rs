@@ -78,3 +78,45 @@ fn like_chooses_agents_by_attribute() {
     rig.advance(20);
     assert_eq!(hosts(&rig), BTreeMap::from([("b".into(), 3)]));
 }
+
+#[test]
+fn group_by_without_a_number_spreads_over_every_value_that_is_offered() {
+    let mut rig = Rig::new();
+    for (agent, rack) in [("a", "1"), ("b", "1"), ("c", "2"), ("d", "3")] {
+        rig.add_agent(agent, 10.0, &[("rack", rack)]);
+    }
+    let racks = |rig: &Rig| {
+        let mut racks = BTreeMap::<&str, usize>::new();
+        for (host, count) in hosts(rig) {
+            let rack = match host.as_str() {
+                "a" | "b" => "1",
+                "c" => "2",
+                _ => "3",
+            };
+            *racks.entry(rack).or_default() += count;
+        }
+        racks.into_values().collect::<Vec<_>>()
+    };
+    rig.create(&with(r#"["rack","GROUP_BY"]"#, 9)).unwrap();
+    rig.advance(20);
+    assert_eq!(racks(&rig), [3, 3, 3]);
+    rig.put("/web", r#"{"instances":30}"#).unwrap();
+    rig.advance(60);
+    assert_eq!(racks(&rig), [10, 10, 10]);
+    rig.put("/web", r#"{"instances":8}"#).unwrap();
+    rig.advance(20);
+    let mut left = racks(&rig);
+    left.sort_unstable();
+    assert_eq!(left, [2, 3, 3]);
+}
+
+#[test]
+fn a_value_without_room_does_not_hold_up_an_even_spread() {
+    let mut rig = Rig::new();
+    rig.add_agent("a", 10.0, &[("rack", "1")]);
+    rig.add_agent("full", 0.01, &[("rack", "2")]);
+    rig.add_agent("c", 10.0, &[("rack", "3")]);
+    rig.create(&with(r#"["rack","GROUP_BY"]"#, 8)).unwrap();
+    rig.advance(20);
+    assert_eq!(hosts(&rig), BTreeMap::from([("a".into(), 4), ("c".into(), 4)]));
+}
