@@ -177,10 +177,31 @@ impl Apps {
         if instance.killing || instance.condition() != Condition::Running {
             return;
         }
-        let Some(task) = instance.record.task.clone() else { return };
         instance.killed_for_health = true;
         let cause = instance.checks.get(index).and_then(|state| state.cause.clone());
-        let cause = cause.unwrap_or_default();
+        self.tell_of_unhealthy_kill(id, cause.unwrap_or_default(), out);
+        self.kill_task_of(id);
+    }
+
+    /// The agent ended the task because its check failed too often.
+    pub(crate) fn killed_by_agent(
+        &mut self,
+        id: &InstanceId,
+        status: &TaskStatus,
+        out: &mut Out<'_>,
+    ) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let checks = instance.app.health_checks.iter().zip(&instance.checks);
+        let cause = checks
+            .filter(|(check, _)| check.protocol.runs_at_agent())
+            .find_map(|(_, state)| state.cause.clone())
+            .or_else(|| status.message.clone());
+        self.tell_of_unhealthy_kill(id, cause.unwrap_or_default(), out);
+    }
+
+    fn tell_of_unhealthy_kill(&mut self, id: &InstanceId, cause: String, out: &mut Out<'_>) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let Some(task) = instance.record.task.clone() else { return };
         let (app_id, version) = (instance.app_id().clone(), instance.version());
         out.publish(EventPayload::UnhealthyInstanceKill {
             app_id: app_id.clone(),
@@ -202,6 +223,5 @@ impl Apps {
             slave_id: Some(task.agent_id),
         };
         self.record_failure(failure, out);
-        self.kill_task_of(id);
     }
 }

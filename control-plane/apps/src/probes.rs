@@ -1,6 +1,6 @@
 //! Probes that the leader runs: only so many at once (`marathon-behaviour.md` section 8).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tepui_marathon::{App, HealthProtocol, IpProtocol, ReadinessProtocol, TaskId};
 use tepui_types::Span;
@@ -15,7 +15,7 @@ use crate::{Condition, Effect, Probe, ProbeId, ProbeKind, ProbeOutcome, TaskReco
 const KEPT_BODY_BYTES: usize = 10_240;
 
 /// What a probe is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     /// The health check of a task with this index.
     Check(TaskId, usize),
@@ -37,14 +37,23 @@ pub(crate) struct Probes {
     next: u64,
     flying: BTreeMap<ProbeId, Purpose>,
     waiting: VecDeque<Purpose>,
+    /// What flies or waits. A purpose is never in line twice, or slow probes would make the line
+    /// grow without end.
+    asked: BTreeSet<Purpose>,
 }
 
 impl Probes {
     /// Puts a probe in line, unless the last one of its kind has not been answered yet.
     pub(crate) fn request(&mut self, purpose: Purpose) {
-        if !self.flying.values().any(|flying| *flying == purpose) {
+        if self.asked.insert(purpose.clone()) {
             self.waiting.push_back(purpose);
         }
+    }
+
+    fn land(&mut self, id: ProbeId) -> Option<Purpose> {
+        let purpose = self.flying.remove(&id)?;
+        self.asked.remove(&purpose);
+        Some(purpose)
     }
 }
 
@@ -66,7 +75,10 @@ impl Apps {
                 self.probes.next += 1;
                 self.probes.flying.insert(id, purpose);
                 out.effects.push(Effect::Probe(Box::new(probe)));
-            } else if let Purpose::Readiness(task) = purpose {
+                continue;
+            }
+            self.probes.asked.remove(&purpose);
+            if let Purpose::Readiness(task) = purpose {
                 self.readiness_rests(&task);
             }
         }
@@ -74,7 +86,7 @@ impl Apps {
 
     /// A probe ended.
     pub(crate) fn probed(&mut self, probe: ProbeId, outcome: &ProbeOutcome, out: &mut Out<'_>) {
-        match self.probes.flying.remove(&probe) {
+        match self.probes.land(probe) {
             Some(Purpose::Check(task, index)) => self.check_probed(&task, index, outcome, out),
             Some(Purpose::Readiness(task)) => self.readiness_probed(&task, outcome, out),
             // Cancelled, or of an earlier time.
@@ -87,7 +99,7 @@ impl Apps {
         let flying = self.probes.flying.iter().filter(|(_, purpose)| purpose.task() == task);
         let flying: Vec<ProbeId> = flying.map(|(id, _)| *id).collect();
         for id in flying {
-            self.probes.flying.remove(&id);
+            self.probes.land(id);
             out.effects.push(Effect::CancelProbe(id));
         }
     }

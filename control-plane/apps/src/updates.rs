@@ -264,6 +264,9 @@ impl Apps {
         if let Some(failure) = failure {
             self.record_failure(failure, out);
         }
+        if condition == Condition::Killed && status.healthy == Some(false) && !asked_for {
+            self.killed_by_agent(id, status, out);
+        }
         if is_failure(condition) && !asked_for && !is_infrastructure(status) {
             self.count_failure(&app, out);
         }

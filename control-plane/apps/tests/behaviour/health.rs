@@ -104,6 +104,49 @@ fn a_check_that_the_agent_runs_travels_with_the_task_and_comes_back_with_its_upd
     rig.report(&id, TaskState::TaskRunning);
     rig.settle();
     assert_eq!(rig.apps.counts(&path("/web")).tasks_unhealthy, 1);
+    rig.report(&id, TaskState::TaskKilled);
+    rig.settle();
+    assert_eq!(rig.saw("unhealthy_instance_kill_event"), 1, "the agent killed it for its health");
+    let failure = rig.apps.last_task_failure(&path("/web")).unwrap();
+    assert_eq!(failure.state, tepui_types::TaskState::Killed);
+    let text = "Task was killed since health check failed. Reason: ";
+    assert!(failure.message.starts_with(text), "{}", failure.message);
+}
+
+#[test]
+fn a_task_that_somebody_killed_did_not_fail_its_check() {
+    let mut rig = Rig::new().agent("node", 10.0);
+    rig.habit = Habit::Manual;
+    rig.create(
+        r#"{"id":"/web","cmd":"serve it","healthChecks":[{"protocol":"COMMAND",
+            "command":{"value":"test -e ok"}}]}"#,
+    )
+    .unwrap();
+    let id = rig.live_ids().remove(0);
+    rig.tasks.get_mut(&id).unwrap().healthy = Some(false);
+    rig.report(&id, TaskState::TaskRunning);
+    rig.settle();
+    rig.delete("/web").unwrap();
+    rig.report(&id, TaskState::TaskKilled);
+    rig.settle();
+    assert_eq!(rig.saw("unhealthy_instance_kill_event"), 0);
+}
+
+#[test]
+fn a_check_has_one_probe_in_line_however_slow_the_probes_are() {
+    let mut rig = Rig::new();
+    for number in 0..5 {
+        rig.add_agent(&format!("h{number}"), 10.0, &[]);
+    }
+    rig.create(&CHECKED.replace(r#""instances":1"#, r#""instances":300"#)).unwrap();
+    rig.advance(300);
+    assert_eq!(rig.probes.len(), 256, "so many at once, and none of them is answered");
+    for _ in 0..3 {
+        let asked = rig.probes.len();
+        rig.answer_probes(|_| answer(200));
+        assert!(asked <= 256);
+    }
+    assert!(rig.probes.is_empty(), "300 checks wait for 300 probes, not for 20 times as many");
 }
 
 #[test]
