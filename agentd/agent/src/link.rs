@@ -1,7 +1,7 @@
 //! The link with the control plane: registration, heartbeats, numbered directives.
 
 use tepui_link::{Directive, Order, Registration, Report};
-use tepui_types::{AgentId, Span};
+use tepui_types::{AgentId, FrameworkId, Span};
 use tepui_wire::v1::{self, agent_info::capability};
 
 use crate::machine::{Agent, Turn};
@@ -85,7 +85,6 @@ impl Agent {
     fn registration(&self) -> Registration {
         let agent = self.agent_text();
         let active = || self.book.frameworks.values().filter(|one| one.is_active());
-        let running = |run| self.book.runs.get(run).is_some_and(|run| run.exit.is_none());
         Registration {
             agent: self.book.agent.clone(),
             info: self.info(),
@@ -96,13 +95,11 @@ impl Agent {
                 .filter(|framework| framework.is_described())
                 .map(|framework| (*framework.info).clone())
                 .collect(),
-            executors: active()
-                .flat_map(|framework| framework.executors.values().map(move |one| (framework, one)))
-                .filter(|(_, executor)| running(&executor.run))
-                .filter_map(|(framework, executor)| {
-                    let framework_id = v1::FrameworkId { value: framework.id.to_string() };
-                    let info = executor.info.as_deref()?.clone();
-                    Some(v1::ExecutorInfo { framework_id: Some(framework_id), ..info })
+            executors: self
+                .live_executors()
+                .map(|(framework, info)| {
+                    let framework_id = v1::FrameworkId { value: framework.to_string() };
+                    v1::ExecutorInfo { framework_id: Some(framework_id), ..info.clone() }
                 })
                 .collect(),
             tasks: active()
@@ -111,6 +108,19 @@ impl Agent {
                 })
                 .collect(),
         }
+    }
+
+    /// The custom executors that have not ended, of frameworks that have not either.
+    fn live_executors(&self) -> impl Iterator<Item = (&FrameworkId, &v1::ExecutorInfo)> {
+        let runs = &self.book.runs;
+        let active = self.book.frameworks.values().filter(|one| one.is_active());
+        active.flat_map(move |framework| {
+            let live = framework
+                .executors
+                .values()
+                .filter(|executor| runs.get(&executor.run).is_some_and(|run| run.exit.is_none()));
+            live.filter_map(|executor| Some((&framework.id, executor.info.as_deref()?)))
+        })
     }
 
     pub(crate) fn registration_overdue(&mut self, turn: &mut Turn<'_>) {
@@ -146,7 +156,8 @@ impl Agent {
     }
 
     pub(crate) fn heartbeat(&mut self, turn: &mut Turn<'_>) {
-        self.report(Report::Heartbeat { seen: self.link.seen }, turn);
+        let executors = self.live_executors().count() as u64;
+        self.report(Report::Heartbeat { seen: self.link.seen, executors }, turn);
         let at = turn.now.mono + self.link.heartbeat;
         self.link.timer = Some(self.timers.set(at, Timer::Heartbeat));
     }

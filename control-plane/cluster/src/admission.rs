@@ -219,7 +219,7 @@ impl Cluster {
         agent.reregistered = (former != Former::New).then_some(now.wall);
         agent.last_heard = now.mono;
         agent.doomed = None;
-        agent.link = Some(Link { id: link, sent: 0, unconfirmed: None });
+        agent.link = Some(Link { id: link, sent: 0, unconfirmed: None, differs: None });
         agent.newest_link = link;
         self.links.insert(link, id.clone());
         self.addresses.insert(address_of(&self.agents[&id]), id.clone());

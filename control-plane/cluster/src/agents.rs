@@ -1,5 +1,7 @@
 //! What connected agents say, and the loss of their links.
 
+use std::collections::BTreeMap;
+
 use tepui_link::Report;
 use tepui_types::{AgentId, ExecutorId, FrameworkId, LinkId, TaskState};
 use tepui_wire::v1::{scheduler, task_status::Reason};
@@ -29,7 +31,9 @@ impl Cluster {
         match report {
             // Handled above.
             Report::Register(_) => {}
-            Report::Heartbeat { seen } => self.heartbeat(&agent_id, seen, batch),
+            Report::Heartbeat { seen, executors } => {
+                self.heartbeat(&agent_id, seen, executors, batch);
+            }
             Report::Update { framework, status, latest_state } => {
                 self.update(&agent_id, &framework, *status, latest_state, batch);
             }
@@ -43,13 +47,19 @@ impl Cluster {
         }
     }
 
-    /// An agent that lags behind its directives for too long, or knows ones that were never sent,
-    /// loses its link and registers again: then both sides know the same.
-    fn heartbeat(&mut self, agent_id: &AgentId, seen: u64, batch: &mut Batch<'_>) {
+    /// An agent that lags behind its directives for too long, knows ones that were never sent, or
+    /// has other executors than the books say, loses its link and registers again: then both sides
+    /// know the same.
+    fn heartbeat(&mut self, agent_id: &AgentId, seen: u64, executors: u64, batch: &mut Batch<'_>) {
         let patience = self.config.directive_patience;
         let now = batch.mono();
         let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        let booked: usize = agent.executors.values().map(BTreeMap::len).sum();
         let Some(link) = &mut agent.link else { return };
+        // News that is on its way explains a difference, for a while.
+        let differs = seen == link.sent && executors != booked as u64;
+        link.differs = differs.then(|| link.differs.unwrap_or(now));
+        let differs = link.differs.is_some_and(|since| now.since(since) > patience);
         let lags = match link.unconfirmed {
             _ if seen > link.sent => true,
             _ if seen == link.sent => {
@@ -62,7 +72,7 @@ impl Cluster {
                 false
             }
         };
-        if lags {
+        if lags || differs {
             self.counters.agents.lagging_links += 1;
             self.cut_link(agent_id, batch);
         }

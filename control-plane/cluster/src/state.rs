@@ -98,6 +98,9 @@ pub struct Link {
     pub sent: u64,
     /// A directive that the agent has not confirmed yet, and when that was noticed.
     pub unconfirmed: Option<(u64, Mono)>,
+    /// Since when the agent, which has confirmed all directives, counts other executors than the
+    /// books do.
+    pub differs: Option<Mono>,
 }
 
 /// An agent of the registry that has not come back since the change of leader.

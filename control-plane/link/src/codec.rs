@@ -202,7 +202,9 @@ fn encode_report(report: Report) -> up::Report {
             executors: r.executors,
             tasks: r.tasks,
         }),
-        Report::Heartbeat { seen } => up::Report::Heartbeat(proto::Heartbeat { seen }),
+        Report::Heartbeat { seen, executors } => {
+            up::Report::Heartbeat(proto::Heartbeat { seen, executors })
+        }
         Report::Update { framework, status, latest_state } => up::Report::Update(proto::Update {
             framework_id: framework.to_string(),
             status: Some(*status),
@@ -232,7 +234,7 @@ impl TryFrom<proto::Report> for Report {
     fn try_from(frame: proto::Report) -> Result<Self, FrameError> {
         Ok(match frame.report.ok_or(FrameError::Missing("report"))? {
             up::Report::Register(r) => Self::Register(Box::new(decode_registration(r)?)),
-            up::Report::Heartbeat(r) => Self::Heartbeat { seen: r.seen },
+            up::Report::Heartbeat(r) => Self::Heartbeat { seen: r.seen, executors: r.executors },
             up::Report::Update(r) => Self::Update {
                 framework: framework(&r.framework_id)?,
                 status: Box::new(r.status.ok_or(FrameError::Missing("status"))?),
@@ -340,7 +342,7 @@ mod tests {
                 executors: vec![v1::ExecutorInfo::default()],
                 tasks: vec![v1::Task::default()],
             })),
-            Report::Heartbeat { seen: 4 },
+            Report::Heartbeat { seen: 4, executors: 2 },
             Report::Update {
                 framework: id(FrameworkId::parse, "f"),
                 status: Box::default(),

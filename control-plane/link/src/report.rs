@@ -11,6 +11,9 @@ pub enum Report {
         /// The highest directive generation handled on this link: tells the control plane
         /// whether its last directives arrived.
         seen: u64,
+        /// How many custom executors it has: tells the control plane whether the news of an exit,
+        /// or of a launch that came to nothing, got lost.
+        executors: u64,
     },
     /// A task's next unacknowledged status update, sent again until it is acknowledged.
     Update {

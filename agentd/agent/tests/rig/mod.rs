@@ -542,7 +542,7 @@ impl Rig {
         self.reports
             .iter()
             .filter_map(|report| match report {
-                Report::Heartbeat { seen } => Some(*seen),
+                Report::Heartbeat { seen, .. } => Some(*seen),
                 _ => None,
             })
             .collect()

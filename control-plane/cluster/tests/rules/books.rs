@@ -372,6 +372,6 @@ proptest! {
 fn heartbeats_of_strangers_change_nothing() {
     let mut rig = Rig::new();
     let agent = rig.agent("a1", RESOURCES);
-    rig.report(&agent, Report::Heartbeat { seen: 1 });
+    rig.report(&agent, Report::Heartbeat { seen: 1, executors: 0 });
     assert_eq!(rig.free(&agent), "cpus:4;mem:400;ports:[1-20]");
 }

@@ -215,6 +215,32 @@ fn an_executor_that_the_agent_never_started_is_not_paid_for_ever() {
 }
 
 #[test]
+fn an_agent_that_counts_other_executors_for_long_must_register_again() {
+    let (mut rig, agent, framework, offer) = setup(PLAIN);
+    let info = v1::TaskInfo {
+        command: None,
+        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        ..task("t", &agent, "cpus:1;mem:128")
+    };
+    rig.launch(&framework, &offer, vec![info]);
+    rig.update(&agent, &framework, "t", TaskState::Finished);
+    let seen = rig.cluster.agent(&agent.id).unwrap().link.unwrap().sent;
+    let beat = |rig: &mut Rig, executors| {
+        let seen = tepui_link::Report::Heartbeat { seen, executors };
+        rig.report(&agent, seen);
+        rig.advance(secs(15));
+    };
+    // News that takes its time is no reason.
+    for executors in [1, 0, 0, 1, 0, 0] {
+        beat(&mut rig, executors);
+    }
+    assert!(!rig.closed_links.contains(&agent.link));
+    beat(&mut rig, 0);
+    beat(&mut rig, 0);
+    assert!(rig.closed_links.contains(&agent.link));
+}
+
+#[test]
 fn the_end_of_an_executor_that_never_subscribed_is_told_after_its_tasks_last_words() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let info = v1::TaskInfo {

@@ -180,8 +180,11 @@ impl Rig {
     }
 
     pub(crate) fn heartbeat(&mut self, agent: &AgentEnd) {
-        let seen = self.cluster.agent(&agent.id).and_then(|a| a.link).map_or(0, |link| link.sent);
-        self.report(agent, Report::Heartbeat { seen });
+        let known = self.cluster.agent(&agent.id);
+        let seen = known.and_then(|agent| agent.link).map_or(0, |link| link.sent);
+        let executors =
+            known.map_or(0, |agent| agent.executors.values().map(|all| all.len()).sum());
+        self.report(agent, Report::Heartbeat { seen, executors: executors as u64 });
     }
 
     // Agents.
