@@ -53,6 +53,8 @@ pub(crate) struct Checks {
     accepted: BTreeSet<String>,
     /// Main processes by framework and executor.
     started: BTreeMap<(String, String), String>,
+    /// Tasks that custom executors got.
+    received: BTreeSet<(FrameworkId, String)>,
     streams: BTreeMap<(usize, FrameworkId, TaskId), Stream>,
     histories: BTreeMap<(String, String), History>,
     /// Tasks of instances of apps that were decided to end.
@@ -252,7 +254,22 @@ impl Checks {
             self.violate(now, "I-5", format!("run {} has no task in its environment", spec.run));
             return;
         }
-        if let Some(before) = self.started.insert(key.clone(), host.name.clone()) {
+        if let Some(executor) = host
+            .live()
+            .filter_map(|one| one.executor.as_ref())
+            .find(|one| one.framework.as_str() == key.0 && one.id.as_str() == key.1)
+        {
+            // A custom executor may be started again after its end, for new tasks.
+            let same = |one: &&crate::host::Process| {
+                one.executor
+                    .as_ref()
+                    .is_some_and(|one| one.id == executor.id && one.framework == executor.framework)
+            };
+            if host.live().filter(same).count() > 1 {
+                let what = format!("executor {} of {} runs twice on {}", key.1, key.0, host.name);
+                self.violate(now, "I-5", what);
+            }
+        } else if let Some(before) = self.started.insert(key.clone(), host.name.clone()) {
             let what = format!(
                 "task {} of {} was started twice: {before} and {}",
                 key.1, key.0, host.name
@@ -261,10 +278,19 @@ impl Checks {
         }
         let mut rest = host.total.clone();
         for process in host.live() {
-            if !rest.checked_remove(&process.resources) {
-                let what = format!("{} runs more than it has: {}", host.name, process.resources);
+            let held = process.holds();
+            if !rest.checked_remove(&held) {
+                let what = format!("{} runs more than it has: {held}", host.name);
                 self.violate(now, "I-1", what);
             }
+        }
+    }
+
+    /// I-5 for tasks of custom executors: each is handed out once, ever.
+    pub(crate) fn task_reached_executor(&mut self, now: Now, framework: &FrameworkId, task: &str) {
+        if !self.received.insert((framework.clone(), task.to_owned())) {
+            let what = format!("task {task} of {framework} was given to an executor twice");
+            self.violate(now, "I-5", what);
         }
     }
 

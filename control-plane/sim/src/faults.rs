@@ -56,13 +56,15 @@ pub enum Fault {
     ProcessDied,
     /// How a process ended is not known.
     ExitUnknown,
+    /// The connection between an executor and its agent broke.
+    ExecutorStreamBroke,
     /// The wall clock jumped.
     WallClockJumped,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ControlDiedUnsaved,
         Self::ControlDiedSaved,
         Self::AgentDiedUnsaved,
@@ -88,6 +90,7 @@ impl Fault {
         Self::StartFailed,
         Self::ProcessDied,
         Self::ExitUnknown,
+        Self::ExecutorStreamBroke,
         Self::WallClockJumped,
     ];
 }

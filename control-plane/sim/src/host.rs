@@ -3,23 +3,38 @@
 use std::collections::BTreeMap;
 
 use tepui_agent::{Agent, Config, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeOutcome};
-use tepui_types::{BootId, ContainerId, Entropy, LinkId, Mono, Resources, Span};
+use tepui_types::{
+    BootId, ContainerId, Entropy, ExecutorId, FrameworkId, LinkId, Mono, Resources, Span, StreamId,
+};
 
+use crate::executor::Executor;
 use crate::faults::Fault;
 use crate::queue::{Action, Life};
 use crate::world::World;
+
+/// The command of a custom executor.
+pub(crate) const EXECUTOR: &str = "executor";
 
 /// A process that the launcher started.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    pub(crate) resources: Resources,
+    resources: Resources,
     /// It does not end when it is asked to.
     stubborn: bool,
     /// `None` while it runs.
     exit: Option<Exit>,
     /// The run of the agent that was told of its start.
     told: Option<Life>,
+    /// What it knows when it is a custom executor.
+    pub(crate) executor: Option<Executor>,
+}
+
+impl Process {
+    /// What it uses: a custom executor uses what its tasks use.
+    pub(crate) fn holds(&self) -> Resources {
+        self.executor.as_ref().map_or_else(|| self.resources.clone(), Executor::holds)
+    }
 }
 
 /// A host.
@@ -37,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) link: Option<LinkId>,
     attempt: u64,
     pub(crate) processes: BTreeMap<ContainerId, Process>,
+    /// Streams of executors that the agent may hold, and whose they are.
+    pub(crate) executor_streams: BTreeMap<StreamId, u32>,
     next_pid: u32,
     ticks_at: Option<Mono>,
     pub(crate) cut_up: bool,
@@ -64,6 +81,7 @@ impl Host {
             link: None,
             attempt: 0,
             processes: BTreeMap::new(),
+            executor_streams: BTreeMap::new(),
             next_pid: 100,
             ticks_at: None,
             cut_up: false,
@@ -75,6 +93,11 @@ impl Host {
 
     pub(crate) fn live(&self) -> impl Iterator<Item = &Process> {
         self.processes.values().filter(|process| process.exit.is_none())
+    }
+
+    /// The process with this number while it runs.
+    pub(crate) fn alive(&mut self, pid: u32) -> Option<&mut Process> {
+        self.processes.values_mut().find(|one| one.pid == pid && one.exit.is_none())
     }
 
     /// True when a live process owns the port.
@@ -97,6 +120,16 @@ fn behaviour(text: &str) -> (Option<(Span, Exit)>, bool) {
         _ => None,
     };
     (end, words.contains(&"stubborn"))
+}
+
+/// The executor that a run's environment names.
+fn named_executor(spec: &tepui_agent::RunSpec, now: Mono) -> Option<Executor> {
+    let variable = |name: &str| {
+        spec.environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    };
+    let framework = FrameworkId::parse(variable("MESOS_FRAMEWORK_ID")?).ok()?;
+    let id = ExecutorId::parse(variable("MESOS_EXECUTOR_ID")?).ok()?;
+    Some(Executor::new(framework, id, now))
 }
 
 impl World {
@@ -138,6 +171,7 @@ impl World {
         let this = &mut self.hosts[host];
         this.life.0 += 1;
         let (link, name) = (this.link.take(), this.name.clone());
+        self.executors_lose_agent(host);
         self.tell(|| format!("{name}: agent dies"));
         if let Some(link) = link {
             self.hang_up_at_agent(link);
@@ -153,6 +187,7 @@ impl World {
         this.boots += 1;
         this.boot = boot_id(&this.name, this.boots);
         this.processes.clear();
+        this.executor_streams.clear();
     }
 
     pub(crate) fn agent_tick(&mut self, host: usize, life: Life) {
@@ -268,11 +303,15 @@ impl World {
                 }
             }
             Effect::Quit { reason } => self.agent_quits(host, &reason),
+            Effect::ToExecutor { stream, event } => {
+                self.forward_to_executor(host, stream, Some(event))
+            }
+            Effect::CloseExecutorStream { stream } => self.forward_to_executor(host, stream, None),
+            Effect::Respond { request, response } => {
+                self.executor_answered(host, request, &response);
+            }
             Effect::Save(_)
             | Effect::CancelProbe { .. }
-            | Effect::ToExecutor { .. }
-            | Effect::CloseExecutorStream { .. }
-            | Effect::Respond { .. }
             | Effect::RemoveSandbox { .. }
             | Effect::Notice { .. } => {}
         }
@@ -328,13 +367,19 @@ impl World {
             tepui_agent::Command::Exec { arguments, .. } => arguments.join(" "),
         };
         let (end, stubborn) = behaviour(&text);
-        let process =
-            Process { pid, resources: spec.resources.clone(), stubborn, exit: None, told: None };
+        let executor = (text == EXECUTOR).then(|| named_executor(&spec, self.now.mono)).flatten();
+        let is_executor = executor.is_some();
+        let resources = spec.resources.clone();
+        let process = Process { pid, resources, stubborn, exit: None, told: None, executor };
         if this.processes.insert(run.clone(), process).is_some() {
             let text = format!("run {run} was started twice on one host");
             self.checks.violate(self.now, "I-5", text);
         }
         self.checks.process_started(self.now, &self.hosts[host], &spec);
+        if is_executor {
+            let pause = self.millis(1, 80);
+            self.after(pause, Action::ExecutorStep { host, pid });
+        }
         if let Some((pause, exit)) = end {
             self.after(pause, Action::ProcessEnds { host, pid, exit });
         }
@@ -369,6 +414,7 @@ impl World {
         };
         process.exit = Some(exit.clone());
         let (run, told, life) = (run.clone(), process.told, this.life);
+        self.executor_gone(host, pid);
         if told == Some(life) {
             self.agent_event(host, life, Event::RunExited { run, exit });
         }

@@ -8,6 +8,7 @@
 mod checks;
 mod client;
 mod control;
+mod executor;
 mod faults;
 mod host;
 mod queue;

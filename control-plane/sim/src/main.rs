@@ -64,6 +64,7 @@ struct Summary {
     simulated_seconds: f64,
     steps: u64,
     tasks: u64,
+    executor_tasks: u64,
     traces: Vec<(u64, u64)>,
 }
 
@@ -74,6 +75,7 @@ impl Summary {
         self.simulated_seconds += outcome.simulated.as_secs_f64();
         self.steps += outcome.steps;
         self.tasks += outcome.tasks;
+        self.executor_tasks += outcome.executor_tasks;
         self.traces.push((outcome.seed, outcome.trace));
         if !outcome.violations.is_empty() {
             println!("seed {}:", outcome.seed);
@@ -127,8 +129,8 @@ fn report(summary: &mut Summary) -> ExitCode {
     let trace = summary.trace();
     let hours = summary.simulated_seconds / 3600.0;
     println!(
-        "{} seeds, {hours:.1} simulated hours, {} steps, {} tasks, trace {trace:016x}",
-        summary.seeds, summary.steps, summary.tasks,
+        "{} seeds, {hours:.1} simulated hours, {} steps, {} tasks ({} with executors), trace {trace:016x}",
+        summary.seeds, summary.steps, summary.tasks, summary.executor_tasks,
     );
     let missing: Vec<Fault> = summary.faults.missing();
     if !missing.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tepui_allocator::Plan;
 use tepui_link::{Directive, Report};
 use tepui_types::{ContainerId, LinkId, Mono, RequestId, StreamId};
-use tepui_wire::v1::scheduler;
+use tepui_wire::v1::{executor, scheduler};
 
 /// Which run of a process something belongs to: what was meant for an earlier one is dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,24 @@ pub(crate) enum Action {
         host: usize,
         pid: u32,
         exit: tepui_agent::Exit,
+    },
+    ExecutorStep {
+        host: usize,
+        pid: u32,
+    },
+    /// `None` is the end of the stream.
+    ExecutorHears {
+        host: usize,
+        pid: u32,
+        stream: StreamId,
+        event: Option<Box<executor::Event>>,
+    },
+    ExecutorSays {
+        host: usize,
+        life: Life,
+        pid: u32,
+        stream: StreamId,
+        call: Box<executor::Call>,
     },
     AgentProbed {
         host: usize,

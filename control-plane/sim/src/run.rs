@@ -32,6 +32,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Tasks that were launched by frameworks.
     pub tasks: u64,
+    /// Tasks that reached a custom executor.
+    pub executor_tasks: u64,
     /// The transcript, when one was asked for.
     pub story: Vec<String>,
 }
@@ -165,6 +167,7 @@ pub fn run(seed: u64, length: Span, story: bool) -> Outcome {
         simulated: world.elapsed(),
         steps: world.steps,
         tasks: world.schedulers.iter().map(|one| one.tasks.len() as u64).sum(),
+        executor_tasks: world.executor_tasks,
         story: world.story.take().unwrap_or_default(),
     }
 }

@@ -14,8 +14,11 @@ use tepui_wire::v1::scheduler::{Call, call, event};
 use tepui_wire::v1::{self, scheduler};
 
 use crate::control::Asker;
+use crate::executor::NEEDS;
 use crate::faults::Fault;
+use crate::host::EXECUTOR;
 use crate::queue::{Action, Life};
+use crate::run::parse;
 use crate::world::{Phase, World};
 
 /// What kind of framework it is.
@@ -307,6 +310,7 @@ impl World {
 
     fn launch(&mut self, scheduler: usize, offer: &v1::Offer, mut left: Resources, room: usize) {
         let mut tasks = Vec::new();
+        let manner = self.manner(scheduler, offer, &mut left);
         for _ in 0..room {
             let needs = self.task_needs(&left);
             if !left.checked_remove(&needs) {
@@ -321,16 +325,19 @@ impl World {
             this.tasks.insert(id.clone(), known);
             let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
             let role = role.and_then(|role| tepui_types::Role::parse(&role).ok());
+            let command = shell(&this.commands[pick]);
+            let (command, executor) = match &manner {
+                Manner::Command => (Some(command), None),
+                Manner::Executor(info) => (None, Some((**info).clone())),
+                Manner::Group(_) => (None, None),
+            };
             tasks.push(v1::TaskInfo {
-                name: id.clone(),
+                name: format!("{id} {}", this.commands[pick]),
                 task_id: v1::TaskId { value: id },
                 agent_id: offer.agent_id.clone(),
                 resources: encode(&needs, Format::PreRefinement, role.as_ref()),
-                command: Some(v1::CommandInfo {
-                    shell: Some(true),
-                    value: Some(this.commands[pick].clone()),
-                    ..v1::CommandInfo::default()
-                }),
+                command,
+                executor,
                 kill_policy: Some(v1::KillPolicy {
                     grace_period: Some(v1::DurationInfo { nanoseconds: 2_000_000_000 }),
                 }),
@@ -345,11 +352,7 @@ impl World {
         self.schedulers[scheduler].offers.remove(&offer.id.value);
         let accept = call::Accept {
             offer_ids: vec![offer.id.clone()],
-            operations: vec![Operation {
-                r#type: Some(operation::Type::Launch.into()),
-                launch: Some(operation::Launch { task_infos: tasks }),
-                ..Operation::default()
-            }],
+            operations: vec![manner.operation(tasks)],
             filters: Some(v1::Filters { refuse_seconds: Some(1.0) }),
         };
         if self.strikes(Fault::AcceptTwice, 30) {
@@ -357,6 +360,35 @@ impl World {
             self.call(scheduler, call::Type::Accept, |call| call.accept = Some(again));
         }
         self.call(scheduler, call::Type::Accept, |call| call.accept = Some(accept));
+    }
+
+    /// How the tasks of one offer are launched; room for an executor is taken from what is left.
+    fn manner(&mut self, scheduler: usize, offer: &v1::Offer, left: &mut Resources) -> Manner {
+        if self.steady || !self.random.chance(1, 3) {
+            return Manner::Command;
+        }
+        let needs = parse(NEEDS);
+        if !left.checked_remove(&needs) {
+            return Manner::Command;
+        }
+        let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
+        let role = role.and_then(|role| tepui_types::Role::parse(&role).ok());
+        let is_group = self.random.chance(1, 2);
+        let this = &self.schedulers[scheduler];
+        // Pods have an executor each; the tasks of other executors share one per agent.
+        let name = match is_group {
+            true => format!("{}-pod{}", this.name, this.next_task),
+            false => format!("{}-on-{}", this.name, offer.hostname),
+        };
+        let info = Box::new(v1::ExecutorInfo {
+            r#type: Some(v1::executor_info::Type::Custom.into()),
+            executor_id: v1::ExecutorId { value: name },
+            framework_id: this.wire_id(),
+            command: Some(shell(EXECUTOR)),
+            resources: encode(&needs, Format::PreRefinement, role.as_ref()),
+            ..v1::ExecutorInfo::default()
+        });
+        if is_group { Manner::Group(info) } else { Manner::Executor(info) }
     }
 
     fn task_needs(&mut self, left: &Resources) -> Resources {
@@ -474,9 +506,49 @@ impl World {
     }
 }
 
+/// How a framework launches.
+#[derive(Debug)]
+enum Manner {
+    Command,
+    Executor(Box<v1::ExecutorInfo>),
+    Group(Box<v1::ExecutorInfo>),
+}
+
+impl Manner {
+    fn operation(self, tasks: Vec<v1::TaskInfo>) -> Operation {
+        let Self::Group(executor) = self else {
+            return Operation {
+                r#type: Some(operation::Type::Launch.into()),
+                launch: Some(operation::Launch { task_infos: tasks }),
+                ..Operation::default()
+            };
+        };
+        let task_group = v1::TaskGroupInfo { tasks };
+        Operation {
+            r#type: Some(operation::Type::LaunchGroup.into()),
+            launch_group: Some(operation::LaunchGroup { executor: *executor, task_group }),
+            ..Operation::default()
+        }
+    }
+}
+
+fn shell(line: &str) -> v1::CommandInfo {
+    v1::CommandInfo {
+        shell: Some(true),
+        value: Some(line.to_owned()),
+        ..v1::CommandInfo::default()
+    }
+}
+
 /// The tasks that an ACCEPT launches.
 pub(crate) fn launched(call: &Call) -> Vec<String> {
     let Some(accept) = &call.accept else { return Vec::new() };
-    let launches = accept.operations.iter().filter_map(|operation| operation.launch.as_ref());
-    launches.flat_map(|launch| &launch.task_infos).map(|task| task.task_id.value.clone()).collect()
+    let operations = &accept.operations;
+    let single =
+        operations.iter().filter_map(|one| one.launch.as_ref()).flat_map(|l| &l.task_infos);
+    let grouped = operations
+        .iter()
+        .filter_map(|one| one.launch_group.as_ref())
+        .flat_map(|launch| &launch.task_group.tasks);
+    single.chain(grouped).map(|task| task.task_id.value.clone()).collect()
 }

@@ -16,7 +16,7 @@ impl World {
         self.after(pause, Action::FaultStep);
         let host = usize::try_from(self.random.below(self.hosts.len() as u64)).unwrap_or(0);
         let schedulers = self.schedulers.len() as u64;
-        match self.random.below(22) {
+        match self.random.below(24) {
             0..=2 => self.control.doomed = self.control.leader.is_some(),
             3..=6 => self.hosts[host].doomed = self.hosts[host].agent.is_some(),
             7 => {
@@ -34,6 +34,7 @@ impl World {
             }
             18 => self.wall_clock_jumps(),
             19 | 20 => self.compact(host),
+            21 | 22 => self.break_executor_stream(host),
             _ => {}
         }
     }

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) checks: Checks,
     pub(crate) trace: TraceHash,
     pub(crate) steps: u64,
+    /// Tasks that reached a custom executor.
+    pub(crate) executor_tasks: u64,
     /// What a reader of a transcript sees; `None` when nobody reads.
     pub(crate) story: Option<Vec<String>>,
     /// Every message takes a millisecond: scripts are read by people.
@@ -92,6 +94,7 @@ impl World {
             checks: Checks::default(),
             trace: TraceHash::default(),
             steps: 0,
+            executor_tasks: 0,
             story: None,
             steady: false,
         }
@@ -187,6 +190,13 @@ impl World {
             }
             Action::ProcessStarts { host, life, run } => self.process_started(host, life, run),
             Action::ProcessEnds { host, pid, exit } => self.process_ends(host, pid, exit),
+            Action::ExecutorStep { host, pid } => self.executor_step(host, pid),
+            Action::ExecutorHears { host, pid, stream, event } => {
+                self.executor_hears(host, pid, stream, event);
+            }
+            Action::ExecutorSays { host, life, pid, stream, call } => {
+                self.executor_said(host, life, pid, stream, call);
+            }
             Action::AgentProbed { host, life, probe, outcome } => {
                 self.agent_event(host, life, tepui_agent::Event::Probed { probe, outcome });
             }
