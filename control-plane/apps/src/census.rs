@@ -41,15 +41,19 @@ impl Traits {
 pub(crate) struct Census {
     groups: BTreeMap<Traits, u32>,
     waiting: BTreeSet<InstanceId>,
+    /// Ticket of the instance that began to wait last.
+    last_wait: u64,
 }
 
 impl Census {
-    /// An instance is now counted as `after`, no longer as `before`.
+    /// An instance is now counted as `after`, no longer as `before`. One that begins to wait takes
+    /// the next ticket.
     pub(crate) fn change(
         &mut self,
         id: &InstanceId,
         before: Option<Traits>,
         after: Option<Traits>,
+        tickets: &mut u64,
     ) {
         if let Some(before) = before
             && let Some(count) = self.groups.get_mut(&before)
@@ -65,6 +69,8 @@ impl Census {
         let (was, is) = (before.is_some_and(|t| t.waiting), after.is_some_and(|t| t.waiting));
         if is && !was {
             self.waiting.insert(id.clone());
+            *tickets += 1;
+            self.last_wait = *tickets;
         } else if was && !is {
             self.waiting.remove(id);
         }
@@ -83,5 +89,10 @@ impl Census {
     /// Those that wait for an offer.
     pub(crate) fn waiting(&self) -> &BTreeSet<InstanceId> {
         &self.waiting
+    }
+
+    /// Changes whenever another instance of the app begins to wait for an offer.
+    pub(crate) fn last_wait(&self) -> u64 {
+        self.last_wait
     }
 }

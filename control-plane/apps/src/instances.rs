@@ -13,6 +13,8 @@ use crate::instance::Instance;
 pub(crate) struct Instances {
     by_app: BTreeMap<AppId, Siblings>,
     count: usize,
+    /// Given to each instance that begins to wait.
+    tickets: u64,
     #[cfg(test)]
     looked_at: std::cell::Cell<usize>,
 }
@@ -40,13 +42,13 @@ impl Siblings {
         }
     }
 
-    fn recount(&mut self) {
+    fn recount(&mut self, tickets: &mut u64) {
         for id in std::mem::take(&mut self.touched) {
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             let traits = Traits::of(&slot.instance);
             if slot.counted != Some(traits) {
                 let before = slot.counted.replace(traits);
-                self.census.change(&id, before, Some(traits));
+                self.census.change(&id, before, Some(traits), tickets);
             }
         }
     }
@@ -60,14 +62,16 @@ impl Instances {
         let slot = Slot { instance, counted: None };
         match siblings.slots.insert(id.clone(), slot) {
             None => self.count += 1,
-            Some(replaced) => siblings.census.change(&id, replaced.counted, None),
+            Some(replaced) => {
+                siblings.census.change(&id, replaced.counted, None, &mut self.tickets)
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, id: &InstanceId) -> Option<Instance> {
         let siblings = self.by_app.get_mut(id.run_spec())?;
         let slot = siblings.slots.remove(id)?;
-        siblings.census.change(id, slot.counted, None);
+        siblings.census.change(id, slot.counted, None, &mut self.tickets);
         self.count -= 1;
         if siblings.slots.is_empty() {
             self.by_app.remove(id.run_spec());
@@ -118,7 +122,7 @@ impl Instances {
     /// How many instances of an app are in which state; `None` when there is none.
     pub(crate) fn census(&mut self, app: &AppId) -> Option<&Census> {
         let siblings = self.by_app.get_mut(app)?;
-        siblings.recount();
+        siblings.recount(&mut self.tickets);
         Some(&siblings.census)
     }
 

@@ -11,6 +11,7 @@ use tepui_marathon::{
 use tepui_types::{Role, Scalar};
 use tepui_wire::v1::{Attribute, Offer, Resource, value};
 
+use crate::census::Census;
 use crate::machine::Apps;
 use crate::out::Out;
 
@@ -25,6 +26,10 @@ pub(crate) struct Waiting {
     pub(crate) count: u32,
     /// Start of this launch attempt.
     pub(crate) since: Version,
+    /// The configuration that waits; another one is another attempt.
+    config: Version,
+    /// Of the instance that began to wait last.
+    ticket: u64,
     processed: u64,
     unused: u64,
     last_unused_at: Option<Version>,
@@ -44,11 +49,13 @@ struct LastOffer {
 }
 
 impl Waiting {
-    fn new(role: Role, since: Version) -> Self {
+    fn new(role: Role, config: Version, since: Version) -> Self {
         Self {
             role,
             count: 0,
             since,
+            config,
+            ticket: 0,
             processed: 0,
             unused: 0,
             last_unused_at: None,
@@ -129,21 +136,25 @@ impl Apps {
         let waiting = census.map_or(0, |all| all.count(|instance| instance.waiting));
         let census = self.instances.census(id);
         let unconfirmed = census.map_or(0, |all| all.count(|i| i.wants_to_run && i.launching));
+        let ticket = census.map_or(0, Census::last_wait);
         if waiting + unconfirmed == 0 {
             self.queue.remove(id);
             return;
         }
         let some_instance = || self.instances.of_app(id).find(|instance| instance.wants_to_run());
-        let role = self.catalog.app(id).map(|app| &app.role);
-        let Some(role) = role.or_else(|| some_instance().map(|instance| &instance.app.role)) else {
-            return;
-        };
-        let new = || Waiting::new(role.clone(), out.stamp());
+        let definition = self.catalog.app(id).or_else(|| Some(&some_instance()?.app));
+        let Some(definition) = definition else { return };
+        let config = definition.version_info.last_config_change_at;
+        let new = || Waiting::new(definition.role.clone(), config, out.stamp());
         let entry = self.queue.entry(id.clone()).or_insert_with(new);
-        entry.role = role.clone();
-        let more = waiting > entry.count;
+        if entry.config != config {
+            *entry = new();
+        }
+        entry.role = definition.role.clone();
         entry.count = waiting;
-        if more {
+        // What is new was never offered anything, though as many may have waited before.
+        if entry.ticket != ticket {
+            entry.ticket = ticket;
             self.session.wish(id);
         }
     }

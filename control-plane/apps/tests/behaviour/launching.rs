@@ -233,3 +233,19 @@ fn every_update_is_acknowledged() {
     rig.create(WEB).unwrap();
     assert_eq!(rig.acknowledged.len(), 3);
 }
+
+#[test]
+fn a_waiting_app_that_is_made_smaller_gets_its_offer_at_once() {
+    let mut rig = Rig::new().agent("a", 4.0);
+    rig.create(r#"{"id":"/web","cmd":"x y","cpus":10000}"#).unwrap();
+    rig.advance(10);
+    let before = rig.apps.queue(rig.now, false).queue[0].since;
+    rig.put_quietly("/web", r#"{"cpus":5000}"#, true).unwrap();
+    let queue = rig.apps.queue(rig.now, false).queue;
+    assert!(queue[0].since > before, "another configuration is another launch attempt");
+    assert_eq!(queue[0].processed_offers_summary.processed_offers_count, 0);
+    rig.advance(10);
+    rig.force("/web", r#"{"cpus":1}"#).unwrap();
+    rig.advance(6);
+    assert_eq!(rig.running("/web"), 1, "it does not wait until declined offers come back");
+}
