@@ -485,6 +485,20 @@ fn ids_in_groups_are_relative_to_their_group() {
     assert_eq!(app.id.as_ref().unwrap().as_str(), "/g/h/a");
     let dependencies = app.dependencies.as_ref().unwrap();
     assert_eq!(dependencies.iter().map(PathId::as_str).collect::<Vec<_>>(), ["/g/h/b", "/g/c"]);
+    let sibling = &sub.dependencies.as_ref().unwrap()[0];
+    assert_eq!(sibling.as_str(), "/g/x", "a sibling of the group that names it");
+}
+
+#[test]
+fn pods_in_a_group_are_refused_by_name_and_an_empty_list_of_them_is_not() {
+    let decode =
+        |body: &[u8]| decode_group_update(body, &PathId::root(), true, &Settings::default());
+    assert!(decode(br#"{"id":"g","pods":[],"apps":[]}"#).is_ok());
+    let refused = decode(br#"{"id":"g","groups":[{"id":"h","pods":[{"id":"p"}]}]}"#).unwrap_err();
+    assert_eq!(
+        serde_json::to_value(&refused).unwrap()["details"],
+        json!([{"path": "/groups(0)/pods", "errors": ["this release does not run pods"]}])
+    );
 }
 
 #[test]

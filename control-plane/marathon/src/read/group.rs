@@ -23,9 +23,9 @@ struct RawGroup {
 
 /// Reads the body of `POST` or `PUT /v2/groups/{id}`.
 ///
-/// `base` is the group of the request's path: the body's own id and its dependencies are resolved
-/// against it, ids inside against the group they stand in. An update without id means `base`
-/// itself; with `id_required` (POST to the root) that is an error.
+/// `base` is the group of the request's path: the body's own id is resolved against it, ids inside
+/// and dependencies against the group they stand in (`../db` is a sibling). An update without id
+/// means `base` itself; with `id_required` (POST to the root) that is an error.
 ///
 /// # Errors
 /// 400 when the body is no JSON, 422 when its structure is wrong, when `scaleBy` or `version` come
@@ -57,6 +57,10 @@ fn group(reader: &mut Reader, object: &Object, base: &GroupId, id_required: bool
     let groups = reader.opt(object, "groups", |r, v| {
         r.array(v, |r, v| r.object(v).map(|object| group(r, object, &inside, true)))
     });
+    let pods = reader.opt(object, "pods", |r, v| r.array(v, |_, _| Some(())));
+    if pods.is_some_and(|pods| !pods.is_empty()) {
+        reader.at("pods", |r| r.broken("this release does not run pods"));
+    }
     let factor =
         |r: &mut Reader, v: &Value| r.ratio(v, Ratio::ZERO, Ratio::from_milli(1_000_000_000));
     let update = GroupUpdate {
@@ -64,7 +68,7 @@ fn group(reader: &mut Reader, object: &Object, base: &GroupId, id_required: bool
         apps: None,
         groups: None,
         dependencies: reader
-            .opt(object, "dependencies", |r, v| r.array(v, |r, v| r.path_id(v, base))),
+            .opt(object, "dependencies", |r, v| r.array(v, |r, v| r.path_id(v, &inside))),
         scale_by: reader.opt(object, "scaleBy", factor),
         version: reader.opt(object, "version", Reader::version),
         enforce_role: reader.opt(object, "enforceRole", Reader::boolean),
