@@ -46,6 +46,13 @@ impl Kills {
         self.sent.values_mut().for_each(|sent| sent.at = None);
     }
 
+    /// The task was not known to live when its kill was sent: that one is sent again.
+    pub(crate) fn forget_sent_of(&mut self, task: &TaskId) {
+        if let Some(sent) = self.sent.get_mut(task) {
+            sent.at = None;
+        }
+    }
+
     /// Kills sent and not confirmed.
     pub(crate) fn in_flight(&self) -> usize {
         self.sent.len()

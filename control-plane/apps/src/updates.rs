@@ -111,7 +111,10 @@ impl Apps {
         let id = task.instance().clone();
         let condition = condition_of(state, status);
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        instance.confirmed = true;
+        if !std::mem::replace(&mut instance.confirmed, true) {
+            // Its agent was not back yet when an earlier kill went out.
+            self.kills.forget_sent_of(task);
+        }
         let before = instance.condition();
         let Some(record) = instance.record.task.as_mut() else { return };
         let changed = record.state != state;

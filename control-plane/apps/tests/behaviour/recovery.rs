@@ -34,6 +34,25 @@ fn a_new_leader_knows_the_same_tasks_and_versions_and_kills_nothing() {
 }
 
 #[test]
+fn a_scale_down_before_the_agents_are_back_kills_as_soon_as_they_are() {
+    let mut rig = big();
+    rig.create(WEB).unwrap();
+    rig.advance(20);
+    rig.agents_unheard = true;
+    rig.fail_over();
+    rig.put("/web", r#"{"instances":1}"#).unwrap();
+    rig.advance(2);
+    assert_eq!(rig.live_ids().len(), 4, "nobody could be told");
+    rig.agents_unheard = false;
+    for task in rig.live_ids() {
+        rig.report(&task, TaskState::TaskRunning);
+    }
+    rig.settle();
+    assert_eq!(rig.live_ids().len(), 1, "not only when kills are repeated");
+    assert!(!rig.deploying());
+}
+
+#[test]
 fn a_running_deployment_goes_on_under_a_new_leader() {
     let mut rig = big();
     rig.create(WEB).unwrap();

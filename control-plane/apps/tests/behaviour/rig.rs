@@ -62,6 +62,8 @@ pub(crate) struct Rig {
     /// Tasks that a client wanted killed.
     pub(crate) asked_for: BTreeSet<String>,
     pub(crate) habit: Habit,
+    /// No agent has registered yet: kills get nowhere, questions get no answer.
+    pub(crate) agents_unheard: bool,
     pub(crate) inbox: VecDeque<scheduler::Event>,
     pub(crate) replies: BTreeMap<RequestId, Result<Reply, Rejection>>,
     pub(crate) published: Vec<EventPayload>,
@@ -109,6 +111,7 @@ impl Rig {
             killed: BTreeSet::new(),
             asked_for: BTreeSet::new(),
             habit: Habit::Prompt,
+            agents_unheard: false,
             inbox: VecDeque::new(),
             replies: BTreeMap::new(),
             published: Vec::new(),
@@ -462,6 +465,9 @@ impl Rig {
             check(self, id);
         }
         self.killed.insert(id.to_owned());
+        if self.agents_unheard {
+            return;
+        }
         match self.tasks.get(id) {
             Some(task) if !is_terminal(task.state) => {
                 if self.agents[&task.agent].reachable {
@@ -476,6 +482,9 @@ impl Rig {
     }
 
     fn reconcile(&mut self, reconcile: &call::Reconcile) {
+        if self.agents_unheard {
+            return;
+        }
         if reconcile.tasks.is_empty() {
             let live: Vec<String> = self
                 .tasks
