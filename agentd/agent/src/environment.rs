@@ -1,5 +1,6 @@
 //! Commands and environments as processes get them (`spec/mesos-http.md` 2.5).
 
+use tepui_link::Leftover;
 use tepui_types::{Ranges, Resources, Span, TaskId};
 use tepui_wire::v1::{self, environment::variable, secret};
 
@@ -115,6 +116,14 @@ pub(crate) fn resources_of(framework: &Framework, executor: &Executor) -> Resour
         }
     }
     sum
+}
+
+/// What an executor and its live tasks hold, as it was told.
+pub(crate) fn leftover_of(framework: &Framework, executor: &Executor) -> Leftover {
+    let own = executor.info.iter().flat_map(|info| &info.resources);
+    let tasks = executor.tasks.iter().filter_map(|task| framework.tasks.get(task));
+    let tasks = tasks.filter(|task| !task.is_terminal()).flat_map(|task| &task.info.resources);
+    Leftover { framework: framework.id.clone(), resources: own.chain(tasks).cloned().collect() }
 }
 
 /// The ports of an executor and its tasks.

@@ -1,6 +1,8 @@
 //! The link with the control plane: registration, heartbeats, numbered directives.
 
-use tepui_link::{Directive, Order, Registration, Report};
+use std::collections::BTreeSet;
+
+use tepui_link::{Directive, Leftover, Order, Registration, Report};
 use tepui_types::{AgentId, FrameworkId, Span};
 use tepui_wire::v1::{self, agent_info::capability};
 
@@ -107,7 +109,22 @@ impl Agent {
                     framework.tasks.values().map(|task| task.to_wire(&framework.id, &agent))
                 })
                 .collect(),
+            leftovers: self.leftovers().cloned().collect(),
         }
+    }
+
+    pub(crate) fn tell_heartbeat(&mut self, turn: &mut Turn<'_>) {
+        let seen = self.link.seen;
+        let executors = self.live_executors().count() as u64;
+        let leftovers: BTreeSet<_> = self.leftovers().map(|one| one.framework.clone()).collect();
+        let leftovers = leftovers.into_iter().collect();
+        self.report(Report::Heartbeat { seen, executors, leftovers }, turn);
+    }
+
+    /// What frameworks that were shut down still hold.
+    fn leftovers(&self) -> impl Iterator<Item = &Leftover> {
+        let live = self.book.runs.values().filter(|run| run.exit.is_none());
+        live.filter_map(|run| run.leftover.as_ref())
     }
 
     /// The custom executors that have not ended, of frameworks that have not either.
@@ -156,8 +173,7 @@ impl Agent {
     }
 
     pub(crate) fn heartbeat(&mut self, turn: &mut Turn<'_>) {
-        let executors = self.live_executors().count() as u64;
-        self.report(Report::Heartbeat { seen: self.link.seen, executors }, turn);
+        self.tell_heartbeat(turn);
         let at = turn.now.mono + self.link.heartbeat;
         self.link.timer = Some(self.timers.set(at, Timer::Heartbeat));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tepui_link::Leftover;
 use tepui_types::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, Role, TaskId, Term, UpdateId, Wall,
 };
@@ -127,6 +128,8 @@ pub enum Record {
         run: ContainerId,
         /// The sandbox, relative to the work directory.
         sandbox: Arc<str>,
+        /// What it holds until it has ended.
+        leftover: Option<Leftover>,
     },
     /// Undelivered tasks that a custom executor gets in one piece, or not at all.
     Group {

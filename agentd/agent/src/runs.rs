@@ -221,6 +221,7 @@ impl Agent {
         let Some(entry) = self.book.runs.get_mut(run) else { return };
         let timers = [entry.limit.take(), entry.beat.take(), entry.ending.take().map(|e| e.timer)];
         let stream = entry.stream.take();
+        let was_leftover = entry.leftover.take().is_some();
         // A run that nobody knows has no sandbox to keep and no record to close.
         let is_stranger = entry.sandbox.is_empty();
         for timer in timers {
@@ -238,6 +239,10 @@ impl Agent {
             self.await_garbage(turn);
         }
         turn.push(Effect::Discard { run: run.clone() });
+        if was_leftover {
+            // What it held is free now.
+            self.tell_heartbeat(turn);
+        }
         self.close_window_when_complete(turn);
         self.forget_idle_frameworks(turn);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use tepui_link::Leftover;
 use tepui_types::{
     ContainerId, ExecutorId, FrameworkId, Mono, Ranges, Role, Span, StreamId, TaskId, TaskState,
     UpdateId, Wall,
@@ -127,6 +128,8 @@ pub struct Run {
     /// Ports on which it listens though they are not its own.
     pub foreign_ports: Ranges,
     pub(crate) started: bool,
+    /// What it still holds after its framework was shut down.
+    pub(crate) leftover: Option<Leftover>,
     pub(crate) ports: Ranges,
     pub(crate) stream: Option<StreamId>,
     pub(crate) ending: Option<Ending>,
@@ -145,6 +148,7 @@ impl Run {
             exit: None,
             foreign_ports: Ranges::new(),
             started: false,
+            leftover: None,
             ports: Ranges::new(),
             stream: None,
             ending: None,

@@ -354,7 +354,25 @@ fn a_torn_down_framework_shuts_its_executors_down() {
     assert_eq!(rig.process("e1").killed, 1);
     let reports = rig.reports.len();
     rig.exit("e1", Exit::Signal(9));
-    assert_eq!(rig.reports.len(), reports);
+    assert_eq!(rig.reports.len(), reports + 1);
+    assert_eq!(rig.leftovers(), Some(Vec::new()));
+}
+
+#[test]
+fn what_a_shut_down_framework_holds_is_told_until_its_last_process_has_ended() {
+    let (mut rig, _) = subscribed();
+    rig.order(Order::ShutdownFramework { framework: framework_id() });
+    rig.restart();
+    rig.link_up();
+    let held = rig.registration().leftovers.clone();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].framework, framework_id());
+    assert_eq!(held[0].resources[0].name, "ports");
+    rig.answer_registration();
+    rig.advance(secs(16));
+    assert_eq!(rig.leftovers(), Some(vec![framework_id()]));
+    rig.exit("e1", Exit::Signal(9));
+    assert_eq!(rig.leftovers(), Some(Vec::new()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use prost::Message;
 use tepui_agent::{Exit, Record};
+use tepui_link::Leftover;
 use tepui_types::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, InvalidId, Role, TaskId, Term, Uuid,
     Wall,
@@ -67,9 +68,12 @@ fn fact(record: &Record) -> Fact {
                 created_nanos: created.as_nanos(),
             })
         }
-        Record::Ownerless { run, sandbox } => {
-            Fact::Ownerless(proto::Ownerless { run: run.to_string(), sandbox: sandbox.to_string() })
-        }
+        Record::Ownerless { run, sandbox, leftover } => Fact::Ownerless(proto::Ownerless {
+            run: run.to_string(),
+            sandbox: sandbox.to_string(),
+            framework_id: leftover.iter().map(|one| one.framework.as_str()).collect(),
+            resources: leftover.iter().flat_map(|one| one.resources.clone()).collect(),
+        }),
         Record::Task { framework, executor, role, task, grouped } => Fact::Task(proto::Task {
             framework_id: framework.to_string(),
             executor_id: executor.to_string(),
@@ -176,7 +180,12 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
             created: Wall::from_nanos(one.created_nanos),
         },
         Fact::Ownerless(one) => {
-            Record::Ownerless { run: run_id(&one.run)?, sandbox: one.sandbox.into() }
+            let resources = one.resources;
+            let leftover = match one.framework_id.as_str() {
+                "" => None,
+                id => Some(Leftover { framework: framework_id(id)?, resources }),
+            };
+            Record::Ownerless { run: run_id(&one.run)?, sandbox: one.sandbox.into(), leftover }
         }
         Fact::Task(one) => Record::Task {
             framework: framework_id(&one.framework_id)?,

@@ -117,6 +117,7 @@ impl Bench {
             frameworks: Vec::new(),
             executors: Vec::new(),
             tasks: Vec::new(),
+            leftovers: Vec::new(),
         };
         let report = Box::new(Report::Register(Box::new(registration)));
         self.queue.push_back(Event::Report { link: LinkId(n as u64), report });

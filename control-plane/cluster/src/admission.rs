@@ -193,8 +193,17 @@ impl Cluster {
         former: Former,
         batch: &mut Batch<'_>,
     ) {
-        let Registration { agent, mut info, boot, version, frameworks, executors, tasks, .. } =
-            registration;
+        let Registration {
+            agent,
+            mut info,
+            boot,
+            version,
+            frameworks,
+            executors,
+            tasks,
+            leftovers,
+            term: _,
+        } = registration;
         let id = agent.unwrap_or_else(|| self.next_agent_id(batch));
         info.id = Some(wire_agent(&id));
         let info = Arc::new(info);
@@ -230,12 +239,11 @@ impl Cluster {
         }
         self.send_registered(&id, batch);
         let completed = self.meet_frameworks(frameworks, batch);
+        self.take_departing(&id, &leftovers, &executors, &tasks, &completed);
         self.take_executors(&id, executors, &completed);
         self.take_tasks(&id, tasks, &completed, former, batch);
-        for framework in completed {
-            if let Some(agent) = self.agents.get_mut(&id) {
-                batch.direct(self.term, agent, Order::ShutdownFramework { framework });
-            }
+        for framework in &completed {
+            self.order_shutdown(&id, framework, batch);
         }
         self.rebook(&id);
         self.tell_admitted(&id, before, batch);
@@ -305,6 +313,7 @@ impl Agent {
             added_epoch: Epoch::default(),
             tasks: BTreeMap::new(),
             executors: BTreeMap::new(),
+            departing: BTreeMap::new(),
             offers: BTreeSet::new(),
             pending_kills: BTreeMap::new(),
         }

@@ -31,7 +31,8 @@ impl Cluster {
         match report {
             // Handled above.
             Report::Register(_) => {}
-            Report::Heartbeat { seen, executors } => {
+            Report::Heartbeat { seen, executors, leftovers } => {
+                self.note_departures(&agent_id, seen, &leftovers, batch);
                 self.heartbeat(&agent_id, seen, executors, batch);
             }
             Report::Update { framework, status, latest_state } => {

@@ -60,6 +60,10 @@ impl Cluster {
         batch: &mut Batch<'_>,
     ) {
         let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        if agent.departing.contains_key(framework) {
+            // Its framework is gone, its process not yet.
+            return;
+        }
         if agent.overbooked {
             self.rebook(agent_id);
         } else {
@@ -109,6 +113,12 @@ impl Cluster {
             for executor in executors.values() {
                 let key = (framework_id.clone(), executor.role.clone());
                 all.entry(key).or_default().push(executor.resources.clone());
+            }
+        }
+        for (framework_id, departing) in &agent.departing {
+            for (role, resources) in &departing.held {
+                let key = (framework_id.clone(), role.clone());
+                all.entry(key).or_default().push(resources.clone());
             }
         }
         all

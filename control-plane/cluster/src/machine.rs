@@ -37,6 +37,8 @@ pub struct Cluster {
     pub(crate) links: BTreeMap<LinkId, AgentId>,
     pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
     pub(crate) completed: VecDeque<Framework>,
+    /// All removed frameworks that are remembered, and since when they are gone.
+    pub(crate) removed: BTreeMap<FrameworkId, Wall>,
     pub(crate) streams: BTreeMap<StreamId, FrameworkId>,
     pub(crate) offers: BTreeMap<OfferNumber, Offer>,
     pub(crate) weights: BTreeMap<Role, u64>,
@@ -135,6 +137,7 @@ impl Cluster {
             links: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),
+            removed: BTreeMap::new(),
             streams: BTreeMap::new(),
             offers: BTreeMap::new(),
             weights: BTreeMap::new(),

@@ -39,6 +39,14 @@ pub enum Record {
         /// When it disconnected; a new leader counts the timeout from here (invariant I-35).
         disconnected: Option<Wall>,
     },
+    /// A framework that was removed: what agents that were away still do for it has to stop, and
+    /// its id is not taken again.
+    RemovedFramework {
+        /// Which.
+        framework: FrameworkId,
+        /// When.
+        since: Wall,
+    },
     /// A role's weight in thousandths.
     Weight {
         /// Which.

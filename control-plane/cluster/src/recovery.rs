@@ -69,6 +69,9 @@ impl Cluster {
                 self.recover_framework(framework.clone(), *info, registered, batch);
                 self.resume_failover(&framework, failover_timeout, disconnected, batch);
             }
+            Record::RemovedFramework { framework, since } => {
+                self.removed.insert(framework, since);
+            }
             Record::Weight { role, weight } => {
                 self.weights.insert(role, weight);
             }
@@ -159,7 +162,8 @@ impl Cluster {
         self.announce_failure(id, batch);
     }
 
-    /// Forgets unreachable and gone agents that are too old or too many.
+    /// Forgets unreachable and gone agents, and removed frameworks, that are too old or too many:
+    /// an agent that is forgotten cannot bring a framework back that is.
     pub(crate) fn registry_cleaning_timer(&mut self, batch: &mut Batch<'_>) {
         let (age, count) =
             (self.config.registry_max_agent_age, self.config.registry_max_agent_count);
@@ -179,6 +183,16 @@ impl Cluster {
                         self.unreachable.remove(&id);
                     }
                 }
+            }
+        }
+        let mut by_age: Vec<(Wall, FrameworkId)> =
+            self.removed.iter().map(|(id, since)| (*since, id.clone())).collect();
+        by_age.sort();
+        let surplus = by_age.len().saturating_sub(count);
+        for (at, (since, framework)) in by_age.into_iter().enumerate() {
+            if at < surplus || batch.wall().since(since) > age {
+                self.removed.remove(&framework);
+                records.push(Record::RemovedFramework { framework, since });
             }
         }
         records.into_iter().for_each(|record| batch.push(Effect::Forget(record)));

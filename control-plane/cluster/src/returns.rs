@@ -29,7 +29,7 @@ impl Cluster {
             else {
                 continue;
             };
-            if self.completed.iter().any(|one| one.id == id) {
+            if self.removed.contains_key(&id) {
                 completed.insert(id);
             } else if !self.frameworks.contains_key(&id) {
                 self.add_recovered_framework(id, info, batch);

@@ -61,6 +61,8 @@ pub struct Agent {
     pub tasks: BTreeMap<FrameworkId, BTreeSet<TaskId>>,
     /// The custom executors there.
     pub executors: BTreeMap<FrameworkId, BTreeMap<ExecutorId, Executor>>,
+    /// What removed frameworks hold there until the agent says that their work has ended.
+    pub departing: BTreeMap<FrameworkId, Departing>,
     /// The offers of its resources.
     pub offers: BTreeSet<OfferNumber>,
     /// Kills that wait for its return.
@@ -101,6 +103,23 @@ pub struct Link {
     /// Since when the agent, which has confirmed all directives, counts other executors than the
     /// books do.
     pub differs: Option<Mono>,
+}
+
+/// What a removed framework still holds on an agent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Departing {
+    /// The directive that ends its work: what the agent says before it has seen that does not
+    /// count.
+    pub(crate) ordered: u64,
+    /// What it holds, by the roles that it had it for.
+    pub(crate) held: Vec<(Role, Resources)>,
+}
+
+impl Departing {
+    /// The pieces that are not free yet.
+    pub fn held(&self) -> impl Iterator<Item = &Resources> {
+        self.held.iter().map(|(_, resources)| resources)
+    }
 }
 
 /// An agent of the registry that has not come back since the change of leader.

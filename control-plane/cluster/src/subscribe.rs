@@ -75,7 +75,7 @@ impl Cluster {
             &self.config,
         )?;
         let Some(id) = framework else { return Ok(terms) };
-        if self.completed.iter().any(|completed| completed.id == *id) {
+        if self.removed.contains_key(id) {
             return Err("Framework has been removed".into());
         }
         if let Some(known) = self.frameworks.get(id)

@@ -138,10 +138,8 @@ impl Cluster {
         framework: &FrameworkId,
         batch: &mut Batch<'_>,
     ) {
-        let completed = self.completed.iter().any(|one| one.id == *framework);
-        if let Some(agent) = self.agents.get_mut(agent_id).filter(|_| completed) {
-            let order = Order::ShutdownFramework { framework: framework.clone() };
-            batch.direct(self.term, agent, order);
+        if self.removed.contains_key(framework) {
+            self.order_shutdown(agent_id, framework, batch);
         }
     }
 

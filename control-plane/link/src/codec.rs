@@ -7,7 +7,7 @@ use tepui_types::{
 use tepui_wire::v1;
 
 use crate::proto::{self, directive as down, report as up};
-use crate::{Directive, LaunchOrder, Order, Registration, Report};
+use crate::{Directive, LaunchOrder, Leftover, Order, Registration, Report};
 
 /// Why a frame is not a directive or a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,9 +201,11 @@ fn encode_report(report: Report) -> up::Report {
             frameworks: r.frameworks,
             executors: r.executors,
             tasks: r.tasks,
+            leftovers: r.leftovers.into_iter().map(encode_leftover).collect(),
         }),
-        Report::Heartbeat { seen, executors } => {
-            up::Report::Heartbeat(proto::Heartbeat { seen, executors })
+        Report::Heartbeat { seen, executors, leftovers } => {
+            let leftovers = leftovers.iter().map(ToString::to_string).collect();
+            up::Report::Heartbeat(proto::Heartbeat { seen, executors, leftovers })
         }
         Report::Update { framework, status, latest_state } => up::Report::Update(proto::Update {
             framework_id: framework.to_string(),
@@ -234,7 +236,11 @@ impl TryFrom<proto::Report> for Report {
     fn try_from(frame: proto::Report) -> Result<Self, FrameError> {
         Ok(match frame.report.ok_or(FrameError::Missing("report"))? {
             up::Report::Register(r) => Self::Register(Box::new(decode_registration(r)?)),
-            up::Report::Heartbeat(r) => Self::Heartbeat { seen: r.seen, executors: r.executors },
+            up::Report::Heartbeat(r) => Self::Heartbeat {
+                seen: r.seen,
+                executors: r.executors,
+                leftovers: r.leftovers.iter().map(|id| framework(id)).collect::<Result<_, _>>()?,
+            },
             up::Report::Update(r) => Self::Update {
                 framework: framework(&r.framework_id)?,
                 status: Box::new(r.status.ok_or(FrameError::Missing("status"))?),
@@ -256,6 +262,16 @@ impl TryFrom<proto::Report> for Report {
     }
 }
 
+fn encode_leftover(leftover: Leftover) -> proto::Leftover {
+    let Leftover { framework, resources } = leftover;
+    proto::Leftover { framework_id: framework.to_string(), resources }
+}
+
+fn decode_leftover(frame: proto::Leftover) -> Result<Leftover, FrameError> {
+    let proto::Leftover { framework_id, resources } = frame;
+    Ok(Leftover { framework: framework(&framework_id)?, resources })
+}
+
 fn decode_registration(r: proto::Registration) -> Result<Registration, FrameError> {
     let optional = |text: &str| !text.is_empty();
     Ok(Registration {
@@ -271,6 +287,7 @@ fn decode_registration(r: proto::Registration) -> Result<Registration, FrameErro
         frameworks: r.frameworks,
         executors: r.executors,
         tasks: r.tasks,
+        leftovers: r.leftovers.into_iter().map(decode_leftover).collect::<Result<_, _>>()?,
     })
 }
 
@@ -341,8 +358,16 @@ mod tests {
                 frameworks: vec![v1::FrameworkInfo::default()],
                 executors: vec![v1::ExecutorInfo::default()],
                 tasks: vec![v1::Task::default()],
+                leftovers: vec![Leftover {
+                    framework: id(FrameworkId::parse, "f"),
+                    resources: vec![v1::Resource::default()],
+                }],
             })),
-            Report::Heartbeat { seen: 4, executors: 2 },
+            Report::Heartbeat {
+                seen: 4,
+                executors: 2,
+                leftovers: vec![id(FrameworkId::parse, "f")],
+            },
             Report::Update {
                 framework: id(FrameworkId::parse, "f"),
                 status: Box::default(),

@@ -9,7 +9,7 @@ mod directive;
 mod report;
 
 pub use directive::{Directive, LaunchOrder, Order};
-pub use report::{Registration, Report};
+pub use report::{Leftover, Registration, Report};
 
 /// The generated frames and, with the feature `grpc`, the service.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]

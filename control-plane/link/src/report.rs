@@ -14,6 +14,9 @@ pub enum Report {
         /// How many custom executors it has: tells the control plane whether the news of an exit,
         /// or of a launch that came to nothing, got lost.
         executors: u64,
+        /// Frameworks that were shut down here and whose processes have not all ended: what they
+        /// hold is not free yet (invariant I-1).
+        leftovers: Vec<FrameworkId>,
     },
     /// A task's next unacknowledged status update, sent again until it is acknowledged.
     Update {
@@ -67,4 +70,15 @@ pub struct Registration {
     /// Every task that is not both terminal and acknowledged; `state` is the newest state,
     /// `status_update_state` and `status_update_uuid` the oldest unacknowledged update.
     pub tasks: Vec<v1::Task>,
+    /// What frameworks that were shut down here still hold.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What one process tree of a framework that was shut down still holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leftover {
+    /// Whose it was.
+    pub framework: FrameworkId,
+    /// What it holds, with its allocation.
+    pub resources: Vec<v1::Resource>,
 }

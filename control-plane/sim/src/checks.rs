@@ -153,6 +153,7 @@ impl Checks {
             for executors in agent.executors.values() {
                 executors.values().for_each(|executor| take(&executor.resources));
             }
+            agent.departing.values().flat_map(|one| one.held()).for_each(take);
             if !fits && !agent.overbooked {
                 self.violate(now, "I-1", format!("agent {} gives out more than it has", agent.id));
             } else if fits && rest != agent.free {

@@ -26,6 +26,7 @@ enum ClusterKey {
     Counters,
     Agent(AgentId),
     Framework(FrameworkId),
+    RemovedFramework(FrameworkId),
     Weight(Role),
 }
 
@@ -34,6 +35,9 @@ fn cluster_key(record: &Record) -> ClusterKey {
         Record::Counters { .. } => ClusterKey::Counters,
         Record::Agent { agent, .. } => ClusterKey::Agent(agent.clone()),
         Record::Framework { framework, .. } => ClusterKey::Framework(framework.clone()),
+        Record::RemovedFramework { framework, .. } => {
+            ClusterKey::RemovedFramework(framework.clone())
+        }
         Record::Weight { role, .. } => ClusterKey::Weight(role.clone()),
     }
 }

@@ -5,6 +5,7 @@ use tepui_wire::v1;
 use super::{
     Book, MAX_ACKNOWLEDGED, MAX_COMPLETED_EXECUTORS, MAX_COMPLETED_TASKS, framework_id, task_id,
 };
+use crate::environment::leftover_of;
 use crate::state::{Executor, Framework, Phase, Run, Task};
 use crate::{Exit, Record};
 
@@ -23,8 +24,9 @@ impl Book {
             Record::Framework(info) => self.apply_framework(info),
             Record::FrameworkGone(id) => self.apply_framework_gone(id),
             Record::Executor { .. } => self.apply_executor(record),
-            Record::Ownerless { run, sandbox } => {
-                self.runs.insert(run.clone(), Run::new(None, sandbox.clone()));
+            Record::Ownerless { run, sandbox, leftover } => {
+                let entry = Run { leftover: leftover.clone(), ..Run::new(None, sandbox.clone()) };
+                self.runs.insert(run.clone(), entry);
             }
             Record::Task { framework, executor, role, task, grouped } => {
                 let task = Task::new(task.clone(), executor.clone(), role.clone(), *grouped);
@@ -85,6 +87,8 @@ impl Book {
         for executor in framework.executors.values().chain(&framework.completed) {
             if let Some(run) = self.runs.get_mut(&executor.run) {
                 run.owner = None;
+                let live = run.exit.is_none();
+                run.leftover = live.then(|| leftover_of(&framework, executor));
             }
             for task in executor.completed_tasks.iter().filter_map(|task| task_id(&task.info)) {
                 self.ended.insert(id.clone(), task);

@@ -107,7 +107,11 @@ impl Book {
             if run.owner.as_ref().is_some_and(|owner| shown(id, owner)) {
                 continue;
             }
-            list.push(Record::Ownerless { run: id.clone(), sandbox: run.sandbox.clone() });
+            list.push(Record::Ownerless {
+                run: id.clone(),
+                sandbox: run.sandbox.clone(),
+                leftover: run.leftover.clone().filter(|_| run.exit.is_none()),
+            });
             if run.started {
                 list.push(Record::Starting { run: id.clone() });
             }

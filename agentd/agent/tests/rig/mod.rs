@@ -548,6 +548,14 @@ impl Rig {
             .collect()
     }
 
+    /// The frameworks of which the last heartbeat says that they still hold something.
+    pub fn leftovers(&self) -> Option<Vec<FrameworkId>> {
+        self.reports.iter().rev().find_map(|report| match report {
+            Report::Heartbeat { leftovers, .. } => Some(leftovers.clone()),
+            _ => None,
+        })
+    }
+
     pub fn subscribe(&mut self, executor: &str) -> StreamId {
         self.subscribe_with(executor, executor::call::Subscribe::default())
     }

@@ -156,6 +156,7 @@ impl TestPlane {
             frameworks: Vec::new(),
             executors: Vec::new(),
             tasks: Vec::new(),
+            leftovers: Vec::new(),
         };
         world.act(Event::Report { link, report: Box::new(Report::Register(registration.into())) });
         match world.orders.remove(&link).unwrap_or_default().first() {

@@ -30,7 +30,7 @@ fn the_shorter_the_patience_the_more_often_an_agent_is_asked_to_speak() {
 fn whoever_speaks_before_registering_loses_the_link() {
     let mut rig = Rig::new();
     let link = tepui_types::LinkId(rig.fresh());
-    let report = Box::new(Report::Heartbeat { seen: 0, executors: 0 });
+    let report = Box::new(Report::Heartbeat { seen: 0, executors: 0, leftovers: Vec::new() });
     rig.act(tepui_cluster::Event::Report { link, report });
     assert!(rig.closed_links.contains(&link));
 }
@@ -230,6 +230,7 @@ fn a_late_registration_on_an_older_link_is_not_believed() {
         frameworks: vec![],
         executors: vec![],
         tasks: vec![known],
+        leftovers: vec![],
     };
     let report = Box::new(Report::Register(Box::new(registration)));
     rig.act(tepui_cluster::Event::Report { link: old, report });
@@ -294,7 +295,7 @@ fn an_agent_that_misses_its_directives_must_register_again() {
     let mut rig = Rig::new();
     let (agent, _) = rig.with_running_task(PLAIN);
     for _ in 0..4 {
-        rig.report(&agent, Report::Heartbeat { seen: 0, executors: 0 });
+        rig.report(&agent, Report::Heartbeat { seen: 0, executors: 0, leftovers: Vec::new() });
         rig.advance(secs(15));
     }
     assert!(rig.closed_links.contains(&agent.link));

@@ -340,6 +340,8 @@ impl World {
         }
         assert_eq!(self.rig.cluster.offers().len(), 0);
         assert_eq!(self.rig.cluster.tasks().count(), 0);
+        let ends: Vec<_> = self.hosts.iter().map(|host| host.end.clone()).collect();
+        ends.iter().for_each(|end| self.rig.heartbeat(end));
         for agent in self.rig.cluster.agents() {
             assert_eq!(agent.free, agent.total, "a leak on {}", agent.id);
         }
@@ -372,6 +374,6 @@ proptest! {
 fn heartbeats_of_strangers_change_nothing() {
     let mut rig = Rig::new();
     let agent = rig.agent("a1", RESOURCES);
-    rig.report(&agent, Report::Heartbeat { seen: 1, executors: 0 });
+    rig.report(&agent, Report::Heartbeat { seen: 1, executors: 0, leftovers: Vec::new() });
     assert_eq!(rig.free(&agent), "cpus:4;mem:400;ports:[1-20]");
 }

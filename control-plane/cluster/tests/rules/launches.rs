@@ -226,7 +226,7 @@ fn an_agent_that_counts_other_executors_for_long_must_register_again() {
     rig.update(&agent, &framework, "t", TaskState::Finished);
     let seen = rig.cluster.agent(&agent.id).unwrap().link.unwrap().sent;
     let beat = |rig: &mut Rig, executors| {
-        let seen = tepui_link::Report::Heartbeat { seen, executors };
+        let seen = tepui_link::Report::Heartbeat { seen, executors, leftovers: Vec::new() };
         rig.report(&agent, seen);
         rig.advance(secs(15));
     };

@@ -184,7 +184,10 @@ impl Rig {
         let seen = known.and_then(|agent| agent.link).map_or(0, |link| link.sent);
         let executors =
             known.map_or(0, |agent| agent.executors.values().map(|all| all.len()).sum());
-        self.report(agent, Report::Heartbeat { seen, executors: executors as u64 });
+        self.report(
+            agent,
+            Report::Heartbeat { seen, executors: executors as u64, leftovers: Vec::new() },
+        );
     }
 
     // Agents.
@@ -228,6 +231,7 @@ impl Rig {
             frameworks,
             executors: Vec::new(),
             tasks,
+            leftovers: Vec::new(),
         };
         self.act(Event::Report { link, report: Box::new(Report::Register(registration.into())) });
         match &self.orders.get(&link)?.first()?.order {
@@ -497,6 +501,8 @@ impl Rig {
             }
             let executors = agent.executors.values().flat_map(BTreeMap::values);
             executors.for_each(|executor| hold(&mut used, &offered, &executor.resources));
+            let departing = agent.departing.values().flat_map(|one| one.held());
+            departing.for_each(|held| hold(&mut used, &offered, held));
             for offer in self.cluster.offers().filter(|offer| offer.agent == agent.id) {
                 assert!(agent.is_active(), "an offer of an agent that is not active");
                 hold(&mut offered, &used, &offer.resources);
@@ -523,6 +529,7 @@ fn key(record: &Record) -> String {
         Record::Counters { .. } => "counters".into(),
         Record::Agent { agent, .. } => format!("agent {agent}"),
         Record::Framework { framework, .. } => format!("framework {framework}"),
+        Record::RemovedFramework { framework, .. } => format!("removed framework {framework}"),
         Record::Weight { role, .. } => format!("weight {role}"),
     }
 }

@@ -1,4 +1,5 @@
 use tepui_cluster::{Config, Event, RefusalKind};
+use tepui_link::Report;
 use tepui_types::{RequestId, TaskState};
 use tepui_wire::v1::{self, scheduler};
 
@@ -95,6 +96,37 @@ fn a_framework_that_does_not_come_back_in_time_is_removed_with_its_tasks() {
     let orders = rig.orders(&agent);
     assert!(matches!(orders[..], [tepui_link::Order::ShutdownFramework { .. }]), "{orders:?}");
     assert_eq!(rig.free(&agent), "cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+    assert_eq!(rig.subscribe(framework.info).unwrap_err(), "Framework has been removed");
+}
+
+#[test]
+fn what_a_removed_framework_holds_is_free_when_its_processes_are_gone() {
+    let mut rig = Rig::new();
+    let (agent, framework) = rig.with_running_task(PLAIN);
+    let before = rig.free(&agent);
+    rig.operate(tepui_cluster::Operation::Teardown { framework: framework.id.clone() });
+    assert_eq!(rig.free(&agent), before);
+    let seen = rig.cluster.agent(&agent.id).unwrap().link.unwrap().sent;
+    let beat = |seen, leftovers| Report::Heartbeat { seen, executors: 0, leftovers };
+    // It has not heard of the end yet, and then its processes take their time.
+    rig.report(&agent, beat(seen - 1, Vec::new()));
+    rig.report(&agent, beat(seen, vec![framework.id.clone()]));
+    assert_eq!(rig.free(&agent), before);
+    rig.report(&agent, beat(seen, Vec::new()));
+    assert_eq!(rig.free(&agent), "cpus:4;mem:1024;disk:1000;ports:[31000-31009]");
+}
+
+#[test]
+fn a_removed_framework_stays_removed_for_the_next_leader_and_for_agents_that_were_away() {
+    let mut rig = Rig::new();
+    let (agent, framework) = rig.with_running_task(PLAIN);
+    rig.operate(tepui_cluster::Operation::Teardown { framework: framework.id.clone() });
+    rig.change_leader();
+    let known = reported("t1", &framework, &agent, v1::TaskState::TaskRunning);
+    let again = rig.register(Some(&agent.id), agent.info.clone(), vec![known]).unwrap();
+    assert!(rig.cluster.framework(&framework.id).is_none());
+    let orders = rig.orders(&again);
+    assert!(matches!(orders[..], [_, tepui_link::Order::ShutdownFramework { .. }]), "{orders:?}");
     assert_eq!(rig.subscribe(framework.info).unwrap_err(), "Framework has been removed");
 }
 

@@ -11,6 +11,7 @@ use crate::backend::Key;
 const COUNTERS: &str = "cluster/counters";
 const AGENTS: &str = "cluster/agents/";
 const FRAMEWORKS: &str = "cluster/frameworks/";
+const REMOVED_FRAMEWORKS: &str = "cluster/removed-frameworks/";
 const WEIGHTS: &str = "cluster/weights/";
 
 const ADMITTED: u32 = 1;
@@ -54,6 +55,13 @@ struct Framework {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct RemovedFramework {
+    /// Nanoseconds since 1970.
+    #[prost(uint64, tag = "1")]
+    since: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct Weight {
     /// Thousandths.
     #[prost(uint64, tag = "1")]
@@ -65,6 +73,7 @@ pub(super) fn key(record: &Record) -> Key {
         Record::Counters { .. } => COUNTERS.to_owned(),
         Record::Agent { agent, .. } => format!("{AGENTS}{agent}"),
         Record::Framework { framework, .. } => format!("{FRAMEWORKS}{framework}"),
+        Record::RemovedFramework { framework, .. } => format!("{REMOVED_FRAMEWORKS}{framework}"),
         Record::Weight { role, .. } => format!("{WEIGHTS}{}", role.as_str()),
     }
 }
@@ -90,6 +99,9 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
                 failover_timeout: failover_timeout.as_nanos(),
                 disconnected: disconnected.map(Wall::as_nanos),
             })
+        }
+        Record::RemovedFramework { framework: _, since } => {
+            with_version(&RemovedFramework { since: since.as_nanos() })
         }
         Record::Weight { role: _, weight } => with_version(&Weight { weight: *weight }),
     }
@@ -123,6 +135,13 @@ pub(super) fn decode(key: &str, body: &[u8]) -> Result<Record, Invalid> {
             registered: Wall::from_nanos(registered),
             failover_timeout: Span::from_nanos(failover_timeout),
             disconnected: disconnected.map(Wall::from_nanos),
+        });
+    }
+    if let Some(id) = key.strip_prefix(REMOVED_FRAMEWORKS) {
+        let RemovedFramework { since } = message(body)?;
+        return Ok(Record::RemovedFramework {
+            framework: FrameworkId::parse(id).map_err(|error| Invalid(error.to_string()))?,
+            since: Wall::from_nanos(since),
         });
     }
     if let Some(role) = key.strip_prefix(WEIGHTS) {

@@ -272,6 +272,10 @@ fn cluster_record() -> impl Strategy<Value = tepui_cluster::Record> {
                 disconnected,
             }
         ),
+        ("[a-zA-Z0-9-]{1,30}", wall()).prop_map(|(framework, since)| Record::RemovedFramework {
+            framework: FrameworkId::parse(&framework).unwrap(),
+            since,
+        }),
         ("[a-z]{1,4}(/[a-z]{1,4})?", any::<u64>()).prop_map(|(role, weight)| Record::Weight {
             role: Role::parse(&role).unwrap(),
             weight
@@ -406,6 +410,7 @@ fn samples() -> (Vec<tepui_cluster::Record>, Vec<tepui_apps::Record>) {
             failover_timeout: Span::from_secs(60),
             disconnected: Some(wall(6)),
         },
+        C::RemovedFramework { framework: FrameworkId::parse("c-0002").unwrap(), since: wall(7) },
         C::Weight { role: Role::parse("eng/web").unwrap(), weight: 2500 },
     ];
     (cluster, apps_samples())
