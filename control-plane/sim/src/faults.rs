@@ -46,6 +46,8 @@ pub enum Fault {
     StreamBroke,
     /// A framework's process died and another one took over.
     FrameworkFailover,
+    /// A framework ended itself with all its tasks.
+    Teardown,
     /// A framework sent ACCEPT twice for one offer.
     AcceptTwice,
     /// A run's artifacts could not be fetched.
@@ -64,7 +66,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ControlDiedUnsaved,
         Self::ControlDiedSaved,
         Self::AgentDiedUnsaved,
@@ -85,6 +87,7 @@ impl Fault {
         Self::CallOvertook,
         Self::StreamBroke,
         Self::FrameworkFailover,
+        Self::Teardown,
         Self::AcceptTwice,
         Self::FetchFailed,
         Self::StartFailed,

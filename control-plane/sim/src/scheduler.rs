@@ -68,6 +68,8 @@ pub(crate) struct Scheduler {
     pub(crate) offers: BTreeSet<String>,
     /// It kills what it has, and wants nothing more.
     pub(crate) ends_work: bool,
+    /// It asks for its own end, until it is told that it was removed; then another one begins.
+    leaves: bool,
     next_task: u64,
     last_call: Mono,
 }
@@ -92,6 +94,7 @@ impl Scheduler {
             tasks: BTreeMap::new(),
             offers: BTreeSet::new(),
             ends_work: false,
+            leaves: false,
             next_task: 0,
             last_call: Mono::default(),
         }
@@ -276,9 +279,22 @@ impl World {
                 let message = event.error.map(|error| error.message).unwrap_or_default();
                 let name = self.schedulers[scheduler].name.clone();
                 self.tell(|| format!("{name}: error: {message}"));
+                self.removed(scheduler);
             }
             _ => {}
         }
+    }
+
+    /// A framework that wanted to leave has left; its successor knows nothing of it.
+    fn removed(&mut self, scheduler: usize) {
+        let this = &mut self.schedulers[scheduler];
+        if !this.leaves {
+            return;
+        }
+        this.leaves = false;
+        this.id = None;
+        this.tasks.clear();
+        this.offers.clear();
     }
 
     fn offered(&mut self, scheduler: usize, offer: v1::Offer) {
@@ -471,6 +487,11 @@ impl World {
             return;
         }
         self.after(pause, Action::SchedulerStep { scheduler, life });
+        if self.schedulers[scheduler].leaves || self.strikes(Fault::Teardown, 8) {
+            self.schedulers[scheduler].leaves = true;
+            self.call(scheduler, call::Type::Teardown, |_| {});
+            return;
+        }
         if !self.steady && (self.random.chance(1, 5) || self.phase == Phase::Drain) {
             self.reconcile(scheduler);
         }
