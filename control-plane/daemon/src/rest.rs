@@ -1,6 +1,7 @@
 //! The driver loop as Marathon's REST layer sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tepui_apps::{Command, Origin, Reply};
 use tepui_marathon::{Event, EventPayload, Version};
@@ -8,6 +9,8 @@ use tepui_process::Clock;
 use tepui_rest::{Apps, InfoConfig, Leadership, Options, ServiceError};
 use tepui_types::Now;
 use tokio::sync::{broadcast, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::driver::{Driver, Unavailable};
@@ -23,8 +26,20 @@ pub struct MarathonApps {
     pub abdicate: watch::Sender<bool>,
 }
 
+/// How long a client waits for the driver loop. It only takes so long while the store cannot make
+/// anything durable; Marathon's `--zk_timeout` is the same.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 fn unavailable(error: Unavailable) -> ServiceError {
     ServiceError::Unavailable(error.to_string())
+}
+
+fn too_late(_: Elapsed) -> ServiceError {
+    ServiceError::Unavailable(format!(
+        "nothing could be made durable for {} s, is the disk of the control plane's state full? \
+         A change that was asked for may still be made",
+        PATIENCE.as_secs()
+    ))
 }
 
 impl Apps for MarathonApps {
@@ -33,7 +48,9 @@ impl Apps for MarathonApps {
         command: Command,
         origin: Option<Origin>,
     ) -> Result<Reply, ServiceError> {
-        let reply = self.driver.command(command, origin).await.map_err(unavailable)?;
+        let reply =
+            timeout(PATIENCE, self.driver.command(command, origin)).await.map_err(too_late)?;
+        let reply = reply.map_err(unavailable)?;
         Ok(*reply?)
     }
 
@@ -41,7 +58,8 @@ impl Apps for MarathonApps {
         &self,
         look: impl FnOnce(&tepui_apps::Apps, Now) -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        self.driver.read(|leader, now| look(leader.apps(), now)).await.map_err(unavailable)
+        let look = self.driver.read(|leader, now| look(leader.apps(), now));
+        timeout(PATIENCE, look).await.map_err(too_late)?.map_err(unavailable)
     }
 
     fn subscribe_events(&self) -> broadcast::Receiver<Arc<Event>> {
@@ -72,12 +90,8 @@ pub fn options(config: &Config, apps: &tepui_apps::Config) -> Options {
         settings: apps.settings.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         info: InfoConfig {
-            framework_name: apps.framework_name.clone(),
-            hostname: config.hostname.clone(),
             master: config.listen.to_string(),
             mesos_leader_ui_url: Some(format!("http://{}/", config.listen)),
-            webui_url: apps.webui_url.clone(),
-            mesos_user: apps.user.clone(),
             http_port: Some(config.marathon_listen.port()),
             ..InfoConfig::default()
         },

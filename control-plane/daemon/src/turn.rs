@@ -15,7 +15,7 @@ use tepui_process::Clock;
 use tepui_store::{Batch, Store, StoreError, records};
 use tepui_types::{RequestId, Term};
 use tokio::sync::{broadcast, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::allocation::Allocation;
 use crate::chronicle;
@@ -30,6 +30,8 @@ const BATCH: usize = 1024;
 const IDLE: Duration = Duration::from_secs(60);
 /// How often a write is tried again while the disk is full; nobody is answered meanwhile.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
+/// A full store is said again after so many attempts.
+const NO_SPACE_REMINDER: u32 = 30;
 
 /// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -160,18 +162,25 @@ impl Turn {
             return Ok(());
         }
         let batch = Batch { ops };
+        let mut refused = 0_u32;
         loop {
             let begin = Instant::now();
             match self.store.commit(self.term, batch.clone()) {
                 Ok(_) => {
                     self.timings.stored(begin.elapsed());
+                    if refused > 0 {
+                        info!("store has room again");
+                    }
                     return Ok(());
                 }
                 Err(error @ StoreError::NoSpace { .. }) => {
-                    error!(
-                        error = &error as &dyn std::error::Error,
-                        "store is full, nothing is answered until there is room, retrying"
-                    );
+                    if refused.is_multiple_of(NO_SPACE_REMINDER) {
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "store is full, nothing is answered until there is room, retrying"
+                        );
+                    }
+                    refused = refused.saturating_add(1);
                     std::thread::sleep(NO_SPACE_PAUSE);
                 }
                 Err(error) => return Err(Ended::Store(error)),

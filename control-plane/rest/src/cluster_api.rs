@@ -13,7 +13,6 @@ use crate::answer::{self, Answer};
 use crate::apps::{Apps, Leadership};
 use crate::apps_api::deployed;
 use crate::look;
-use crate::options::Options;
 use crate::request::{Request, known_id};
 
 /// `GET /v2/deployments`.
@@ -128,88 +127,4 @@ pub(crate) fn set_logger<A: Apps>(request: &Request<A>) -> Answer {
     let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
     request.shared.apps.set_logger(logger, &level, seconds)?;
     answer::ok(&body)
-}
-
-/// `GET /v2/info`; keys without value are `null` here.
-pub(crate) async fn info<A: Apps>(request: &Request<A>) -> Answer {
-    let framework_id =
-        request.shared.apps.read(|apps, _| apps.framework_id().map(ToString::to_string)).await?;
-    let options = &request.shared.options;
-    let leader = match request.shared.apps.leadership() {
-        Leadership::Here => Some(options.address.clone()),
-        Leadership::Elsewhere(address) => Some(address),
-        Leadership::Nobody => None,
-    };
-    let elected = request.shared.apps.leadership() == Leadership::Here;
-    answer::ok(&json!({
-        "name": "marathon",
-        "version": options.version,
-        "buildref": options.version,
-        "elected": elected,
-        "leader": leader,
-        "frameworkId": framework_id,
-        "marathon_config": marathon_config(options),
-        "zookeeper_config": {
-            "zk": options.info.store,
-            "zk_compression": true,
-            "zk_compression_threshold": 65_536,
-            "zk_connection_timeout": 10_000,
-            "zk_max_node_size": 1_024_000,
-            "zk_max_versions": 50,
-            "zk_session_timeout": 10_000,
-            "zk_timeout": 10_000,
-        },
-        "http_config": {
-            "http_port": options.info.http_port,
-            "https_port": options.info.https_port,
-        },
-    }))
-}
-
-fn marathon_config(options: &Options) -> Value {
-    let info = &options.info;
-    json!({
-        "access_control_allow_origin":
-            (!options.allow_origins.is_empty()).then_some(&options.allow_origins),
-        "checkpoint": true,
-        "decline_offer_duration": 120_000,
-        "default_network_name": options.settings.default_network_name,
-        "env_vars_prefix": info.env_vars_prefix,
-        "executor": info.executor,
-        "failover_timeout": info.failover_timeout_seconds,
-        "features": info.features,
-        "framework_name": info.framework_name,
-        "ha": true,
-        "hostname": info.hostname,
-        "launch_token": 100,
-        "launch_token_refresh_interval": 30_000,
-        "leader_proxy_connection_timeout_ms": 5_000,
-        "leader_proxy_read_timeout_ms": 10_000,
-        "local_port_max": info.local_ports.1,
-        "local_port_min": info.local_ports.0,
-        "master": info.master,
-        "max_instances_per_offer": 5,
-        "mesos_bridge_name": options.settings.mesos_bridge_name,
-        "mesos_heartbeat_failure_threshold": 5,
-        "mesos_heartbeat_interval": 15_000,
-        "mesos_leader_ui_url": info.mesos_leader_ui_url,
-        "mesos_role": options.settings.default_role.as_str(),
-        "mesos_user": info.mesos_user,
-        "new_group_enforce_role": "off",
-        "min_revive_offers_interval": 5_000,
-        "offer_matching_timeout": 3_000,
-        "on_elected_prepare_timeout": 180_000,
-        "reconciliation_initial_delay": 15_000,
-        "reconciliation_interval": 600_000,
-        "scale_apps_initial_delay": 15_000,
-        "scale_apps_interval": 300_000,
-        "store_cache": true,
-        "task_launch_confirm_timeout": 300_000,
-        "task_launch_timeout": 300_000,
-        "task_lost_expunge_initial_delay": 300_000,
-        "task_lost_expunge_interval": 30_000,
-        "task_reservation_timeout": 20_000,
-        "webui_url": info.webui_url,
-        "maintenance_mode": true,
-    })
 }

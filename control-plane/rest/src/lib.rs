@@ -10,6 +10,7 @@ mod apps_api;
 mod cluster_api;
 mod events;
 mod groups_api;
+mod info;
 mod look;
 mod metrics;
 mod options;

@@ -35,33 +35,15 @@ pub struct Options {
     pub version: String,
     /// Settings shown by `/v2/info`.
     pub info: InfoConfig,
-    /// Effective configuration shown by `/config`, without secrets.
-    pub config: serde_json::Value,
 }
 
-/// Values of `/v2/info` that the REST layer cannot know itself.
+/// Values of `/v2/info` that neither the apps nor the REST layer know.
 #[derive(Clone, Debug)]
 pub struct InfoConfig {
-    /// Name of the framework.
-    pub framework_name: String,
-    /// Hostname of this process.
-    pub hostname: String,
     /// Address of the cluster, without credentials.
     pub master: String,
     /// Address of the cluster's user interface.
     pub mesos_leader_ui_url: Option<String>,
-    /// Address of this process's own user interface.
-    pub webui_url: Option<String>,
-    /// User that tasks run as.
-    pub mesos_user: String,
-    /// Seconds that tasks survive without a leader.
-    pub failover_timeout_seconds: u64,
-    /// First and last service port.
-    pub local_ports: (u16, u16),
-    /// Default executor.
-    pub executor: String,
-    /// Prefix of environment variables.
-    pub env_vars_prefix: Option<String>,
     /// Features switched on.
     pub features: Vec<String>,
     /// Port of plain HTTP.
@@ -75,16 +57,8 @@ pub struct InfoConfig {
 impl Default for InfoConfig {
     fn default() -> Self {
         Self {
-            framework_name: "marathon".to_owned(),
-            hostname: "localhost".to_owned(),
             master: "localhost:5050".to_owned(),
             mesos_leader_ui_url: None,
-            webui_url: None,
-            mesos_user: "root".to_owned(),
-            failover_timeout_seconds: 604_800,
-            local_ports: (10_000, 20_000),
-            executor: "//cmd".to_owned(),
-            env_vars_prefix: None,
             features: Vec::new(),
             http_port: Some(8080),
             https_port: None,
@@ -110,7 +84,6 @@ impl Default for Options {
             compression: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             info: InfoConfig::default(),
-            config: serde_json::Value::Object(serde_json::Map::new()),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::request::Request;
 use crate::route::Resource;
 use crate::state::{Counted, Shared, Traffic};
-use crate::{apps_api, cluster_api, events, groups_api, metrics, tasks_api};
+use crate::{apps_api, cluster_api, events, groups_api, info, metrics, tasks_api};
 
 /// Names the leader.
 const LEADER_HEADER: HeaderName = HeaderName::from_static("x-marathon-leader");
@@ -181,7 +181,7 @@ async fn dispatch<A: Apps>(resource: Resource, request: Request<A>) -> Answer {
         ("GET", Resource::Prometheus) => metrics::prometheus(&request).await,
         ("GET", Resource::Logging) => cluster_api::loggers(&request),
         ("POST", Resource::Logging) => cluster_api::set_logger(&request),
-        ("GET", Resource::Config) => answer::ok(&request.shared.options.config),
+        ("GET", Resource::Config) => info::config(&request).await,
         ("GET", Resource::Apps) => apps_api::list(&request).await,
         ("POST", Resource::Apps) => apps_api::create(&request).await,
         ("PUT" | "PATCH", Resource::Apps) => apps_api::update_many(&request).await,
@@ -211,7 +211,7 @@ async fn dispatch<A: Apps>(resource: Resource, request: Request<A>) -> Answer {
         ("DELETE", Resource::Deployment(id)) => cluster_api::cancel_deployment(&request, &id).await,
         ("GET", Resource::Queue) => cluster_api::queue(&request).await,
         ("DELETE", Resource::QueueDelay(id)) => cluster_api::reset_delay(&request, &id).await,
-        ("GET", Resource::Info) => cluster_api::info(&request).await,
+        ("GET", Resource::Info) => info::info(&request).await,
         ("GET", Resource::Leader) => cluster_api::leader(&request),
         ("DELETE", Resource::Leader) => cluster_api::abdicate(&request),
         ("GET", Resource::Plugins) => answer::ok(&serde_json::json!({"plugins": []})),

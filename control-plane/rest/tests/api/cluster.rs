@@ -31,6 +31,28 @@ async fn info_has_exactly_the_documented_keys() {
 }
 
 #[tokio::test]
+async fn info_and_config_tell_the_settings_in_force() {
+    let config = tepui_apps::Config {
+        max_instances_per_offer: 17,
+        min_revive_interval: tepui_types::Span::from_millis(250),
+        user: "web".into(),
+        max_versions: 3,
+        ..tepui_apps::Config::default()
+    };
+    let api = Api::over(World::configured(config), Options::default());
+    let info = api.get("/v2/info").await.expect(200).json();
+    let settings = &info["marathon_config"];
+    assert_eq!(settings["max_instances_per_offer"], 17);
+    assert_eq!(settings["min_revive_offers_interval"], 250);
+    assert_eq!(settings["mesos_user"], "web");
+    assert_eq!(settings["failover_timeout"], 604_800);
+    assert_eq!(info["zookeeper_config"]["zk_max_versions"], 3);
+    let config = api.get("/config").await.expect(200).json();
+    assert_eq!(config["max_instances_per_offer"], 17);
+    assert_eq!(config["kill_retry_timeout"], 30_000);
+}
+
+#[tokio::test]
 async fn the_leader_is_told_and_can_be_made_to_step_down() {
     let options = Options { leader_wait: (0, std::time::Duration::ZERO), ..Options::default() };
     let api = Api::over(World::new(), options);

@@ -42,10 +42,18 @@ impl World {
         Self::with_cpus(1000.0)
     }
 
+    pub(crate) fn configured(config: Config) -> Self {
+        Self::made(config, 1000.0)
+    }
+
     pub(crate) fn with_cpus(cpus: f64) -> Self {
+        Self::made(Config::default(), cpus)
+    }
+
+    fn made(config: Config, cpus: f64) -> Self {
         let now = Now { mono: Mono::from_nanos(0), wall: Wall::from_millis(1_893_553_445_678) };
         let machine = Machine {
-            apps: tepui_apps::Apps::new(Config::default(), Entropy::seeded(7)),
+            apps: tepui_apps::Apps::new(config, Entropy::seeded(7)),
             now,
             request: 0,
             offer: 0,
