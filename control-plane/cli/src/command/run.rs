@@ -15,13 +15,18 @@ use crate::args::Run;
 use crate::client::{Api, Client, refused};
 use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 use crate::run::launcher::{FAILOVER_SECONDS, Job, Launcher, Step};
+use crate::run::why::{self, Reasons};
 use crate::span;
 
 const PATH: &str = "/api/v1/scheduler";
 const JSON: &str = "application/json";
 const STREAM_ID: &str = "Mesos-Stream-Id";
-/// Without a launch for so long, the reason is told; and then after each such span again.
+/// Without a launch for so long, the reason is told.
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
+/// And told again after each such span.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The control plane is asked for its reasons no longer than this.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The stream is dead when nothing came for five heartbeats of 15 s.
 const SILENCE: Duration = Duration::from_secs(75);
 const RETRY: Duration = Duration::from_millis(500);
@@ -37,7 +42,7 @@ pub(crate) async fn run(client: &Client, args: Run) -> anyhow::Result<u8> {
     };
     let mut stream = driver.subscribe().await?;
     let mut heard = Instant::now();
-    let mut told = heard;
+    let mut tell_at = heard + FIRST_PATIENCE;
     loop {
         let step = tokio::select! {
             next = tokio::time::timeout(SILENCE.saturating_sub(heard.elapsed()), stream.next())
@@ -54,17 +59,17 @@ pub(crate) async fn run(client: &Client, args: Run) -> anyhow::Result<u8> {
                 }
             },
             _ = tokio::signal::ctrl_c() => driver.launcher.interrupt(),
-            () = tokio::time::sleep(PATIENCE.saturating_sub(told.elapsed())),
+            () = tokio::time::sleep(tell_at.saturating_duration_since(Instant::now())),
                 if driver.launcher.is_waiting() =>
             {
-                told = Instant::now();
-                eprintln!("Waiting: {}", driver.launcher.why_waiting());
+                eprintln!("Waiting: {}", driver.why_waiting().await);
+                tell_at = Instant::now() + PATIENCE;
                 Vec::new()
             }
             () = tokio::time::sleep(driver.left(timeout)),
                 if timeout.is_some() && driver.launcher.is_waiting() =>
             {
-                let why = driver.launcher.why_waiting();
+                let why = driver.why_waiting().await;
                 driver.tear_down().await;
                 let limit = span::show(timeout.unwrap_or_default());
                 return Err(Fault::new(format!("nothing fitted within {limit}: {why}"))
@@ -137,6 +142,26 @@ struct Driver {
 impl Driver {
     fn left(&self, timeout: Option<Duration>) -> Duration {
         timeout.unwrap_or_default().saturating_sub(self.waiting_since.elapsed())
+    }
+
+    /// What the offers lacked, and what the control plane says about those that do not come.
+    async fn why_waiting(&self) -> String {
+        let mut text = self.launcher.why_waiting();
+        let Some(id) = self.launcher.framework_id() else { return text };
+        let path = format!("/tepui/v1/explain/frameworks/{id}");
+        let asked = async {
+            let agents = self.client.agents().await?;
+            if !self.launcher.saw_offers() && !agents.iter().any(|agent| agent.active) {
+                return Ok(vec!["no agent is registered and active".to_owned()]);
+            }
+            let reasons: Reasons = self.client.get(Api::Mesos, &path).await?;
+            anyhow::Ok(why::lines(&reasons))
+        };
+        // Without an answer what the offers lacked has to do.
+        if let Ok(Ok(lines)) = tokio::time::timeout(EXPLAIN_TIMEOUT, asked).await {
+            lines.iter().for_each(|line| text.push_str(&format!("\n  {line}")));
+        }
+        text
     }
 
     async fn subscribe(&mut self) -> anyhow::Result<Events> {

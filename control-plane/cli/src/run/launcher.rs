@@ -150,6 +150,16 @@ impl Launcher {
         self.stage == Stage::Waiting
     }
 
+    /// The id under which the cluster knows it.
+    pub(crate) fn framework_id(&self) -> Option<&str> {
+        self.framework.as_ref().map(|id| id.value.as_str())
+    }
+
+    /// Whether an offer was looked at that did not fit.
+    pub(crate) fn saw_offers(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
     /// Why nothing was launched yet: "needs 10000 cpus, best offer has 2 on node1".
     pub(crate) fn why_waiting(&self) -> String {
         if self.framework.is_none() {
