@@ -13,6 +13,7 @@ use crate::client::{Api, Client};
 use crate::explain;
 use crate::fault::{DONE, FAILED, Fault, INTERRUPTED, USAGE_OR_PLACEMENT};
 use crate::model::{App, Deployment};
+use crate::output::{self, Format};
 use crate::progress::{Row, Stall};
 use crate::span;
 
@@ -32,13 +33,14 @@ struct Ended {
 #[derive(Debug)]
 pub(crate) struct Watch {
     client: Client,
+    format: Format,
     change: Change,
     ends: mpsc::UnboundedReceiver<Ended>,
 }
 
 impl Watch {
     /// Begins to listen, unless the caller will not wait.
-    pub(crate) async fn begin(client: &Client, change: Change) -> Self {
+    pub(crate) async fn begin(client: &Client, format: Format, change: Change) -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
         if !change.detach {
             // Without the stream the end is read from the list of deployments.
@@ -46,13 +48,28 @@ impl Watch {
                 tokio::spawn(read_ends(response, sender));
             }
         }
-        Self { client: client.clone(), change, ends }
+        Self { client: client.clone(), format, change, ends }
+    }
+
+    /// Prints the API's answer to the change for programs, then waits as [`Watch::finish`] does.
+    pub(crate) async fn answered(
+        self,
+        answer: &Value,
+        deployment: &str,
+        apps: &[String],
+    ) -> anyhow::Result<u8> {
+        if self.format == Format::Json {
+            output::print_json(answer)?;
+        }
+        self.finish(deployment, apps).await
     }
 
     /// Waits for the end of a deployment of these apps. `Ok` is the exit code.
     pub(crate) async fn finish(mut self, deployment: &str, apps: &[String]) -> anyhow::Result<u8> {
         if self.change.detach {
-            println!("{deployment}");
+            if self.format == Format::Table {
+                println!("{deployment}");
+            }
             return Ok(DONE);
         }
         let mut screen = Screen::new();

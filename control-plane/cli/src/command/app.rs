@@ -17,15 +17,15 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
     match verb {
         Verb::List { label } => list(client, format, label.as_deref()).await,
         Verb::Show { app } => show::run(client, format, &app).await,
-        Verb::Create { file, change } => change::create(client, &file, change).await,
+        Verb::Create { file, change } => change::create(client, format, &file, change).await,
         Verb::Update { file, replace, change } => {
-            change::update(client, &file, replace, change).await
+            change::update(client, format, &file, replace, change).await
         }
         Verb::Scale { app, instances, change } => {
-            change::scale(client, &app, instances, change).await
+            change::scale(client, format, &app, instances, change).await
         }
-        Verb::Restart { app, change } => change::restart(client, &app, change).await,
-        Verb::Delete { app, change } => change::delete(client, &app, change).await,
+        Verb::Restart { app, change } => change::restart(client, format, &app, change).await,
+        Verb::Delete { app, change } => change::delete(client, format, &app, change).await,
         Verb::Logs { app, logs } => print_logs(client, &app, &logs).await,
     }
 }

@@ -1,6 +1,8 @@
 //! `tepui deployment …`.
 
+use anyhow::Context;
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::{Change, Deployment as Verb};
@@ -15,7 +17,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
     match verb {
         Verb::List => list(client, format).await,
         Verb::Cancel { deployment, force, detach, timeout } => {
-            cancel(client, &deployment, Change { force, detach, timeout }).await
+            cancel(client, format, &deployment, Change { force, detach, timeout }).await
         }
     }
 }
@@ -47,7 +49,12 @@ fn table(deployments: &[Deployment]) -> Table {
     table
 }
 
-async fn cancel(client: &Client, given: &str, change: Change) -> anyhow::Result<u8> {
+async fn cancel(
+    client: &Client,
+    format: Format,
+    given: &str,
+    change: Change,
+) -> anyhow::Result<u8> {
     let running: Vec<Deployment> = client.get(Api::Marathon, "/v2/deployments").await?;
     let id = pick::by_prefix("deployment", given, running.iter().map(|found| found.id.as_str()))?;
     let apps = running
@@ -61,9 +68,11 @@ async fn cancel(client: &Client, given: &str, change: Change) -> anyhow::Result<
         eprintln!("deployment {id} is stopped; what it had done stays");
         return Ok(DONE);
     }
-    let watch = Watch::begin(client, change).await;
-    let undo: DeploymentResult = client.call(Api::Marathon, Method::DELETE, &path, None).await?;
-    watch.finish(&undo.deployment_id, &apps).await
+    let watch = Watch::begin(client, format, change).await;
+    let answer: Value = client.call(Api::Marathon, Method::DELETE, &path, None).await?;
+    let undo = DeploymentResult::deserialize(&answer)
+        .context("failed to read which deployment was started")?;
+    watch.answered(&answer, &undo.deployment_id, &apps).await
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ struct Tasks {
 pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::Result<u8> {
     match verb {
         Verb::List { app } => list(client, format, app.as_deref()).await,
-        Verb::Kill { tasks, scale, force } => kill(client, &tasks, scale, force).await,
+        Verb::Kill { tasks, scale, force } => kill(client, format, &tasks, scale, force).await,
         Verb::Logs { task, logs } => print_logs(client, &task, &logs).await,
     }
 }
@@ -70,7 +70,13 @@ pub(crate) fn table(tasks: &[Task]) -> Table {
     table
 }
 
-async fn kill(client: &Client, given: &[String], scale: bool, force: bool) -> anyhow::Result<u8> {
+async fn kill(
+    client: &Client,
+    format: Format,
+    given: &[String],
+    scale: bool,
+    force: bool,
+) -> anyhow::Result<u8> {
     let Tasks { tasks } = client.get(Api::Marathon, "/v2/tasks").await?;
     let mut ids = Vec::new();
     for one in given {
@@ -78,7 +84,10 @@ async fn kill(client: &Client, given: &[String], scale: bool, force: bool) -> an
     }
     let path = format!("/v2/tasks/delete?scale={scale}&force={force}");
     let body = json!({"ids": ids});
-    client.send(Api::Marathon, Method::POST, &path, Some(&body)).await?;
+    let answer: Value = client.call(Api::Marathon, Method::POST, &path, Some(&body)).await?;
+    if format == Format::Json {
+        output::print_json(&answer)?;
+    }
     for id in ids {
         eprintln!("{id} is being killed");
     }

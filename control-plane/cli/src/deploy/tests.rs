@@ -45,7 +45,10 @@ fn wait(timeout: Option<Duration>) -> Change {
 
 async fn finish(fixture: Fixture, timeout: Option<Duration>) -> anyhow::Result<u8> {
     let client = fixture.client().await;
-    Watch::begin(&client, wait(timeout)).await.finish("d1", &["/web".to_owned()]).await
+    Watch::begin(&client, Format::Table, wait(timeout))
+        .await
+        .finish("d1", &["/web".to_owned()])
+        .await
 }
 
 fn running() -> Value {
@@ -129,6 +132,6 @@ async fn detached_nothing_is_awaited() {
         Fixture { events: None, deployments: running(), apps: json!([]), queue: json!([]) };
     let client = fixture.client().await;
     let change = Change { force: false, detach: true, timeout: None };
-    let code = Watch::begin(&client, change).await.finish("d1", &[]).await.unwrap();
+    let code = Watch::begin(&client, Format::Table, change).await.finish("d1", &[]).await.unwrap();
     assert_eq!(code, DONE);
 }

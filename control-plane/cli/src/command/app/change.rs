@@ -13,6 +13,7 @@ use crate::client::{Api, Client};
 use crate::deploy::Watch;
 use crate::fault::{DONE, Fault, USAGE_OR_PLACEMENT};
 use crate::model::{DeploymentResult, Named};
+use crate::output::Format;
 
 /// The answer to `POST /v2/apps`.
 #[derive(Deserialize)]
@@ -22,16 +23,22 @@ struct Created {
     deployments: Vec<Named>,
 }
 
-pub(super) async fn create(client: &Client, file: &Path, change: Change) -> anyhow::Result<u8> {
+pub(super) async fn create(
+    client: &Client,
+    format: Format,
+    file: &Path,
+    change: Change,
+) -> anyhow::Result<u8> {
     let mut worst = DONE;
     for definition in read(file)? {
-        let watch = Watch::begin(client, change).await;
+        let watch = Watch::begin(client, format, change).await;
         let path = format!("/v2/apps?force={}", change.force);
-        let created: Created =
+        let answer: Value =
             client.call(Api::Marathon, Method::POST, &path, Some(&definition)).await?;
+        let created = Created::deserialize(&answer).context("failed to read the created app")?;
         eprintln!("{} is created", created.id);
         if let Some(deployment) = created.deployments.first() {
-            worst = worst.max(watch.finish(&deployment.id, &[created.id]).await?);
+            worst = worst.max(watch.answered(&answer, &deployment.id, &[created.id]).await?);
         }
     }
     Ok(worst)
@@ -39,6 +46,7 @@ pub(super) async fn create(client: &Client, file: &Path, change: Change) -> anyh
 
 pub(super) async fn update(
     client: &Client,
+    format: Format,
     file: &Path,
     replace: bool,
     change: Change,
@@ -49,8 +57,8 @@ pub(super) async fn update(
         ids.push(id_of(definition)?);
     }
     let force = change.force;
-    let watch = Watch::begin(client, change).await;
-    let result: DeploymentResult = match (definitions.as_slice(), replace) {
+    let watch = Watch::begin(client, format, change).await;
+    let answer: Value = match (definitions.as_slice(), replace) {
         ([one], false) => {
             let path = format!("/v2/apps{}?force={force}", ids[0]);
             client.call(Api::Marathon, Method::PATCH, &path, Some(one)).await?
@@ -68,29 +76,42 @@ pub(super) async fn update(
             client.call(Api::Marathon, Method::PUT, &path, Some(&json!(many))).await?
         }
     };
-    watch.finish(&result.deployment_id, &ids).await
+    let result = result(&answer)?;
+    watch.answered(&answer, &result.deployment_id, &ids).await
 }
 
 pub(super) async fn scale(
     client: &Client,
+    format: Format,
     given: &str,
     instances: u32,
     change: Change,
 ) -> anyhow::Result<u8> {
     let body = json!({"instances": instances});
-    write(client, given, change, Method::PUT, "", Some(body)).await
+    write(client, format, given, change, Method::PUT, "", Some(body)).await
 }
 
-pub(super) async fn restart(client: &Client, given: &str, change: Change) -> anyhow::Result<u8> {
-    write(client, given, change, Method::POST, "/restart", None).await
+pub(super) async fn restart(
+    client: &Client,
+    format: Format,
+    given: &str,
+    change: Change,
+) -> anyhow::Result<u8> {
+    write(client, format, given, change, Method::POST, "/restart", None).await
 }
 
-pub(super) async fn delete(client: &Client, given: &str, change: Change) -> anyhow::Result<u8> {
-    write(client, given, change, Method::DELETE, "", None).await
+pub(super) async fn delete(
+    client: &Client,
+    format: Format,
+    given: &str,
+    change: Change,
+) -> anyhow::Result<u8> {
+    write(client, format, given, change, Method::DELETE, "", None).await
 }
 
 async fn write(
     client: &Client,
+    format: Format,
     given: &str,
     change: Change,
     method: Method,
@@ -98,10 +119,15 @@ async fn write(
     body: Option<Value>,
 ) -> anyhow::Result<u8> {
     let id = client.app_id(given).await?;
-    let watch = Watch::begin(client, change).await;
+    let watch = Watch::begin(client, format, change).await;
     let path = format!("/v2/apps{id}{suffix}?force={}", change.force);
-    let result: DeploymentResult = client.call(Api::Marathon, method, &path, body.as_ref()).await?;
-    watch.finish(&result.deployment_id, &[id]).await
+    let answer: Value = client.call(Api::Marathon, method, &path, body.as_ref()).await?;
+    let result = result(&answer)?;
+    watch.answered(&answer, &result.deployment_id, &[id]).await
+}
+
+fn result(answer: &Value) -> anyhow::Result<DeploymentResult> {
+    DeploymentResult::deserialize(answer).context("failed to read which deployment was started")
 }
 
 /// The definitions in a file: one object or a list of them.
