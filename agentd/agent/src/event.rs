@@ -128,6 +128,8 @@ pub enum FoundState {
     },
     /// It ended.
     Exited(Exit),
+    /// The launcher was asked to start it, and no process of it ever began: none will.
+    NeverStarted,
 }
 
 /// Names one probe.

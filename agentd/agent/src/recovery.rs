@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tepui_types::{BootId, ContainerId, FrameworkId, Span};
+use tepui_types::{BootId, ContainerId, FrameworkId, Span, TaskState};
 use tepui_wire::v1::task_status::Reason;
 
 use crate::compatibility::Incompatible;
@@ -15,6 +15,7 @@ use crate::timers::Timer;
 use crate::updates::never_here;
 use crate::{Effect, Exit, FoundRun, FoundState, Record};
 
+const NEVER_STARTED: &str = "The agent was restarted before the task was started";
 const REBOOTED: &str = "the host was restarted while it ran";
 const VANISHED: &str =
     "the agent was restarted while it started the command, and no process of it was found";
@@ -92,7 +93,11 @@ impl Agent {
             Some(FoundState::Exited(_)) if over => {
                 turn.push(Effect::Discard { run: run.clone() });
             }
+            Some(FoundState::NeverStarted) if over => {
+                turn.push(Effect::Discard { run: run.clone() });
+            }
             None if over => {}
+            Some(FoundState::NeverStarted) => self.never_started(run, turn),
             Some(FoundState::Exited(exit)) => self.run_exited(run, exit, turn),
             // What runs under the number of a process of the former boot is not ours to adopt,
             // and what runs though it is known to be over should not run.
@@ -116,6 +121,25 @@ impl Agent {
             self.end_tasks(run, &untold_end(&exit), turn);
         }
         self.run_exited(run, exit, turn);
+    }
+
+    /// A run that the launcher was asked for and did not begin: to start it elsewhere is sane, and
+    /// nothing of the task failed.
+    fn never_started(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+        let owner = self.book.owner(run);
+        let aware = owner.is_some_and(|(framework, _)| framework.is_partition_aware());
+        let killed = owner.is_some_and(|(framework, executor)| {
+            let mut tasks = executor.tasks.iter().filter_map(|task| framework.tasks.get(task));
+            tasks.any(|task| task.kill_asked)
+        });
+        let saying = if killed {
+            let text = "The task was killed while it was being launched";
+            Saying::agent(TaskState::Killed, Reason::TaskKilledDuringLaunch, text)
+        } else {
+            Saying::agent(never_here(aware), Reason::AgentRestarted, NEVER_STARTED)
+        };
+        self.end_tasks(run, &saying, turn);
+        self.run_exited(run, Exit::Unknown(NEVER_STARTED.into()), turn);
     }
 
     /// A run goes on, with the same main process as before.
@@ -166,7 +190,9 @@ impl Agent {
     /// A run that no record knows: nobody will ever ask for it.
     fn end_stranger(&mut self, run: &ContainerId, state: &FoundState, turn: &mut Turn<'_>) {
         match state {
-            FoundState::Exited(_) => turn.push(Effect::Discard { run: run.clone() }),
+            FoundState::Exited(_) | FoundState::NeverStarted => {
+                turn.push(Effect::Discard { run: run.clone() })
+            }
             FoundState::Running { pid } => {
                 let mut entry = Run::new(None, "".into());
                 entry.pid = Some(*pid);
@@ -195,8 +221,7 @@ impl Agent {
         for (framework, task, aware) in left {
             let reused = self.book.ended.contains(&framework, &task);
             let reason = if reused { Reason::TaskInvalid } else { Reason::AgentRestarted };
-            let text = "The agent was restarted before the task was started";
-            let saying = Saying::agent(never_here(aware), reason, text);
+            let saying = Saying::agent(never_here(aware), reason, NEVER_STARTED);
             self.say(&framework, &task, saying, turn);
         }
     }

@@ -69,6 +69,31 @@ fn a_task_whose_start_left_no_trace_is_not_started_again() {
 }
 
 #[test]
+fn a_task_that_the_launcher_never_began_was_dropped_and_has_not_failed() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.never_begun = true;
+    rig.restart();
+    rig.connect();
+    let last = rig.last("t1");
+    assert_eq!((rig.states("t1").last(), last.reason()), (Some(&Dropped), Reason::AgentRestarted));
+    assert_eq!(rig.witness.len(), 1, "it is not started here again");
+}
+
+#[test]
+fn a_task_killed_while_it_was_never_begun_is_killed() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.kill("t1");
+    rig.never_begun = true;
+    rig.restart();
+    rig.connect();
+    assert_eq!(rig.states("t1").last(), Some(&Killed));
+}
+
+#[test]
 fn a_task_that_was_accepted_and_not_begun_starts_after_a_restart() {
     let mut rig = Rig::registered();
     rig.answers_fetch = false;

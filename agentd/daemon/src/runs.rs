@@ -12,8 +12,8 @@ use tepui_agent::{
     SANDBOX_MARK,
 };
 use tepui_launch::{
-    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, Program, Rlimit,
-    RlimitKind, RunEvent, RunOutcome, RunState, SignalScope,
+    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, LostReason,
+    Program, Rlimit, RlimitKind, RunEvent, RunOutcome, RunState, SignalScope,
 };
 use tepui_types::{ContainerId, Span};
 use tepui_wire::v1;
@@ -84,6 +84,9 @@ impl Runs {
                 run: recovered.run_id,
                 state: match recovered.state {
                     RunState::Running(started) => FoundState::Running { pid: pid(&started) },
+                    RunState::Over(RunOutcome::Lost(LostReason::NeverStarted)) => {
+                        FoundState::NeverStarted
+                    }
                     RunState::Over(outcome) => FoundState::Exited(exit(outcome)),
                 },
             })

@@ -128,6 +128,8 @@ pub struct Rig {
     /// Whether the launcher and the framework answer by themselves.
     pub answers_fetch: bool,
     pub answers_start: bool,
+    /// After a restart the launcher finds that it began none of its runs.
+    pub never_begun: bool,
     pub acknowledges: bool,
     pub link: bool,
     pub term: u64,
@@ -170,6 +172,7 @@ impl Rig {
             inbox: VecDeque::new(),
             answers_fetch: true,
             answers_start: true,
+            never_begun: false,
             acknowledges: true,
             link: false,
             term: 1,
@@ -215,6 +218,7 @@ impl Rig {
             .map(|(run, one)| FoundRun {
                 run: run.clone(),
                 state: match &one.exit {
+                    _ if self.never_begun => FoundState::NeverStarted,
                     None => FoundState::Running { pid: one.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 },
