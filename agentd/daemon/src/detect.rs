@@ -72,17 +72,35 @@ pub fn boot_id() -> Option<BootId> {
     tepui_launch::procfs::boot_id().ok().and_then(|text| BootId::parse(text.trim()).ok())
 }
 
-/// How full the file system of a folder is, in thousandths.
+/// How full the file system of a folder is, in thousandths: of its blocks or of its inodes,
+/// whatever runs out first.
 pub fn fullness_thousandths(folder: &Path) -> Option<u16> {
     let disk = statvfs(folder).ok()?;
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree);
-    let visible = used.saturating_add(disk.f_bavail);
+    let blocks = thousandths(disk.f_blocks, disk.f_bfree, disk.f_bavail);
+    // Some file systems have no fixed number of inodes and say 0.
+    let inodes = thousandths(disk.f_files, disk.f_ffree, disk.f_favail);
+    blocks.max(inodes)
+}
+
+/// The used part of what ordinary users can use; `None` when there is nothing at all.
+fn thousandths(all: u64, free: u64, available: u64) -> Option<u16> {
+    let used = all.saturating_sub(free);
+    let visible = used.saturating_add(available);
     u16::try_from(used.saturating_mul(1000).checked_div(visible)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_system_is_as_full_as_its_blocks_or_its_inodes() {
+        assert_eq!(thousandths(100, 40, 40), Some(600));
+        assert_eq!(thousandths(100, 10, 0), Some(1000), "what root keeps back is nobody's");
+        assert_eq!(thousandths(0, 0, 0), None);
+        assert_eq!(thousandths(100, 40, 40).max(thousandths(0, 0, 0)), Some(600));
+        assert_eq!(thousandths(100, 90, 90).max(thousandths(10, 1, 1)), Some(900));
+    }
 
     #[test]
     fn a_small_host_keeps_half_and_a_large_one_keeps_the_spare() {

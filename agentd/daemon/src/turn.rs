@@ -193,14 +193,22 @@ impl Turn {
             }
             Effect::Reconnect { pause } => self.make_link_anew(pause.into()),
             Effect::ToExecutor { stream, event } => {
-                let slow = self.streams.get(&stream).is_some_and(|sink| {
-                    matches!(sink.try_send(*event), Err(mpsc::error::TrySendError::Full(_)))
-                });
-                if slow {
-                    warn!(%stream, "executor does not keep up with its events, stream cut");
-                    self.streams.remove(&stream);
-                    self.driver.event(Event::ExecutorStreamClosed { stream });
+                use mpsc::error::TrySendError;
+                let Some(sink) = self.streams.get(&stream) else {
+                    // Cut below, and the agent hears of it next.
+                    return Ok(());
+                };
+                match sink.try_send(*event) {
+                    Ok(()) => return Ok(()),
+                    Err(TrySendError::Full(_)) => {
+                        warn!(%stream, "executor does not keep up with its events, stream cut");
+                    }
+                    Err(TrySendError::Closed(_)) => {
+                        info!(%stream, "executor went away before an event for it was sent");
+                    }
                 }
+                self.streams.remove(&stream);
+                self.driver.event(Event::ExecutorStreamClosed { stream });
             }
             Effect::CloseExecutorStream { stream } => drop(self.streams.remove(&stream)),
             Effect::Respond { request, response } => {

@@ -14,6 +14,8 @@ pub(super) fn snapshot(agent: &Agent, now: Now) -> Metrics {
     let uptime = now.mono.since(agent.started().mono).as_secs_f64();
     all.insert("slave/uptime_secs".into(), uptime);
     all.insert("slave/registered".into(), f64::from(u8::from(agent.is_registered())));
+    let oldest = agent.max_sandbox_age().as_secs_f64();
+    all.insert("slave/executor_directory_max_allowed_age_secs".into(), oldest);
     resources(&mut all, agent);
     census(&mut all, agent);
     counters(&mut all, agent);
