@@ -164,6 +164,27 @@ fn a_revived_framework_sees_at_once_what_it_refused() {
 }
 
 #[test]
+fn refusals_count_by_role_until_they_end_or_are_withdrawn() {
+    let mut cluster = Cluster::new()
+        .with(agent_added("a1", "cpus:4;mem:1024"))
+        .with(framework_added("f1", &["*"]))
+        .with(framework_added("f2", &["eng"]))
+        .with(suppressed("f2"));
+    cluster.round();
+    cluster.give_back("f1", "*", "a1", "cpus:4;mem:1024", Some(60));
+    let count = |cluster: &Cluster| -> Vec<(String, u64)> {
+        let all = cluster.drf.refusals_by_role(cluster.now);
+        all.into_iter().map(|(role, count)| (role.to_string(), count)).collect()
+    };
+    let none = [("*".to_owned(), 0), ("eng".to_owned(), 0)];
+    assert_eq!(count(&cluster), [("*".to_owned(), 1), ("eng".to_owned(), 0)]);
+    assert_eq!(count(cluster.at(secs(60))), none);
+    let cluster = cluster.at(secs(1));
+    cluster.tell(revived("f1"));
+    assert_eq!(count(cluster), none);
+}
+
+#[test]
 fn a_suppressed_framework_is_offered_nothing_until_it_revives() {
     let mut cluster = Cluster::new()
         .with(framework_added("f1", &["*"]))

@@ -27,7 +27,7 @@ mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
 pub use metrics::Timings;
-pub use plane::{Facts, Plane, Subscription, Unavailable};
+pub use plane::{Backlog, Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
 pub use shared::Shared;
 pub use version::MESOS_VERSION;

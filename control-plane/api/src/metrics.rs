@@ -31,6 +31,14 @@ impl<P: Plane> App<P> {
         let watchers = length(self.watchers.load(Ordering::Relaxed));
         all.insert("master/operator_event_stream_subscribers".into(), watchers);
         all.insert("master/http_cache_hits".into(), number(self.shared.hits()));
+        let backlog = self.plane.backlog();
+        all.insert("master/event_queue_dispatches".into(), length(backlog.driver));
+        for family in ["allocator", "allocator/mesos"] {
+            all.insert(format!("{family}/event_queue_dispatches"), length(backlog.allocator));
+        }
+        for (role, count) in self.plane.refusals().await {
+            all.insert(format!("allocator/mesos/offer_filters/roles/{role}/active"), number(count));
+        }
         if let Some(timings) = self.plane.timings() {
             timings.add_to(&mut all);
         }

@@ -1,11 +1,12 @@
 //! What the HTTP layer needs of the process behind it. The daemon implements it over its driver
 //! loop, tests over a loop of their own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tepui_allocator::Reason;
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
-use tepui_types::{FrameworkId, Now, StreamId};
+use tepui_types::{FrameworkId, Now, Role, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::mpsc;
 
@@ -24,6 +25,15 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
+
+/// How much waits for a thread of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// For the driver loop.
+    pub driver: usize,
+    /// For the allocator.
+    pub allocator: usize,
+}
 
 /// The control plane, as the HTTP layer sees it.
 pub trait Plane: Clone + Send + Sync + Unpin + 'static {
@@ -73,6 +83,16 @@ pub trait Plane: Clone + Send + Sync + Unpin + 'static {
         &self,
         framework: FrameworkId,
     ) -> impl Future<Output = Result<Vec<Reason>, Unavailable>> + Send;
+
+    /// How many refusals hold in the allocator, by role.
+    fn refusals(&self) -> impl Future<Output = BTreeMap<Role, u64>> + Send {
+        std::future::ready(BTreeMap::new())
+    }
+
+    /// How much waits now for the loop, and for the allocator.
+    fn backlog(&self) -> Backlog {
+        Backlog::default()
+    }
 
     /// What the process measures of itself; without it these metrics are left out.
     fn timings(&self) -> Option<Arc<Timings>> {

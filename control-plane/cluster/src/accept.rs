@@ -108,7 +108,7 @@ impl Cluster {
                          disks cannot be changed",
                         kind.as_str_name()
                     );
-                    self.refuse_operation(&claim.framework, operation.id, &fault, batch);
+                    self.refuse_operation(&claim.framework, operation, &fault, batch);
                 }
             }
         }
@@ -139,7 +139,7 @@ impl Cluster {
             }
             _ => {
                 let fault = format!("Operation attempted with invalid offers: {fault}");
-                self.refuse_operation(framework_id, operation.id, &fault, batch);
+                self.refuse_operation(framework_id, operation, &fault, batch);
                 return;
             }
         };

@@ -16,8 +16,8 @@ pub struct Counters {
     pub ended_tasks: BTreeMap<TaskState, u64>,
     /// How often tasks came to a state from a source for a reason.
     pub outcomes: BTreeMap<TaskOutcome, u64>,
-    /// Operations other than launches that were refused.
-    pub refused_operations: u64,
+    /// Operations other than launches that were refused, by type.
+    pub refused_operations: BTreeMap<offer::operation::Type, u64>,
     /// Proposals of the allocator that were given back.
     pub refused_proposals: u64,
 }

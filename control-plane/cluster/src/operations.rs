@@ -14,11 +14,12 @@ impl Cluster {
     pub(crate) fn refuse_operation(
         &mut self,
         framework: &FrameworkId,
-        id: Option<v1::OperationId>,
+        operation: v1::offer::Operation,
         fault: &str,
         batch: &mut Batch<'_>,
     ) {
-        self.counters.refused_operations += 1;
+        *self.counters.refused_operations.entry(operation.r#type()).or_default() += 1;
+        let id = operation.id;
         if id.is_none() {
             return;
         }

@@ -1,13 +1,15 @@
 //! The allocator's own thread: off the request path, batched (design, decision 6).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tepui_allocator::{Allocate, Drf, Input, Plan, Reason};
 use tepui_api::Timings;
-use tepui_types::{Entropy, FrameworkId};
+use tepui_types::{Entropy, FrameworkId, Role};
 
 use tepui_process::Clock;
 
@@ -17,11 +19,15 @@ const IDLE: Duration = Duration::from_secs(3600);
 enum Message {
     Inputs(Vec<Input>),
     Explain(FrameworkId, Box<dyn FnOnce(Vec<Reason>) + Send>),
+    Refusals(Box<dyn FnOnce(BTreeMap<Role, u64>) + Send>),
 }
 
 /// The way to the allocator's thread.
 #[derive(Clone)]
-pub struct Allocation(Sender<Message>);
+pub struct Allocation {
+    inbox: Sender<Message>,
+    queued: Arc<AtomicUsize>,
+}
 
 impl std::fmt::Debug for Allocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,20 +48,38 @@ impl Allocation {
         planned: impl Fn(Plan) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
+        let queued = Arc::<AtomicUsize>::default();
+        let taken = queued.clone();
         thread::Builder::new().name("allocator".into()).spawn(move || {
+            let drf = Drf::new(Entropy::seeded(seed));
             let mut worker =
-                Worker { clock, delay, drf: Drf::new(Entropy::seeded(seed)), timings, receiver };
+                Worker { clock, delay, drf, timings, receiver, queued: taken, cause: None };
             while worker.turn(&planned) {}
         })?;
-        Ok(Self(sender))
+        Ok(Self { inbox: sender, queued })
     }
 
     /// Tells the allocator, in order.
     pub fn tell(&self, inputs: Vec<Input>) {
         if !inputs.is_empty() {
-            // The thread ends only with the last handle, and this is one.
-            let _ = self.0.send(Message::Inputs(inputs));
+            self.send(Message::Inputs(inputs));
         }
+    }
+
+    fn send(&self, message: Message) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        // The thread ends only with the last handle, and this is one.
+        let _ = self.inbox.send(message);
+    }
+
+    /// Messages that the thread has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Asks how many refusals hold in each role; `answer` runs on the allocator's thread.
+    pub fn refusals(&self, answer: impl FnOnce(BTreeMap<Role, u64>) + Send + 'static) {
+        self.send(Message::Refusals(Box::new(answer)));
     }
 
     /// Asks why a framework is offered nothing more; `answer` runs on the allocator's thread.
@@ -64,7 +88,7 @@ impl Allocation {
         framework: FrameworkId,
         answer: impl FnOnce(Vec<Reason>) + Send + 'static,
     ) {
-        let _ = self.0.send(Message::Explain(framework, Box::new(answer)));
+        self.send(Message::Explain(framework, Box::new(answer)));
     }
 }
 
@@ -74,6 +98,9 @@ struct Worker {
     drf: Drf,
     timings: Arc<Timings>,
     receiver: Receiver<Message>,
+    queued: Arc<AtomicUsize>,
+    /// When something changed that no round has looked at yet.
+    cause: Option<Instant>,
 }
 
 impl Worker {
@@ -96,7 +123,8 @@ impl Worker {
         if self.drf.is_dirty() || woken {
             let begin = Instant::now();
             let plan = self.drf.round(now);
-            self.timings.allocated(begin.elapsed());
+            let waited = self.cause.take().map_or(Duration::ZERO, |cause| begin - cause);
+            self.timings.allocated(waited, begin.elapsed());
             if !plan.proposals.is_empty() {
                 planned(plan);
             }
@@ -123,13 +151,18 @@ impl Worker {
     }
 
     fn take(&mut self, message: Message) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
         let now = self.clock.now().mono;
         match message {
             Message::Inputs(inputs) => {
                 for input in inputs {
                     self.drf.apply(now, input);
                 }
+                if self.cause.is_none() && self.drf.is_dirty() {
+                    self.cause = Some(Instant::now());
+                }
             }
+            Message::Refusals(answer) => answer(self.drf.refusals_by_role(now)),
             Message::Explain(framework, answer) => answer(self.drf.explain(now, &framework)),
         }
     }

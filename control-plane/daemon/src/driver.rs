@@ -64,6 +64,7 @@ pub struct Driver {
     inbox: Sender<Input>,
     requests: Arc<AtomicU64>,
     waiting: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
     app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
 }
 
@@ -87,11 +88,28 @@ impl Driver {
         inbox: Sender<Input>,
         app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
     ) -> Self {
-        Self { inbox, requests: Arc::default(), waiting: Arc::default(), app_events }
+        Self {
+            inbox,
+            requests: Arc::default(),
+            waiting: Arc::default(),
+            queued: Arc::default(),
+            app_events,
+        }
     }
 
     fn send(&self, input: Input) -> Result<(), Unavailable> {
+        self.queued.fetch_add(1, Ordering::Relaxed);
         self.inbox.send(input).map_err(|_| Unavailable::Stopping)
+    }
+
+    /// The loop took one input.
+    pub(crate) fn taken(&self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Inputs that the loop has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
     }
 
     fn admit(&self) -> Result<Waiting, Unavailable> {

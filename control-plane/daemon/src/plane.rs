@@ -1,11 +1,13 @@
 //! The driver loop as the Mesos HTTP layer sees it.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tepui_allocator::Reason;
-use tepui_api::{Plane, Subscription, Timings, Unavailable};
+use tepui_api::{Backlog, Plane, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
-use tepui_types::{FrameworkId, Now, StreamId};
+use tepui_types::{FrameworkId, Now, Role, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,6 +23,14 @@ pub struct MesosPlane {
     pub allocation: Allocation,
     /// What the two measure of themselves.
     pub timings: Arc<Timings>,
+    /// Folder of the store.
+    pub store: PathBuf,
+}
+
+/// Bytes that the files of a folder take.
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
 }
 
 fn unavailable(error: crate::driver::Unavailable) -> Unavailable {
@@ -81,7 +91,21 @@ impl Plane for MesosPlane {
         reasons.await.map_err(|_| Unavailable("the allocator is stopping".into()))
     }
 
+    async fn refusals(&self) -> BTreeMap<Role, u64> {
+        let (answer, counts) = oneshot::channel();
+        self.allocation.refusals(move |found| {
+            // Whoever asked may be gone already.
+            let _ = answer.send(found);
+        });
+        counts.await.unwrap_or_default()
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { driver: self.driver.queued(), allocator: self.allocation.queued() }
+    }
+
     fn timings(&self) -> Option<Arc<Timings>> {
+        self.timings.registry_size(size_of(&self.store));
         Some(self.timings.clone())
     }
 }

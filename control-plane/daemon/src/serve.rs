@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use axum::Router;
@@ -83,12 +84,12 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         marathon: bind("marathon_listen", config.marathon_listen).await?,
         agents: bind("agent_listen", config.agent_listen).await?,
     };
-    let (store, term, elected) = open_store(&config, &mut entropy)?;
+    let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
+    let (store, term, elected) = open_store(&config, &mut entropy, &timings)?;
     let (sender, inbox) = channel();
     let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
     let driver = Driver::new(sender, app_events.clone());
     let for_plans = driver.clone();
-    let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
     let allocation = Allocation::start(
         clock,
         Duration::from_millis(config.allocation_delay_ms),
@@ -126,7 +127,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
             let _ = ended.send(outcome);
         })
         .context("failed to start the driver's thread")?;
-    let plane = MesosPlane { driver: driver.clone(), allocation, timings };
+    let plane =
+        MesosPlane { driver: driver.clone(), allocation, timings, store: store_folder(&config) };
     let mesos = tepui_api::router(plane, facts(&config, clock));
     let (abdicate, abdicated) = watch::channel(false);
     let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
@@ -143,13 +145,19 @@ struct Servers {
 
 type Opened = (Box<dyn Store>, Term, Event);
 
-fn open_store(config: &Config, entropy: &mut Entropy) -> anyhow::Result<Opened> {
-    let path = config.state_dir.join("store");
+fn store_folder(config: &Config) -> PathBuf {
+    config.state_dir.join("store")
+}
+
+fn open_store(config: &Config, entropy: &mut Entropy, timings: &Timings) -> anyhow::Result<Opened> {
+    let path = store_folder(config);
     std::fs::create_dir_all(&config.state_dir)
         .with_context(|| format!("failed to create {}", config.state_dir.display()))?;
     let mut store = Embedded::open(&path, entropy.uuid()).context("failed to open the store")?;
     let term = store.acquire().context("failed to raise the term")?;
+    let begin = Instant::now();
     let (cluster, apps) = records::load_all(&store).context("failed to load the state")?;
+    timings.loaded(begin.elapsed());
     info!(term = term.0, agents_and_frameworks = cluster.len(), apps = apps.len(), "state loaded");
     Ok((Box::new(store), term, Event::Elected { term, cluster, apps }))
 }

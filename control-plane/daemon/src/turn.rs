@@ -126,6 +126,7 @@ impl Turn {
     }
 
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>, later: &mut Later) {
+        self.driver.taken();
         match input {
             Input::Event(event) => self.leader.handle(self.clock.now(), event, effects),
             Input::Ask { request, event, answer } => {

@@ -1,5 +1,7 @@
 //! Why a framework is not offered more.
 
+use std::collections::BTreeMap;
+
 use tepui_types::{FrameworkId, Mono, Role};
 
 use super::Drf;
@@ -8,6 +10,24 @@ use super::clients::ClientIx;
 use crate::{NoOffer, Reason};
 
 impl Drf {
+    /// How many refusals hold, by role; roles with subscribers and without refusals have 0.
+    pub fn refusals_by_role(&self, now: Mono) -> BTreeMap<Role, u64> {
+        let mut by_client: BTreeMap<ClientIx, u64> = BTreeMap::new();
+        let revived = |client| self.clients.existing(client).map(|one| one.revived);
+        for agent in self.agents.iter().flatten() {
+            for client in agent.filters.holding(now, revived) {
+                *by_client.entry(client).or_default() += 1;
+            }
+        }
+        let mut by_role: BTreeMap<Role, u64> = BTreeMap::new();
+        for client in self.clients.frameworks.values().flat_map(|one| one.clients.values()) {
+            let known = self.clients.at(*client);
+            let count = by_client.get(client).copied().unwrap_or(0);
+            *by_role.entry(known.role.clone()).or_default() += count;
+        }
+        by_role
+    }
+
     pub(super) fn reasons(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason> {
         let Some(known) = self.clients.frameworks.get(framework) else { return Vec::new() };
         let Some(facts) = &known.facts else { return Vec::new() };

@@ -59,6 +59,18 @@ impl Filters {
         self.list.iter().map(|f| (f.until, f.client))
     }
 
+    /// How many refusals of each client hold at `now`; `revived` says since when they count.
+    pub(super) fn holding<'a>(
+        &'a self,
+        now: Mono,
+        revived: impl Fn(ClientIx) -> Option<Stamp> + 'a,
+    ) -> impl Iterator<Item = ClientIx> + 'a {
+        let holds = move |filter: &&Filter| {
+            filter.until > now && revived(filter.client).is_some_and(|at| filter.stamp >= at)
+        };
+        self.list.iter().filter(holds).map(|filter| filter.client)
+    }
+
     fn shared(&self, refused: Resources) -> Arc<Resources> {
         let known = self.list.iter().rev().take(4).find(|f| *f.refused == refused);
         known.map_or_else(|| Arc::new(refused), |f| Arc::clone(&f.refused))

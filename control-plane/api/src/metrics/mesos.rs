@@ -9,13 +9,37 @@ use crate::plane::Facts;
 static SCALARS: [ResourceName; 4] =
     [ResourceName::Cpus, ResourceName::Gpus, ResourceName::Mem, ResourceName::Disk];
 
+const OPERATIONS: [&str; 8] = [
+    "reserve",
+    "unreserve",
+    "create",
+    "destroy",
+    "grow_volume",
+    "shrink_volume",
+    "create_disk",
+    "destroy_disk",
+];
+
+const OPERATION_STATES: [&str; 9] = [
+    "total",
+    "pending",
+    "recovering",
+    "unreachable",
+    "finished",
+    "failed",
+    "error",
+    "dropped",
+    "gone_by_operator",
+];
+
 pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: Now) {
     let elected = f64::from(u8::from(cluster.elected().is_some()));
     all.insert("master/elected".into(), elected);
     let uptime = now.mono.since(facts.started.mono).as_secs_f64();
     all.insert("master/uptime_secs".into(), uptime);
     // One loop takes everything in turn; what waits for it is not sorted by kind.
-    for queue in ["messages", "dispatches", "http_requests"] {
+    // All of it counts as dispatches.
+    for queue in ["messages", "http_requests"] {
         all.insert(format!("master/event_queue_{queue}"), 0.0);
     }
     all.insert("master/outstanding_offers".into(), length(cluster.offers().len()));
@@ -154,12 +178,18 @@ pub(super) fn tasks(all: &mut Metrics, cluster: &Cluster) {
     for (outcome, count) in &counters.outcomes {
         all.insert(outcome.metric(), number(*count));
     }
-    for kind in ["total", "pending", "recovering", "unreachable", "finished", "dropped"] {
-        all.insert(format!("master/operations/{kind}"), 0.0);
+    // No operation but a launch is carried out yet: those asked for are refused at once.
+    for family in std::iter::once(String::new()).chain(OPERATIONS.map(|kind| format!("/{kind}"))) {
+        for state in OPERATION_STATES {
+            all.insert(format!("master/operations{family}/{state}"), 0.0);
+        }
     }
-    all.insert("master/operations/failed".into(), 0.0);
-    all.insert("master/operations/gone_by_operator".into(), 0.0);
-    all.insert("master/operations/error".into(), number(counters.refused_operations));
+    for (kind, count) in &counters.refused_operations {
+        let kind = kind.as_str_name().to_lowercase();
+        all.insert(format!("master/operations/{kind}/error"), number(*count));
+    }
+    let refused = counters.refused_operations.values().sum();
+    all.insert("master/operations/error".into(), number(refused));
 }
 
 pub(super) fn messages(all: &mut Metrics, cluster: &Cluster) {

@@ -1,6 +1,7 @@
 //! What the process around the cluster measures of itself: the allocator's rounds and the store.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,7 +72,10 @@ impl Timer {
 #[derive(Debug)]
 pub struct Timings {
     allocation_run: Timer,
+    allocation_latency: Timer,
+    state_fetch: Timer,
     state_store: Timer,
+    registry_bytes: AtomicU64,
 }
 
 impl Timings {
@@ -85,16 +89,36 @@ impl Timings {
                 "tepui_allocation_cycle_seconds",
                 "How long one round of the allocator takes",
             )?,
+            allocation_latency: Timer::new(
+                "tepui_allocation_wait_seconds",
+                "How long a round of the allocator waits from its first cause to its start",
+            )?,
+            state_fetch: Timer::new(
+                "tepui_log_load_seconds",
+                "How long it takes to load the state at the start",
+            )?,
             state_store: Timer::new(
                 "tepui_log_commit_seconds",
                 "How long one commit to the store takes",
             )?,
+            registry_bytes: AtomicU64::new(0),
         })
     }
 
-    /// A round of the allocator ended.
-    pub fn allocated(&self, took: Duration) {
+    /// A round of the allocator ended, `waited` after what caused it.
+    pub fn allocated(&self, waited: Duration, took: Duration) {
+        self.allocation_latency.record(waited);
         self.allocation_run.record(took);
+    }
+
+    /// The state was read from the store.
+    pub fn loaded(&self, took: Duration) {
+        self.state_fetch.record(took);
+    }
+
+    /// The store takes so many bytes now.
+    pub fn registry_size(&self, bytes: u64) {
+        self.registry_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Something was made durable.
@@ -106,11 +130,16 @@ impl Timings {
         let runs = self.allocation_run.histogram.get_sample_count();
         all.insert("allocator/mesos/allocation_runs".into(), number(runs));
         self.allocation_run.add_to(all, "allocator/mesos/allocation_run");
+        self.allocation_latency.add_to(all, "allocator/mesos/allocation_run_latency");
+        self.state_fetch.add_to(all, "registrar/state_fetch");
         self.state_store.add_to(all, "registrar/state_store");
+        let bytes = self.registry_bytes.load(Ordering::Relaxed);
+        all.insert("registrar/registry_size_bytes".into(), number(bytes));
     }
 
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
-        let timers = [&self.allocation_run, &self.state_store];
+        let timers =
+            [&self.allocation_run, &self.allocation_latency, &self.state_fetch, &self.state_store];
         timers.into_iter().flat_map(|timer| timer.histogram.collect()).collect()
     }
 }
@@ -124,9 +153,12 @@ mod tests {
         let timings = Timings::new().unwrap();
         let mut all = Metrics::new();
         timings.add_to(&mut all);
-        assert_eq!(all.len(), 1, "a timer without a sample shows nothing: {all:?}");
-        timings.allocated(Duration::from_secs(100));
-        (1..=1000).for_each(|ms| timings.allocated(Duration::from_millis(ms)));
+        assert_eq!(all.len(), 2, "a timer without a sample shows nothing: {all:?}");
+        let wait = Duration::from_millis(20);
+        timings.allocated(wait, Duration::from_secs(100));
+        (1..=1000).for_each(|ms| timings.allocated(wait, Duration::from_millis(ms)));
+        timings.loaded(Duration::from_millis(3));
+        timings.registry_size(4096);
         timings.add_to(&mut all);
         let prefix = "allocator/mesos/allocation_run";
         for (name, value) in [
@@ -142,6 +174,13 @@ mod tests {
             let found = all[&format!("{prefix}{name}")];
             assert!((found - value).abs() < 1e-9, "{name} is {found}");
         }
-        assert_eq!(timings.families().len(), 2);
+        for (name, value) in [
+            ("allocator/mesos/allocation_run_latency_ms/p99", 20.0),
+            ("registrar/state_fetch_ms", 3.0),
+            ("registrar/registry_size_bytes", 4096.0),
+        ] {
+            assert!((all[name] - value).abs() < 1e-9, "{name} is {}", all[name]);
+        }
+        assert_eq!(timings.families().len(), 4);
     }
 }

@@ -56,7 +56,17 @@ fn always() -> Vec<String> {
         "master/operations/",
         "total pending recovering unreachable finished failed error dropped gone_by_operator",
     );
-    family("registrar/", "queued_operations log/recovered log/ensemble_size");
+    for kind in
+        "reserve unreserve create destroy grow_volume shrink_volume create_disk destroy_disk"
+            .split_whitespace()
+    {
+        family(
+            &format!("master/operations/{kind}/"),
+            "total pending finished failed error dropped",
+        );
+    }
+    family("registrar/", "queued_operations registry_size_bytes log/recovered log/ensemble_size");
+    family("allocator/", "event_queue_dispatches mesos/event_queue_dispatches");
     family("system/", "load_1min load_5min load_15min cpus_total mem_total_bytes mem_free_bytes");
     for resource in ["cpus", "mem", "disk"] {
         family(&format!("allocator/mesos/resources/{resource}/"), "total offered_or_allocated");
@@ -148,7 +158,7 @@ async fn the_timeout_is_a_duration() {
 async fn what_the_process_measures_is_shown_under_both_names() {
     let rig = Rig::new();
     rig.plane.timings.stored(std::time::Duration::from_millis(4));
-    rig.plane.timings.allocated(std::time::Duration::from_millis(2));
+    rig.plane.timings.allocated(std::time::Duration::ZERO, std::time::Duration::from_millis(2));
     let all = rig.get("/metrics/snapshot").await.json();
     assert!((number(&all, "registrar/state_store_ms/p99") - 4.0).abs() < 1e-9);
     assert!((number(&all, "allocator/mesos/allocation_run_ms") - 2.0).abs() < 1e-9);
