@@ -66,7 +66,7 @@ impl Cluster {
         let Some(framework) = self.frameworks.get(framework).filter(|_| self.watched) else {
             return;
         };
-        let sums = self.sums_by_framework().remove(&framework.id).unwrap_or_default();
+        let sums = self.sums_of(framework);
         let framework = self.framework_to_wire(framework, &sums);
         let event = if added {
             master::Event {

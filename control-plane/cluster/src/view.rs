@@ -145,6 +145,22 @@ impl Cluster {
         &self.counters
     }
 
+    /// What one framework holds; costs its own tasks and offers, not everybody's.
+    pub fn sums_of(&self, framework: &Framework) -> Sums {
+        let mut sums = Sums::default();
+        for task in framework.tasks.values().filter(|task| !task.state.is_terminal()) {
+            add_to(&mut sums, &task.resources, false);
+        }
+        let executors = self.agents.values().filter_map(|agent| agent.executors.get(&framework.id));
+        for executor in executors.flat_map(BTreeMap::values) {
+            add_to(&mut sums, &executor.resources, false);
+        }
+        for offer in framework.offers.iter().filter_map(|number| self.offers.get(number)) {
+            add_to(&mut sums, &offer.resources, true);
+        }
+        sums
+    }
+
     /// What every framework holds.
     pub fn sums_by_framework(&self) -> BTreeMap<FrameworkId, Sums> {
         let mut all: BTreeMap<FrameworkId, Sums> = BTreeMap::new();

@@ -516,6 +516,11 @@ impl Rig {
             }
             assert_eq!(agent.free, agent.total.minus(&taken), "free of {}", agent.id);
         }
+        let sums = self.cluster.sums_by_framework();
+        for framework in self.cluster.frameworks() {
+            let all = sums.get(&framework.id).cloned().unwrap_or_default();
+            assert_eq!(self.cluster.sums_of(framework), all, "sums of {}", framework.id);
+        }
         for offer in self.cluster.offers() {
             let framework = self.cluster.framework(&offer.framework).unwrap();
             assert!(framework.is_connected(), "an offer of a framework that is away");
