@@ -12,9 +12,10 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tepui_wire::v1::master::{self, call::Type, event};
 use tepui_wire::{MediaType, media};
+use tokio::task::spawn_blocking;
 
 use crate::answer::{self, ApiError, accepted, content_type};
-use crate::plane::Plane;
+use crate::plane::{Plane, Unavailable};
 use crate::router::App;
 use crate::stream::{Beats, HEARTBEAT, records};
 
@@ -49,7 +50,9 @@ pub(crate) async fn operator<P: Plane>(
                 Type::GetMetrics => reads::metrics(app.snapshot().await?),
                 _ => app.plane.read(move |c, _| reads::look(kind, c, &facts)).await?,
             };
-            Ok(answer::message(media, &answer))
+            // The whole state may be a hundred megabytes of JSON: nobody else waits for that.
+            let written = spawn_blocking(move || answer::message(media, &answer)).await;
+            written.map_err(|_| ApiError::from(Unavailable("the control plane is stopping".into())))
         }
         Type::ListFiles => {
             let path = call.list_files.map(|part| part.path);
