@@ -17,8 +17,6 @@ use crate::{Effect, Exit, FoundRun, FoundState, Record};
 
 const NEVER_STARTED: &str = "The agent was restarted before the task was started";
 const REBOOTED: &str = "the host was restarted while it ran";
-const VANISHED: &str =
-    "the agent was restarted while it started the command, and no process of it was found";
 
 impl Agent {
     pub(crate) fn start(
@@ -97,7 +95,8 @@ impl Agent {
                 turn.push(Effect::Discard { run: run.clone() });
             }
             None if over => {}
-            Some(FoundState::NeverStarted) => self.never_started(run, turn),
+            Some(FoundState::NeverStarted) if !rebooted => self.never_started(run, turn),
+            Some(FoundState::NeverStarted) => self.vanished(run, REBOOTED, turn),
             Some(FoundState::Exited(exit)) => self.run_exited(run, exit, turn),
             // What runs under the number of a process of the former boot is not ours to adopt,
             // and what runs though it is known to be over should not run.
@@ -109,12 +108,13 @@ impl Agent {
             }
             Some(FoundState::Running { pid }) => self.adopt(run, pid, turn),
             None if rebooted => self.vanished(run, REBOOTED, turn),
-            None if started => self.vanished(run, VANISHED, turn),
+            // The launcher leaves its mark before anything runs: this run was still in its queue.
+            None if started => self.never_started(run, turn),
             None => self.begin_again(run, turn),
         }
     }
 
-    /// A run that is gone, and nobody recorded how it ended.
+    /// A run that a restart of the host ended; nobody recorded how.
     fn vanished(&mut self, run: &ContainerId, why: &str, turn: &mut Turn<'_>) {
         let exit = Exit::Unknown(why.into());
         if self.command_task(run).is_some() {

@@ -61,10 +61,8 @@ fn a_task_whose_start_left_no_trace_is_not_started_again() {
     rig.host.clear();
     rig.restart();
     rig.connect();
-    assert_eq!(rig.states("t1").last(), Some(&Failed));
-    let last = rig.last("t1");
-    assert_eq!(last.reason(), Reason::ExecutorTerminated);
-    assert!(last.message().ends_with("no process of it was found"));
+    assert_eq!(rig.states("t1").last(), Some(&Dropped));
+    assert_eq!(rig.last("t1").reason(), Reason::AgentRestarted);
     assert_eq!(rig.witness.len(), 1);
 }
 
