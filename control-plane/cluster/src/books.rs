@@ -59,18 +59,34 @@ impl Cluster {
         resources: &Resources,
         batch: &mut Batch<'_>,
     ) {
-        let Some(agent) = self.agents.get_mut(agent_id) else { return };
-        if agent.departing.contains_key(framework) {
-            // Its framework is gone, its process not yet.
-            return;
+        let departs = |agent: &Agent| agent.departing.contains_key(framework);
+        // Its framework is gone, its process not yet.
+        if !self.agents.get(agent_id).is_some_and(departs) {
+            let piece = (role.clone(), resources.clone());
+            self.release_pieces(agent_id, framework, vec![piece], batch);
         }
+    }
+
+    /// Gives back pieces that are out of what the books are made of.
+    pub(crate) fn release_pieces(
+        &mut self,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        pieces: Vec<(Role, Resources)>,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
         if agent.overbooked {
             self.rebook(agent_id);
         } else {
-            agent.used.remove(resources);
-            agent.free.add_all(resources);
+            for (_, resources) in &pieces {
+                agent.used.remove(resources);
+                agent.free.add_all(resources);
+            }
         }
-        self.tell_released(agent_id, framework, role, resources.clone(), None, batch);
+        for (role, resources) in pieces {
+            self.tell_released(agent_id, framework, &role, resources, None, batch);
+        }
     }
 
     /// Tells the allocator that resources came back.

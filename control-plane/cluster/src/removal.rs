@@ -104,9 +104,7 @@ impl Cluster {
         for framework in departed {
             let Some(agent) = self.agents.get_mut(agent_id) else { return };
             let held = agent.departing.remove(&framework).unwrap_or_default().held;
-            for (role, resources) in held {
-                self.release_used(agent_id, &framework, &role, &resources, batch);
-            }
+            self.release_pieces(agent_id, &framework, held, batch);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_allocator::{Allocate, Drf};
 use tepui_cluster::{Cluster, Config, Effect, Event, Operation, Record, RefusalKind, Response};
-use tepui_link::{Directive, Order, Registration, Report};
+use tepui_link::{Directive, Leftover, Order, Registration, Report};
 use tepui_types::{
     AgentId, Entropy, FrameworkId, LinkId, Now, RequestId, Resources, Role, Span, StreamId, TaskId,
     TaskState, Term, Uuid, Wall,
@@ -214,6 +214,19 @@ impl Rig {
         self.register_with(id, info, frameworks, tasks)
     }
 
+    /// Comes back with what a removed framework still holds.
+    pub(crate) fn register_leftovers(
+        &mut self,
+        agent: &AgentEnd,
+        leftovers: Vec<Leftover>,
+    ) -> AgentEnd {
+        let registration = Registration {
+            leftovers,
+            ..self.registration(Some(&agent.id), agent.info.clone(), Vec::new(), Vec::new())
+        };
+        self.send_registration(registration).unwrap()
+    }
+
     pub(crate) fn register_with(
         &mut self,
         id: Option<&AgentId>,
@@ -221,10 +234,20 @@ impl Rig {
         frameworks: Vec<v1::FrameworkInfo>,
         tasks: Vec<v1::Task>,
     ) -> Option<AgentEnd> {
-        let link = LinkId(self.fresh());
-        let registration = Registration {
+        let registration = self.registration(id, info, frameworks, tasks);
+        self.send_registration(registration)
+    }
+
+    fn registration(
+        &self,
+        id: Option<&AgentId>,
+        info: v1::AgentInfo,
+        frameworks: Vec<v1::FrameworkInfo>,
+        tasks: Vec<v1::Task>,
+    ) -> Registration {
+        Registration {
             agent: id.cloned(),
-            info: info.clone(),
+            info,
             boot: None,
             version: "1".into(),
             term: Term(self.term),
@@ -232,7 +255,12 @@ impl Rig {
             executors: Vec::new(),
             tasks,
             leftovers: Vec::new(),
-        };
+        }
+    }
+
+    fn send_registration(&mut self, registration: Registration) -> Option<AgentEnd> {
+        let link = LinkId(self.fresh());
+        let info = registration.info.clone();
         self.act(Event::Report { link, report: Box::new(Report::Register(registration.into())) });
         match &self.orders.get(&link)?.first()?.order {
             Order::Registered { agent, .. } => Some(AgentEnd { id: agent.clone(), link, info }),

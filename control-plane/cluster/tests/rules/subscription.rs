@@ -117,6 +117,22 @@ fn what_a_removed_framework_holds_is_free_when_its_processes_are_gone() {
 }
 
 #[test]
+fn leftovers_that_are_more_than_an_agent_has_are_given_back_exactly_once() {
+    let mut rig = Rig::new();
+    let agent = rig.agent("a1", "cpus:4;mem:1024");
+    let framework = tepui_types::FrameworkId::parse("gone").unwrap();
+    let leftover = |resources| tepui_link::Leftover {
+        framework: framework.clone(),
+        resources: wire_resources(resources),
+    };
+    let leftovers = ["cpus:3;mem:100", "cpus:3;mem:200", "cpus:1;mem:100"].map(leftover);
+    let again = rig.register_leftovers(&agent, leftovers.to_vec());
+    assert_eq!(rig.free(&again), "mem:624");
+    rig.heartbeat(&again);
+    assert_eq!(rig.free(&again), "cpus:4;mem:1024");
+}
+
+#[test]
 fn a_removed_framework_stays_removed_for_the_next_leader_and_for_agents_that_were_away() {
     let mut rig = Rig::new();
     let (agent, framework) = rig.with_running_task(PLAIN);
