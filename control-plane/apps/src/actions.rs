@@ -15,6 +15,9 @@ use crate::rolling::{self, Fleet};
 use crate::timers::Timer;
 use crate::victims::{self, Candidate, Service};
 
+/// Instances of an app that wait for an offer at the same time, unless more may be launched at once.
+const MOST_WAITING: u32 = 200;
+
 impl Apps {
     /// What happens once when an action's step begins.
     pub(crate) fn begin_action(&mut self, action: &Action, out: &mut Out<'_>) {
@@ -78,6 +81,7 @@ impl Apps {
 
     /// Ends every instance of an app.
     fn end_all(&mut self, app: &AppId, out: &mut Out<'_>) {
+        self.backlog.remove(app);
         let wanted = self.instances.census(app).map_or(0, |all| all.count(|i| i.wants_to_run));
         if wanted > 0 {
             for id in self.instances.ids_of(app) {
@@ -102,10 +106,25 @@ impl Apps {
             for id in self.choose_victims(app, counted - target, marked) {
                 self.decommission(&id, out);
             }
+            self.backlog.remove(&app.id);
         } else if ending == 0 {
-            for _ in counted..target {
-                self.create_instance(app, out);
-            }
+            self.create_instances(app, target - counted, out);
+        }
+    }
+
+    /// Makes what an app lacks, but only so many ahead of their launch: an absurd number of instances
+    /// must not fill the memory.
+    fn create_instances(&mut self, app: &Arc<App>, lacking: u32, out: &mut Out<'_>) {
+        let waiting = self.instances.census(&app.id).map_or(0, |all| all.count(|i| i.waiting));
+        let most = self.config.launch_tokens.max(MOST_WAITING);
+        let now = lacking.min(most.saturating_sub(waiting));
+        for _ in 0..now {
+            self.create_instance(app, out);
+        }
+        if lacking > now {
+            self.backlog.insert(app.id.clone(), lacking - now);
+        } else {
+            self.backlog.remove(&app.id);
         }
     }
 
@@ -152,9 +171,7 @@ impl Apps {
         self.end_some(app, true, Health::Healthy, moves.kill_healthy, out);
         self.end_some(app, false, Health::Other, moves.kill_new_other, out);
         self.end_some(app, false, Health::Healthy, moves.kill_new_serving, out);
-        for _ in 0..moves.launch {
-            self.create_instance(app, out);
-        }
+        self.create_instances(app, moves.launch, out);
         false
     }
 

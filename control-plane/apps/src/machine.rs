@@ -33,6 +33,8 @@ pub struct Apps {
     /// Which deployment an app is in.
     pub(crate) locks: BTreeMap<AppId, Uuid>,
     pub(crate) queue: BTreeMap<AppId, Waiting>,
+    /// Instances that an app lacks and that are made when earlier ones have been launched.
+    pub(crate) backlog: BTreeMap<AppId, u32>,
     pub(crate) delays: Delays,
     pub(crate) failures: BTreeMap<AppId, TaskFailure>,
     pub(crate) kills: Kills,
@@ -73,6 +75,7 @@ impl Apps {
             deployments: BTreeMap::new(),
             locks: BTreeMap::new(),
             queue: BTreeMap::new(),
+            backlog: BTreeMap::new(),
             delays: Delays::default(),
             failures: BTreeMap::new(),
             kills: Kills::default(),
@@ -146,7 +149,8 @@ impl Apps {
         // the bound is for mistakes.
         for _ in 0..1_000 {
             let dirty = std::mem::take(&mut self.dirty);
-            let rescale = std::mem::take(&mut self.rescale);
+            let mut rescale = std::mem::take(&mut self.rescale);
+            rescale.extend(dirty.iter().filter(|app| self.backlog.contains_key(*app)).cloned());
             if dirty.is_empty() && rescale.is_empty() {
                 break;
             }

@@ -201,7 +201,7 @@ impl Apps {
             let app = self.catalog.app(id).cloned()?;
             let left = self.delays.until(id).map_or(Span::ZERO, |until| until.since(now.mono));
             Some(QueueItem {
-                count: waiting.count,
+                count: waiting.count.saturating_add(self.backlog.get(id).copied().unwrap_or(0)),
                 delay: QueueDelay {
                     time_left_seconds: left.as_millis().div_ceil(1000),
                     overdue: left == Span::ZERO,

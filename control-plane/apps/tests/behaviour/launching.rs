@@ -249,3 +249,41 @@ fn a_waiting_app_that_is_made_smaller_gets_its_offer_at_once() {
     rig.advance(6);
     assert_eq!(rig.running("/web"), 1, "it does not wait until declined offers come back");
 }
+
+#[test]
+fn an_absurd_number_of_instances_costs_no_memory_and_can_be_taken_back() {
+    let mut rig = Rig::new().agent("a", 1.0).agent("b", 1.0);
+    rig.create(r#"{"id":"/web","cmd":"x y","cpus":0.5,"mem":1,"instances":2147483647}"#).unwrap();
+    rig.advance(20);
+    assert_eq!(rig.running("/web"), 4);
+    assert_eq!(rig.apps.queue(rig.now, false).queue[0].count, 2_147_483_643);
+    assert!(rig.published.len() < 2_000, "{} events", rig.published.len());
+    rig.force("/web", r#"{"cmd":"y z"}"#).unwrap();
+    rig.advance(20);
+    rig.fail_over();
+    rig.advance(20);
+    assert!(rig.deploying());
+    rig.force("/web", r#"{"instances":2}"#).unwrap();
+    rig.advance(60);
+    assert_eq!(rig.running("/web"), 2);
+    assert!(!rig.deploying());
+    assert!(rig.apps.queue(rig.now, false).queue.is_empty());
+}
+
+#[test]
+fn more_instances_than_are_made_at_once_all_come_in_the_end() {
+    let mut rig = Rig::new();
+    for number in 0..20 {
+        rig.add_agent(&format!("h{number}"), 100.0, &[]);
+    }
+    rig.create(r#"{"id":"/web","cmd":"x y","cpus":0.1,"mem":1,"instances":700}"#).unwrap();
+    rig.advance(120);
+    assert_eq!(rig.running("/web"), 700);
+    assert!(!rig.deploying());
+    // Outside of a deployment too.
+    for task in rig.live_of("/web") {
+        rig.report(&task, TaskState::TaskKilled);
+    }
+    rig.advance(200);
+    assert_eq!(rig.running("/web"), 700);
+}
