@@ -64,3 +64,24 @@ need_smoke_tools() { # need_smoke_tools yes|no
   # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages
 }
+
+# What the test hosts of vm-tests/ are made of and run in.
+need_vm_tools() { # need_vm_tools yes|no
+  local packages
+  packages=$(
+    missing python3 python3
+    missing mmdebstrap mmdebstrap
+    missing mkfs.erofs erofs-utils
+    missing mkfs.ext4 e2fsprogs
+    missing cpio cpio
+    missing lz4 lz4
+    missing strip binutils
+    missing systemd-nspawn systemd-container
+    missing qemu-system-x86_64 qemu-system-x86
+    missing ip iproute2
+    missing nft nftables
+    missing nsenter util-linux
+  )
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || install_packages "$1" $packages
+}

@@ -1,0 +1,107 @@
+"""A case: a folder with the script and what it needs of the hosts; and which hosts offer that."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import nspawn
+
+CASES = Path(__file__).resolve().parent.parent / "cases"
+BACKENDS = ("nspawn", "clone", "cold")
+"""The cheapest first."""
+
+NEEDS = {
+    "memory": "the memory controller: limits, OOM",
+    "cpu": "the cpu controller: shares, quotas",
+    "io": "the io controller",
+    "pids": "the pids controller",
+    "cpuset": "the cpuset controller",
+    "own-kernel": "a kernel that only this host uses: tracing, sysctls, modules",
+    "power-cut": "a crash that loses what was not synced, and the page cache",
+    "boot-order": "a boot from the first process on, with early units",
+}
+MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
+KEYS = {"description", "needs", "timeout_seconds", "hosts"}
+ROLES = {"control-plane", "agent"}
+
+
+class BadCase(Exception):
+    """A case that cannot be run, or not as asked; nothing was tried."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What meta.toml says, and where test.py is."""
+
+    name: str
+    description: str
+    needs: frozenset[str]
+    timeout_seconds: int
+    hosts: dict[str, dict[str, Any]]
+
+    @property
+    def script(self) -> Path:
+        """The script."""
+        return CASES / self.name / "test.py"
+
+    @property
+    def names(self) -> list[str]:
+        """The hosts in the order of their addresses."""
+        return sorted(self.hosts)
+
+    @property
+    def control_planes(self) -> list[str]:
+        """The hosts that run a control plane."""
+        return [name for name in self.names if "control-plane" in self.hosts[name]]
+
+
+def load(name: str) -> Case:
+    """Reads a case and refuses what it does not understand."""
+    path = CASES / name / "meta.toml"
+    try:
+        meta = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadCase(f"no case '{name}'; there are: {', '.join(all_names())}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadCase(f"{name}/meta.toml is not TOML: {error}") from error
+    missing, unknown = KEYS - meta.keys(), meta.keys() - KEYS
+    if missing or unknown:
+        raise BadCase(f"{name}/meta.toml: missing {sorted(missing)}, unknown {sorted(unknown)}")
+    if strange := set(meta["needs"]) - NEEDS.keys():
+        raise BadCase(f"{name}/meta.toml needs {sorted(strange)}; known: {', '.join(NEEDS)}")
+    for host, roles in meta["hosts"].items():
+        if strange := roles.keys() - ROLES:
+            raise BadCase(f"{name}/meta.toml: host {host} is {sorted(strange)}; known: {ROLES}")
+    needs = frozenset(meta["needs"])
+    return Case(name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"])
+
+
+def all_names() -> list[str]:
+    """Every case."""
+    return sorted(path.parent.name for path in CASES.glob("*/meta.toml"))
+
+
+def offers(backend: str) -> frozenset[str]:
+    """What a backend offers on this machine."""
+    match backend:
+        case "nspawn":
+            return nspawn.offers()
+        case "clone":
+            return MACHINE_OFFERS
+        case _:
+            return frozenset(NEEDS)
+
+
+def choose_backend(case: Case, wanted: str) -> str:
+    """The wanted backend, or the cheapest that will do; never one that would prove nothing."""
+    if wanted == "auto":
+        return next(backend for backend in BACKENDS if case.needs <= offers(backend))
+    if lacking := case.needs - offers(wanted):
+        what = "; ".join(f"{need} ({NEEDS[need]})" for need in sorted(lacking))
+        better = choose_backend(case, "auto")
+        raise BadCase(
+            f"{case.name} needs what {wanted} hosts do not have here: {what}. "
+            f"It would pass without proving anything; run it with --backend {better}"
+        )
+    return wanted

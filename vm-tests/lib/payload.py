@@ -1,0 +1,115 @@
+"""What every host gets to see at /payload: the programs under test, and each host's own files."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .case import Case
+from .lab import Lab, command
+from .progress import TestFailure
+
+PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim")
+UNITS = Path(__file__).resolve().parent.parent / "units"
+RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
+"""What an agent offers unless its case says otherwise: the same on every machine."""
+STRETCHED = frozenset({"agent_patience_seconds"})
+"""Times of daemons that slower hosts need more of."""
+
+
+def strip_programs(binaries: Path, goal: Path) -> None:
+    """Copies the programs without their debug information, which nobody reads on a host."""
+    goal.mkdir(parents=True)
+    for name in PROGRAMS:
+        if not (binaries / name).is_file():
+            raise TestFailure(
+                f"no {name} in {binaries}: cargo build -p tepui -p tepui-control-plane "
+                "-p tepui-agentd -p tepui-launch"
+            )
+        command("strip", "-o", str(goal / name), str(binaries / name))
+        os.chmod(goal / name, 0o755)
+
+
+def toml(settings: dict[str, Any]) -> str:
+    """Settings as TOML; the values are those that the daemons' files have."""
+    lines = []
+    for key, value in settings.items():
+        if isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, str):
+            text = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        elif isinstance(value, list):
+            text = "[" + ", ".join(f'"{one}"' for one in value) + "]"
+        else:
+            text = str(value)
+        lines.append(f"{key} = {text}\n")
+    return "".join(lines)
+
+
+def control_plane_settings(name: str) -> dict[str, Any]:
+    """Of a control plane that other hosts reach."""
+    return {
+        "listen": "0.0.0.0:5050",
+        "marathon_listen": "0.0.0.0:8080",
+        "agent_listen": "0.0.0.0:5052",
+        "hostname": name,
+        "allow_unauthenticated": True,
+    }
+
+
+def agent_settings(name: str, control_planes: list[str]) -> dict[str, Any]:
+    """Of an agent that other hosts reach."""
+    return {
+        "listen": "0.0.0.0:5051",
+        "hostname": name,
+        "control_plane": [f"http://{host}:5052" for host in control_planes],
+        "resources": RESOURCES,
+        "allow_unauthenticated": True,
+    }
+
+
+def add_unit(tree: Path, unit: str, config: str, settings: dict[str, Any]) -> None:
+    """A daemon of a host: its unit, wanted at boot, and its configuration."""
+    units = tree / "etc/systemd/system"
+    wants = units / "multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    shutil.copy(UNITS / unit, units / unit)
+    (wants / unit).symlink_to(f"../{unit}")
+    (tree / "etc/tepui").mkdir(exist_ok=True)
+    (tree / "etc/tepui" / config).write_text(toml(settings))
+
+
+def write_host(tree: Path, case: Case, name: str, *, machine_id: bool, time_factor: float) -> None:
+    """A host's own files: names of all hosts, and its daemons."""
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/hostname").write_text(f"{name}\n")
+    if machine_id:
+        (tree / "etc/machine-id").write_text(f"{secrets.token_hex(16)}\n")
+    names = "127.0.0.1 localhost\n::1 localhost\n"
+    for number, other in enumerate(case.names, 1):
+        names += f"192.168.1.{number} {other}\n"
+    (tree / "etc/hosts").write_text(names)
+
+    def stretched(settings: dict[str, Any]) -> dict[str, Any]:
+        factor = {key: time_factor if key in STRETCHED else 1 for key in settings}
+        return {k: round(v * factor[k]) if factor[k] != 1 else v for k, v in settings.items()}
+
+    roles = case.hosts[name]
+    if "control-plane" in roles:
+        settings = {**control_plane_settings(name), **stretched(roles["control-plane"])}
+        add_unit(tree, "tepui-control-plane.service", "control-plane.toml", settings)
+    if "agent" in roles:
+        settings = {**agent_settings(name, case.control_planes), **stretched(roles["agent"])}
+        add_unit(tree, "tepui-agentd.service", "agentd.toml", settings)
+
+
+def make_payload(
+    lab: Lab, programs: Path, case: Case, *, machine_id: bool, time_factor: float
+) -> None:
+    """Fills the lab's payload folder."""
+    lab.payload.mkdir()
+    shutil.copytree(programs, lab.payload / "bin", copy_function=os.link)
+    for name in case.names:
+        tree = lab.payload / "hosts" / name
+        write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)
