@@ -15,6 +15,7 @@ _depth = 0
 quiet = False
 """Whether lines are kept back and shown only when the case fails."""
 _kept: list[str] = []
+_last, _repeats = "", 0
 
 
 class TestFailure(Exception):
@@ -22,7 +23,18 @@ class TestFailure(Exception):
 
 
 def log(text: str) -> None:
-    """One line with the time since the start of the run."""
+    """One line with the time since the start of the run; the same again is only counted."""
+    global _last, _repeats
+    if text == _last:
+        _repeats += 1
+        return
+    if _repeats:
+        _emit(f"(the same {_repeats} times more)")
+    _last, _repeats = text, 0
+    _emit(text)
+
+
+def _emit(text: str) -> None:
     line = f"{time.monotonic() - _started:7.2f} {'  ' * _depth}{text}"
     if quiet:
         _kept.append(line)

@@ -14,9 +14,16 @@ def tasks():
     return {task["id"]: task for task in answer["tasks"] if task["state"] == "TASK_RUNNING"}
 
 
-def wait_for_tasks(count):
-    retry(lambda _: len(tasks()) == count, 60)
-    return tasks()
+def wait_for_tasks(count, without=None):
+    seen = {}
+
+    def look(_):
+        nonlocal seen
+        seen = tasks()
+        return len(seen) == count and without not in seen
+
+    retry(look, 60)
+    return seen
 
 
 def main_pid(task):
@@ -51,4 +58,4 @@ with subtest("it is scaled up and down"):
 with subtest("a killed task is replaced"):
     victim, task = next(iter(tasks().items()))
     one.succeed(f"kill -9 {main_pid(task)}")
-    retry(lambda _: victim not in tasks() and len(tasks()) == 2, 60)
+    wait_for_tasks(2, without=victim)
