@@ -44,6 +44,7 @@ mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
 if [ -e "$image/complete" ]; then
+  touch "$image/complete"
   echo "$image"
   exit 0
 fi
@@ -84,10 +85,8 @@ mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$work/blank.img"
 rm -rf "$work/kernel"
 touch "$work/complete"
 
-# Images of older recipes go, unless a run still uses one.
-for old in "$cache"/????????????????; do
-  [ ! -e "$old/complete" ] || grep -q "$old" /proc/mounts || rm -rf "$old"
-done
+# Images that nobody used for two days go.
+find "$cache" -mindepth 2 -maxdepth 2 -name complete -mtime +1 -printf '%h\0' | xargs -0r rm -rf
 mv "$work" "$image"
 trap - EXIT
 echo "vm-tests: image made in $((SECONDS - started)) s: $(du -sh "$image" | cut -f1)" >&2

@@ -11,6 +11,11 @@ def _tool(*words: str, check: bool = True) -> str:
     return done.stdout
 
 
+def mac(number: int) -> str:
+    """The hardware address of a host, of whatever kind."""
+    return f"52:54:00:12:01:{number:02x}"
+
+
 class Network:
     """One bridge; host N has 192.168.1.N at its eth1 and the bridge's port veN."""
 
@@ -50,10 +55,17 @@ class Network:
         self._ip("link", "set", f"ve{number}", "master", "br0", "up")
         for words in (
             ["link", "set", "lo", "up"],
+            # The same after a crash, or the others go on sending to the dead one.
+            ["link", "set", "eth1", "address", mac(number)],
             ["addr", "add", f"192.168.1.{number}/24", "dev", "eth1"],
             ["link", "set", "eth1", "up"],
         ):
             _tool("ip", "-n", inner, *words)
+
+    def remove_container(self, number: int) -> None:
+        """Ends a container's network without a word to anyone, as a power cut does."""
+        self._ip("link", "del", f"ve{number}")
+        _tool("ip", "netns", "del", self.host_namespace(number))
 
     def set_port(self, number: int, up: bool) -> None:
         """Takes a host's port of the bridge down, or up."""

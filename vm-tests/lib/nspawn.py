@@ -47,7 +47,7 @@ class Nspawn(Machine):
         self._made = False
 
     def _make(self) -> None:
-        """The host's disk and network: once, so a crashed host finds its files again."""
+        """The host's disk: once, so a crashed host finds its files again."""
         self._made = True
         root, upper, work = (self.folder / part for part in ("root", "upper", "work"))
         for folder in (root, upper, work):
@@ -59,7 +59,6 @@ class Nspawn(Machine):
         shutil.copytree(
             self.lab.payload / "hosts" / self.name, root, symlinks=True, dirs_exist_ok=True
         )
-        self.lab.network.add_container(self.number)
 
     def _command_line(self) -> list[str]:
         container = f"{self.lab.tag}-{self.number}"
@@ -79,6 +78,7 @@ class Nspawn(Machine):
         self._started = time.monotonic()
         if not self._made:
             self._make()
+        self.lab.network.add_container(self.number)
         for group in self._groups:
             group.mkdir(exist_ok=True)
         environment = {
@@ -134,6 +134,7 @@ class Nspawn(Machine):
         if not self.booted or self._process is None:
             return
         self._process.wait(SHUTDOWN_SECONDS)
+        self.lab.network.remove_container(self.number)
         self.booted = self.connected = False
 
     def shutdown(self) -> None:
@@ -147,6 +148,8 @@ class Nspawn(Machine):
         if self.booted:
             self.connect()
             self.log("forced crash")
+            # Others must hear nothing: the kernel would close the connections of the dead.
+            self.lab.network.set_port(self.number, False)
             os.kill(self._init, signal.SIGKILL)
             self.wait_for_shutdown()
 

@@ -2,8 +2,10 @@
 or booted cold. Both have a kernel and a page cache of their own, so a crash is a power cut."""
 
 import os
+import secrets
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 from .lab import Lab, command
@@ -97,7 +99,8 @@ class Qemu(Machine):
         if self._monitor("query-status")["status"] != "running":
             self._monitor("cont")
         self.connected = True
-        identity = f"/usr/lib/tepui-test/late-identity {self.name} {self.number} {time.time():.3f} 2>&1"
+        who = f"{self.name} {self.number} {time.time():.3f} {uuid.uuid4()} {secrets.token_hex(32)}"
+        identity = f"/usr/lib/tepui-test/late-identity {who} 2>&1"
         status, output = self.run_command(identity, BOOT_SECONDS)
         if status != 0:
             raise TestFailure(f"{self.name}: the host did not take on its identity: {output}")

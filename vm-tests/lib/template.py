@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .lab import command
+from .net import mac
 from .progress import TestFailure, nested, retry
 from .qmp import Qmp
 from .shell import Shell
@@ -62,7 +63,7 @@ def command_line(
         "-chardev", f"socket,id=shell,path={folder}/shell", "-device", "virtconsole,chardev=shell",
         "-device", "virtio-rng-pci,addr=6",
         "-netdev", netdev,
-        "-device", f"virtio-net-pci,id=vnic,netdev=vlan,mac=52:54:00:12:01:{number:02x},addr=7",
+        "-device", f"virtio-net-pci,id=vnic,netdev=vlan,mac={mac(number)},addr=7",
         "-qmp", f"unix:{folder}/qmp,server=on,wait=off",
     ]  # fmt: skip
     disks = [
