@@ -1,9 +1,10 @@
-"""What the hosts of one case share: tag, folder, image, network, programs. Nothing of it outlives the
-case: what a killed run left is found by its tag and removed by the next one."""
+"""What the hosts of one case share: tag, folder, image, network, programs.
+
+Nothing of it outlives the case: what a killed run left is found by its tag and removed by the next
+one."""
 
 import contextlib
 import fcntl
-import os
 import secrets
 import shutil
 import subprocess
@@ -57,7 +58,7 @@ def command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]
 
 
 def cgroup_roots() -> list[Path]:
-    """Where cgroup2 is mounted, and on hybrid hosts systemd's own version 1 tree, which nspawn uses."""
+    """Where cgroup2 is mounted; on hybrid hosts also the version 1 tree that nspawn uses."""
     roots: list[tuple[bool, Path]] = []
     for line in Path("/proc/mounts").read_text().splitlines():
         _, where, kind, options = line.split()[:4]
@@ -104,17 +105,24 @@ def sweep() -> None:
 
 
 @contextlib.contextmanager
-def open_lab(names: list[str], image: Path, results: Path) -> Iterator[Lab]:
-    """A lab that is gone afterwards, whatever happened."""
-    tag = PREFIX + secrets.token_hex(3)
-    folder = Path(tempfile.gettempdir()) / tag
-    folder.mkdir(mode=0o755)
-    os.chmod(folder, 0o755)
+def tagged_folder() -> Iterator[Path]:
+    """A folder whose name is a new tag; afterwards nothing of the tag is left, whatever happened."""
+    folder = Path(tempfile.gettempdir()) / (PREFIX + secrets.token_hex(3))
+    folder.mkdir()
+    # Whoever runs a task on a host must be able to reach the programs, whatever the umask was.
+    folder.chmod(0o755)
     with open(folder / "lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        network = Network(tag)
         try:
-            network.create()
-            yield Lab(tag, folder, image, results, network, names)
+            yield folder
         finally:
-            remove(tag, folder)
+            remove(folder.name, folder)
+
+
+@contextlib.contextmanager
+def open_lab(names: list[str], image: Path, results: Path) -> Iterator[Lab]:
+    """A lab with its network."""
+    with tagged_folder() as folder:
+        network = Network(folder.name)
+        network.create()
+        yield Lab(folder.name, folder, image, results, network, names)

@@ -47,10 +47,8 @@ class _Checker(ast.NodeVisitor):
                 self._known.add(node.id)
             elif isinstance(node, ast.arg):
                 self._known.add(node.arg)
-            elif isinstance(node, ast.FunctionDef):
-                self._known.add(node.name)
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                self._known.add(node.name)
+            elif isinstance(node, ast.FunctionDef | ast.ExceptHandler):
+                self._known |= {node.name or ""}
         for node in ast.walk(tree):
             if isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
                 if self._is_hosts(node.iter):
@@ -64,7 +62,7 @@ class _Checker(ast.NodeVisitor):
     def _is_hosts(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Name):
             return node.id == "machines"
-        listed = isinstance(node, ast.Tuple | ast.List) and node.elts
+        listed = node.elts if isinstance(node, ast.Tuple | ast.List) else []
         return bool(listed) and all(self._is_host(one) for one in listed)
 
     def visit_Name(self, node: ast.Name) -> None:

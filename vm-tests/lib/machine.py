@@ -94,7 +94,7 @@ class Machine(abc.ABC):
         check_output: bool = True,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> tuple[int, str]:
-        """Status and output of a shell command; what stays in the background redirects its output."""
+        """Status and output of a shell command; what it leaves behind redirects its output."""
         self.lab.require_conditions()
         self.connect()
         status, output = self.run_command(command, timeout)
@@ -210,18 +210,22 @@ class Machine(abc.ABC):
     def wait_for_unit(
         self, unit: str, user: str | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> None:
-        """Waits until a unit is active; fails when it failed, or is inactive with nothing under way."""
+        """Waits until a unit is active; raises when it failed, or when nothing will start it."""
+
+        def now() -> str:
+            return self.get_unit_property(unit, "ActiveState", user)
+
+        def under_way() -> bool:
+            return "No jobs" not in self.systemctl("list-jobs --full 2>&1", user)[1]
 
         def look(_: bool) -> bool:
-            state = self.get_unit_property(unit, "ActiveState", user)
+            state = now()
             if state == "failed":
                 raise TestFailure(f'{self.name}: unit "{unit}" reached state "failed"')
-            if state == "inactive" and "No jobs" in self.systemctl("list-jobs --full 2>&1", user)[1]:
-                # It may have become active between the two questions.
-                if self.get_unit_property(unit, "ActiveState", user) == "inactive":
-                    raise TestFailure(
-                        f'{self.name}: unit "{unit}" is inactive and there are no pending jobs'
-                    )
+            if state == "inactive" and not under_way() and state == now():
+                raise TestFailure(
+                    f'{self.name}: unit "{unit}" is inactive and there are no pending jobs'
+                )
             return state == "active"
 
         with self.nested(f"waiting for unit {unit}"):

@@ -1,5 +1,6 @@
-"""The hosts' network: a bridge in a network namespace of its own, so runs see neither each other nor
-the machine's network. Containers join by a veth pair, virtual machines by a tap."""
+"""The hosts' network: a bridge in a network namespace of its own.
+
+So runs see neither each other nor the machine's network. Containers join by a veth pair, virtual machines by a tap."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""Hosts as systemd-nspawn containers on the running kernel: a whole system in a quarter of a second.
+"""Hosts as systemd-nspawn containers on the running kernel: up in a quarter of a second.
 
 Limits: the kernel and its page cache are shared, so nothing unsynced is ever lost; and only the
 controllers that this machine gives to cgroup2 are there (`offers`)."""

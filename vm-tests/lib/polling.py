@@ -32,7 +32,7 @@ class PollingCondition:
         try:
             with nested(f"checking condition: {self.description}"):
                 seen = self._condition()
-        except Exception:  # noqa: BLE001: whatever goes wrong, it does not hold
+        except Exception:  # whatever goes wrong, it does not hold
             return False
         finally:
             self._looking = False

@@ -1,5 +1,6 @@
-"""Hosts as virtual machines: restored from the template's snapshot (seconds, at once after the boot)
-or booted cold. Both have a kernel and a page cache of their own, so a crash is a power cut."""
+"""Hosts as virtual machines: restored from the template's snapshot, or booted cold.
+
+Both have a kernel and a page cache of their own, so a crash is a power cut."""
 
 import os
 import secrets
@@ -38,7 +39,7 @@ def make_payload_disk(lab: Lab) -> None:
     disk = lab.payload_disk
     command("mkfs.erofs", "--quiet", str(disk), str(lab.payload))
     if disk.stat().st_size > PAYLOAD_MB << 20:
-        raise TestFailure(f"the programs under test need more than {PAYLOAD_MB} MB: raise PAYLOAD_MB")
+        raise TestFailure(f"the programs need more than {PAYLOAD_MB} MB: raise PAYLOAD_MB")
     command("truncate", "-s", f"{PAYLOAD_MB}M", str(disk))
 
 

@@ -53,8 +53,8 @@ class Shell:
         limit = "" if timeout is None else f"timeout {timeout} "
         script = shlex.quote(f"set -euo pipefail; {command}")
         # Its input is empty, or it would read the commands that follow.
-        line = f"{limit}bash -c {script} </dev/null | (base64 -w 0; echo); echo ${{PIPESTATUS[0]}}\n"
-        self._socket.sendall(line.encode())
+        line = f"{limit}bash -c {script} </dev/null | (base64 -w 0; echo); echo ${{PIPESTATUS[0]}}"
+        self._socket.sendall(f"{line}\n".encode())
         patience = None if timeout is None else timeout + 30
         output = base64.b64decode(self._until(b"\n", patience))
         return int(self._until(b"\n", 60)), output.decode(errors="replace")

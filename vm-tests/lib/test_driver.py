@@ -4,6 +4,7 @@ import tempfile
 import tomllib
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from . import progress
@@ -53,7 +54,7 @@ class Waiting(unittest.TestCase):
 
 class HostFiles(unittest.TestCase):
     def settings(self, role: str, config: str) -> dict[str, object]:
-        hosts = {
+        hosts: dict[str, dict[str, Any]] = {
             "a": {"control-plane": {"agent_patience_seconds": 5}},
             "b": {"agent": {"attributes": "zone:z"}},
         }
