@@ -97,11 +97,12 @@ def remove(tag: str, folder: Path) -> None:
 
 
 def sweep() -> None:
-    """Removes what killed runs left: their folder's lock is free."""
+    """Removes what killed runs left: their folder's lock is free, and not just about to be taken."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), open(folder / "lock", "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(folder.name, folder)
+            if time.time() - (folder / "lock").stat().st_mtime > 5:
+                remove(folder.name, folder)
 
 
 @contextlib.contextmanager

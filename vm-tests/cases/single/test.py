@@ -2,7 +2,7 @@ import json
 
 APP = {
     "id": "/web",
-    "cmd": "exec python3 -m http.server $PORT0",
+    "cmd": "exec busybox httpd -f -p $PORT0",
     "cpus": 0.1,
     "mem": 32,
     "instances": 3,
@@ -27,7 +27,7 @@ def wait_for_tasks(count, without=None):
 
 
 def main_pid(task):
-    return one.succeed(f"pgrep -f 'http.server {task['ports'][0]}$'").split()[0]
+    return one.succeed(f"pgrep -f 'httpd -f -p {task['ports'][0]}$'").split()[0]
 
 
 start_all()
