@@ -13,5 +13,8 @@ MACHINE = frozenset({
     "wait_for_unit", "wait_until_fails", "wait_until_succeeds",
 })  # fmt: skip
 
+PARTITION = frozenset({"partition", "heal"})
+"""Only for cases that say so: the NixOS test driver cuts hosts off from all others or from none."""
+
 MODULES = frozenset({"json", "re", "shlex", "time"})
 """Of the standard library; nothing of ours is there when NixOS runs a script."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import nspawn
+from . import api, nspawn
 
 CASES = Path(__file__).resolve().parent.parent / "cases"
 BACKENDS = ("nspawn", "clone", "cold")
@@ -19,6 +19,7 @@ NEEDS = {
     "cpuset": "the cpuset controller",
     "own-kernel": "a kernel that only this host uses: tracing, sysctls, modules",
     "power-cut": "a crash that loses what was not synced, and the page cache",
+    "pairwise-partition": "partition() and heal(), which the NixOS test driver does not have",
     "boot-order": "a boot from the first process on, with early units",
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
@@ -44,6 +45,11 @@ class Case:
     def script(self) -> Path:
         """The script."""
         return CASES / self.name / "test.py"
+
+    @property
+    def extensions(self) -> frozenset[str]:
+        """Names that this script may use beyond the shared API."""
+        return api.PARTITION if "pairwise-partition" in self.needs else frozenset()
 
     @property
     def names(self) -> list[str]:
@@ -86,7 +92,7 @@ def offers(backend: str) -> frozenset[str]:
     """What a backend offers on this machine."""
     match backend:
         case "nspawn":
-            return nspawn.offers()
+            return nspawn.offers() | {"pairwise-partition"}
         case "clone":
             return MACHINE_OFFERS
         case _:

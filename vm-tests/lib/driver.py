@@ -92,6 +92,12 @@ class Driver:
 
         return decorate if fun_ is None else decorate(fun_)
 
+    def partition(self, some: list[Machine], others: list[Machine]) -> None:
+        """Cuts these hosts off from those; each side goes on among itself and with all others."""
+        sides = [[machine.number for machine in side] for side in (some, others)]
+        log(f"partition: {[m.name for m in some]} and {[m.name for m in others]}")
+        self._lab.network.partition(*sides)
+
     def symbols(self) -> dict[str, Any]:
         """What the script sees."""
         names: dict[str, Any] = {
@@ -104,6 +110,8 @@ class Driver:
             "t": unittest.TestCase(),
         }
         names.update({symbol(machine.name): machine for machine in self.machines})
+        extensions = {"partition": self.partition, "heal": self._lab.network.heal}
+        names.update({name: extensions[name] for name in self._case.extensions})
         if len(self.machines) == 1:
             names["machine"] = self.machines[0]
         return names

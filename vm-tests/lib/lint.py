@@ -11,13 +11,18 @@ FORBIDDEN = {"open", "exec", "eval", "input", "__import__", "globals", "exit", "
 """Builtins that reach past the hosts to the machine that runs the script."""
 
 
-def lint(source: str, hosts: list[str], where: str = "test.py") -> list[str]:
-    """What is wrong, one line each."""
+def lint(
+    source: str,
+    hosts: list[str],
+    where: str = "test.py",
+    extensions: frozenset[str] = frozenset(),
+) -> list[str]:
+    """What is wrong, one line each; extensions are names allowed beyond the shared API."""
     try:
         tree = ast.parse(source, where)
     except SyntaxError as error:
         return [f"{where}:{error.lineno}: {error.msg}"]
-    checker = _Checker(where, hosts)
+    checker = _Checker(where, hosts, extensions)
     checker.collect(tree)
     checker.visit(tree)
     return checker.problems
@@ -29,12 +34,13 @@ def symbol(host: str) -> str:
 
 
 class _Checker(ast.NodeVisitor):
-    def __init__(self, where: str, hosts: list[str]) -> None:
+    def __init__(self, where: str, hosts: list[str], extensions: frozenset[str]) -> None:
         self._where = where
         self._hosts = {symbol(host) for host in hosts}
         if len(hosts) == 1:
             self._hosts.add("machine")
-        self._known = set(dir(builtins)) - FORBIDDEN | SYMBOLS - {"machine"} | self._hosts
+        self._known = set(dir(builtins)) - FORBIDDEN | SYMBOLS - {"machine"}
+        self._known |= self._hosts | extensions
         self.problems: list[str] = []
 
     def _complain(self, node: ast.expr | ast.stmt, text: str) -> None:

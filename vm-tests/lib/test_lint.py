@@ -21,7 +21,7 @@ class Lint(unittest.TestCase):
     def test_every_case_here_is_clean(self) -> None:
         for name in case.all_names():
             one = case.load(name)
-            self.assertEqual(lint(one.script.read_text(), one.names), [], name)
+            self.assertEqual(lint(one.script.read_text(), one.names, name, one.extensions), [])
 
     def test_every_shared_method_is_there(self) -> None:
         names = set(dir(Machine)) | {"name"}
@@ -38,6 +38,10 @@ class Lint(unittest.TestCase):
         self.assertIn("machine", self.problems("machine.start()"))
         self.assertEqual(self.problems("machine.start()", ("one",)), "")
         self.assertIn("open", self.problems("open('/etc/passwd')"))
+
+    def test_partitions_must_be_declared(self) -> None:
+        self.assertIn("partition", self.problems("partition([one], [two])"))
+        self.assertEqual(make_case("pairwise-partition").extensions, {"partition", "heal"})
 
     def test_imports_are_few_and_plain(self) -> None:
         self.assertEqual(self.problems("import json\njson.dumps(1)"), "")
