@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the image of the test hosts, once per recipe: a Debian tree (containers use it as it is), the
-# same tree as a read-only EROFS disk, a kernel and an initrd (virtual machines). Prints its folder.
+# Makes the image of the test hosts, once per recipe: a Debian tree (containers use it as it is),
+# the same tree as a read-only EROFS disk, a kernel and an initrd (virtual machines). Prints its
+# folder.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -8,8 +9,8 @@ usage() {
   cat <<'EOT'
 Usage: vm-tests/image/build.sh [--yes]
 
-Cached under $CARGO_TARGET_DIR/tools when that is set, else $XDG_CACHE_HOME/tepui, by the hash of the
-recipe. Needs root, and Debian's registry the first time.
+Cached under $CARGO_TARGET_DIR/tools when that is set, else $XDG_CACHE_HOME/tepui, by the hash of
+the recipe. Needs root, and Debian's registry the first time.
 EOT
 }
 
@@ -24,7 +25,10 @@ done
 # shellcheck source=../../.ci/install.sh
 . "$here/../../.ci/install.sh"
 need_vm_tools "$yes"
-[ "$(id -u)" -eq 0 ] || { echo "build.sh: the image is made by root; run it with sudo" >&2; exit 1; }
+if [ "$(id -u)" -ne 0 ]; then
+  echo "build.sh: the image is made by root; run it with sudo" >&2
+  exit 1
+fi
 
 # The programs under test are linked against the builder's C library, so hosts get its release.
 # shellcheck source=/dev/null
@@ -37,8 +41,11 @@ if [ -n "${CARGO_TARGET_DIR:-}" ]; then
 else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/tepui/vm-image
 fi
-key=$({ echo "$suite $arch"; cd "$here"; find . -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; } |
-  sha256sum | cut -c1-16)
+key=$(
+  cd "$here"
+  { echo "$suite $arch"; find . -type f ! -name '*.pyc' -print0 | LC_ALL=C sort -z |
+    xargs -0 sha256sum; } | sha256sum | cut -c1-16
+)
 image=$cache/$key
 mkdir -p "$cache"
 exec 9>"$cache/lock"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the initrd: busybox and the modules that the root disk needs. Arguments: the tree, the result.
+# Makes the initrd: busybox and the modules that the root disk needs. Arguments: the tree, the
+# result.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$1 result=$2
@@ -17,7 +18,9 @@ for name in virtio_pci virtio_blk virtio_console virtio_net overlay erofs virtio
   # modules.dep lists a module's needs after it, the deepest last.
   for path in $(tr ' ' '\n' <<<"${line/:/}" | tac); do
     file=$(basename "$path")
-    [ -e "$work/modules/$file" ] || { cp "${modules[0]}/$path" "$work/modules/"; echo "$file" >>"$work/modules/order"; }
+    [ ! -e "$work/modules/$file" ] || continue
+    cp "${modules[0]}/$path" "$work/modules/"
+    echo "$file" >>"$work/modules/order"
   done
 done
 (cd "$work" && find . | cpio -o -H newc --quiet -R 0:0) >"$result"

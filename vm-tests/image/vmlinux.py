@@ -1,4 +1,4 @@
-"""Takes the ELF kernel out of a bzImage: QEMU boots it directly, without a decompression in the guest."""
+"""Takes the ELF kernel out of a bzImage: QEMU boots it without a decompression in the guest."""
 
 import lzma
 import pathlib

@@ -97,7 +97,7 @@ def remove(tag: str, folder: Path) -> None:
 
 
 def sweep() -> None:
-    """Removes what killed runs left: their folder's lock is free, and not just about to be taken."""
+    """Removes what killed runs left: their folder's lock is free, and not about to be taken."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), open(folder / "lock", "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,7 +107,7 @@ def sweep() -> None:
 
 @contextlib.contextmanager
 def tagged_folder() -> Iterator[Path]:
-    """A folder whose name is a new tag; afterwards nothing of the tag is left, whatever happened."""
+    """A folder whose name is a new tag; afterwards nothing of the tag is left."""
     folder = Path(tempfile.gettempdir()) / (PREFIX + secrets.token_hex(3))
     folder.mkdir()
     # Whoever runs a task on a host must be able to reach the programs, whatever the umask was.

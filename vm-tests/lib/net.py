@@ -1,6 +1,7 @@
 """The hosts' network: a bridge in a network namespace of its own.
 
-So runs see neither each other nor the machine's network. Containers join by a veth pair, virtual machines by a tap."""
+So runs see neither each other nor the machine's network. Containers join by a veth pair, virtual
+machines by a tap."""
 
 import subprocess
 
