@@ -54,7 +54,9 @@ class Driver:
                 except Exception as error:  # raised again below
                     failures.append(error)
 
-            threads = [threading.Thread(target=connect, args=[one]) for one in self.machines]
+            threads = [
+                threading.Thread(target=connect, args=[one], daemon=True) for one in self.machines
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:

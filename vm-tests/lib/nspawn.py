@@ -30,7 +30,8 @@ ENTER = 'for group in $TEPUI_GROUPS; do echo $$ >"$group/cgroup.procs" || exit; 
 def offers() -> frozenset[str]:
     """The needs of cases that containers on this machine meet."""
     with contextlib.suppress(OSError, IndexError):
-        text = (cgroup_roots()[0] / "cgroup.controllers").read_text()
+        # What the root hands down, which on hybrid machines is little of what the kernel has.
+        text = (cgroup_roots()[0] / "cgroup.subtree_control").read_text()
         return CONTROLLERS & frozenset(text.split())
     return frozenset()
 

@@ -1,6 +1,7 @@
 """What a run prints, and how it waits."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ POLL_SECONDS = 0.1
 """Between two looks at a host; a look at a virtual one costs about as much."""
 
 _started = time.monotonic()
-_depth = 0
+_indent = threading.local()
 quiet = False
 """Whether lines are kept back and shown only when the case fails."""
 _kept: list[str] = []
@@ -20,6 +21,11 @@ _last, _repeats = "", 0
 
 class TestFailure(Exception):
     """The case does not hold, or a host did not do as told; the text says what was seen."""
+
+
+def _depth() -> int:
+    depth: int = getattr(_indent, "depth", 0)
+    return depth
 
 
 def log(text: str) -> None:
@@ -35,7 +41,7 @@ def log(text: str) -> None:
 
 
 def _emit(text: str) -> None:
-    line = f"{time.monotonic() - _started:7.2f} {'  ' * _depth}{text}"
+    line = f"{time.monotonic() - _started:7.2f} {'  ' * _depth()}{text}"
     if quiet:
         _kept.append(line)
     else:
@@ -57,14 +63,13 @@ def show_kept() -> None:
 @contextlib.contextmanager
 def nested(text: str) -> Iterator[None]:
     """Indents what is logged inside; long parts are followed by the time they took."""
-    global _depth
     log(text)
     began = time.monotonic()
-    _depth += 1
+    _indent.depth = _depth() + 1
     try:
         yield
     finally:
-        _depth -= 1
+        _indent.depth = _depth() - 1
         if time.monotonic() - began > 1:
             log(f"(finished: {text}, in {time.monotonic() - began:.2f} s)")
 

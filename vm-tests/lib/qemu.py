@@ -27,7 +27,7 @@ RESTORE_SECONDS = 60
 SHUTDOWN_SECONDS = 120
 
 
-def offers_devices() -> str | None:
+def why_not() -> str | None:
     """Why virtual hosts cannot be run here, or None."""
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "virtual hosts need /dev/net/tun"
