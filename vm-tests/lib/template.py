@@ -1,4 +1,4 @@
-"""QEMU's command line, and the template: one booted machine whose memory every clone begins with."""
+"""QEMU's command line, and the template: a booted machine whose memory every clone begins with."""
 
 import contextlib
 import fcntl
@@ -34,9 +34,10 @@ def _kvm_works() -> bool:
     """Asks QEMU itself: the device may be there and refuse what a machine needs."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    words = "qemu-system-x86_64 -M pc -accel kvm -cpu max -m 64 -nodefaults -display none -S -qmp stdio"
+    words = "-M pc -accel kvm -cpu max -m 64 -nodefaults -display none -S -qmp stdio"
     done = subprocess.run(
-        words.split(), input='{"execute":"qmp_capabilities"}{"execute":"quit"}', text=True,
+        ["qemu-system-x86_64", *words.split()],
+        input='{"execute":"qmp_capabilities"}{"execute":"quit"}', text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     return done.returncode == 0
@@ -80,7 +81,8 @@ def command_line(
 def memory(template: Path, *, shared: bool) -> list[str]:
     """The template's memory: the template writes it, clones map it copy-on-write."""
     share = "on" if shared else "off"
-    backend = f"memory-backend-file,id=m,size={MEMORY_MB}M,mem-path={template}/ram.img,share={share}"
+    file = f"mem-path={template}/ram.img,share={share}"
+    backend = f"memory-backend-file,id=m,size={MEMORY_MB}M,{file}"
     return ["-M", "pc,hpet=off,memory-backend=m", "-object", backend]
 
 
