@@ -77,11 +77,13 @@ class Qemu(Machine):
             self.lab.network.add_tap(self.number)
         (self.folder / "qmp").unlink(missing_ok=True)
         self._shell = Shell(self.folder / "shell")
-        line = [*self.lab.network.inside(), *self._command_line(f"ve{self.number}")]
+        # The machine ends with this run, even when that is killed.
+        line = [*self.lab.network.inside(), "setpriv", "--pdeathsig", "KILL"]
+        line += self._command_line(f"ve{self.number}")
         with open(self.folder / "qemu.log", "ab") as errors:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *line], stdin=subprocess.DEVNULL,
-                stdout=errors, stderr=subprocess.STDOUT, start_new_session=True,
+                line, stdin=subprocess.DEVNULL, stdout=errors, stderr=subprocess.STDOUT,
+                start_new_session=True,
             )  # fmt: skip
         try:
             self._shell.accept()

@@ -1,6 +1,15 @@
 import json
 
-APP = {"id": "/steady", "cmd": "exec sleep 86400", "cpus": 0.1, "mem": 16, "instances": 3}
+APP = {
+    "id": "/steady",
+    "cmd": "exec sleep 86400",
+    "cpus": 0.1,
+    "mem": 16,
+    "instances": 3,
+    # A reboot ends tasks as a failure of the app would, and those are paced.
+    "backoffSeconds": 0,
+    "maxLaunchDelaySeconds": 0,
+}
 TERMINAL = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST", "TASK_DROPPED"}
 
 
