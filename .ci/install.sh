@@ -37,6 +37,8 @@ nix_names() {
       gcc | libc6-dev) printf 'gcc ' ;;
       netcat-openbsd) printf 'netcat-openbsd ' ;;
       python3*) printf 'python3 ' ;;
+      qemu-system-x86) printf 'qemu ' ;;
+      systemd-container) printf 'systemd ' ;;
       *) printf '%s ' "$name" ;;
     esac
   done
@@ -74,6 +76,7 @@ need_vm_tools() { # need_vm_tools yes|no
     missing mkfs.erofs erofs-utils
     missing mkfs.ext4 e2fsprogs
     missing cpio cpio
+    missing dpkg-deb dpkg
     missing lz4 lz4
     missing strip binutils
     missing systemd-nspawn systemd-container
