@@ -36,6 +36,8 @@ nix_names() {
     case $name in
       gcc | libc6-dev) printf 'gcc ' ;;
       netcat-openbsd) printf 'netcat-openbsd ' ;;
+      libelf-dev) printf 'elfutils ' ;;
+      zlib1g-dev) printf 'zlib ' ;;
       python3*) printf 'python3 ' ;;
       qemu-system-x86) printf 'qemu ' ;;
       systemd-container) printf 'systemd ' ;;
@@ -56,6 +58,11 @@ need_build_tools() { # need_build_tools yes|no
   fi
   local packages
   packages=$(missing cc gcc; [ -e /usr/include/stdio.h ] || command -v nix >/dev/null || echo libc6-dev)
+  # The BPF programs are compiled by clang; libbpf needs libelf and zlib.
+  packages+=" $(missing clang clang; missing pkg-config pkg-config)"
+  pkg-config --exists libelf 2>/dev/null || packages+=" libelf-dev"
+  pkg-config --exists zlib 2>/dev/null || packages+=" zlib1g-dev"
+  packages=$(xargs <<<"$packages")
   # shellcheck disable=SC2086 # a list of names
   [ -z "$packages" ] || install_packages "$1" $packages
 }

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-store",
         "tepui-checkpoint",
     ],
-    &["tepui-launch", "tepui-api", "tepui-rest", "tepui-agent-api"],
+    &["tepui-launch", "tepui-accounting", "tepui-api", "tepui-rest", "tepui-agent-api"],
     &["tepui-control-plane", "tepui-agentd", "tepui", "tepui-sim"],
 ];
 
@@ -67,7 +67,7 @@ fn root() -> PathBuf {
 
 fn crates() -> Vec<Crate> {
     let mut found = Vec::new();
-    for group in ["control-plane", "agentd"] {
+    for group in ["control-plane", "agentd", "ebpf"] {
         for entry in fs::read_dir(root().join(group)).unwrap() {
             let folder = entry.unwrap().path();
             let Ok(text) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Every record that crosses between the kernel and the agent. This file is the only definition:
+ * Rust gets the offsets from the object's type information when the crate is built.
+ *
+ * Changing a record of a pinned map changes its size, and a new agent then starts a fresh map
+ * (see pins.rs); it never reads an old record with new eyes.
+ */
+#ifndef TEPUI_RECORD_H
+#define TEPUI_RECORD_H
+
+/* Port ranges that one task may have. */
+#define MAX_RANGES 128
+/* Tasks that one host may have registered. */
+#define MAX_TASKS 16384
+/* Groups between the root group and a task's group, at most. */
+#define MAX_LEVELS 4
+#define COMM_BYTES 16
+
+enum mode {
+	MODE_INHERIT = 0, /* of a task: as the host */
+	MODE_OBSERVE = 1, /* count and report, let pass */
+	MODE_DENY = 2,    /* count, report, refuse */
+	MODE_KILL = 3,    /* as deny; the agent ends the task */
+};
+
+enum flag {
+	FLAG_STRICT = 1,   /* refuse bind to port 0 */
+	FLAG_OWN_LOOP = 2, /* a task may reach its own unlisted ports over loopback */
+};
+
+enum op {
+	OP_BIND = 1,    /* bind to a port of no offer */
+	OP_ANY = 2,     /* bind to port 0 in strict mode */
+	OP_SOCKET = 3,  /* a protocol whose binds the kernel does not show us */
+	OP_CONNECT = 4, /* someone connected to a port of no offer */
+	OP_RECEIVE = 5, /* a datagram came to a port of no offer, unasked */
+	OPS = 6,
+};
+
+/* Levels are depths in the hierarchy: the root group's first child level and the deepest one. */
+struct settings {
+	__u32 first_level;
+	__u32 last_level;
+	__u32 mode;
+	__u32 flags;
+};
+
+struct port_range {
+	__u16 first;
+	__u16 last;
+};
+
+struct task_ports {
+	__u32 mode;
+	__u32 count;
+	struct port_range ranges[MAX_RANGES];
+};
+
+struct denial_event {
+	__u64 leaf;
+	__u64 time_ns;
+	__u32 pid;
+	__u16 port;
+	__u8 protocol;
+	__u8 op;
+	__u8 mode;
+	__u8 family;
+	__u8 registered;
+	__u8 pad[5];
+	char comm[COMM_BYTES];
+};
+
+/* What a task was refused. Processors may race for `last`: it is a hint, the counts are exact. */
+struct denials {
+	__u64 by_op[OPS];
+	__u64 ephemeral; /* binds to port 0 that were let pass */
+	__u64 window;    /* second of the last report */
+	__u32 reported;  /* reports within it */
+	__u32 quiet;     /* denials that were counted, not reported */
+	struct denial_event last;
+};
+
+/* A peer to which an unconnected UDP socket has sent. */
+struct peer {
+	__u64 socket;
+	__u32 address[4];
+	__u16 port;
+	__u16 pad[3];
+};
+
+#endif

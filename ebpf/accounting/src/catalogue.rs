@@ -1,0 +1,138 @@
+//! Every program, where it hooks in, and what it is for.
+
+use std::fmt;
+
+/// Something a host may be wished to do with BPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// A task binds its own ports only.
+    Ports,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Ports];
+
+    /// The word used in configuration, logs and attributes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ports => "ports",
+        }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A compiled object: programs and maps that load together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    /// Finds the agent's depth in the hierarchy.
+    Level,
+    /// Port enforcement.
+    Ports,
+}
+
+impl ObjectName {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Level => "level",
+            Self::Ports => "ports",
+        }
+    }
+}
+
+/// The kernel's type of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Looks at the address of a bind or send.
+    SocketAddress,
+    /// Looks at a socket.
+    Socket,
+    /// Looks at a packet.
+    Packet,
+    /// Runs at a tracepoint of the kernel.
+    RawTracepoint,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: &'static [Self] =
+        &[Self::SocketAddress, Self::Socket, Self::Packet, Self::RawTracepoint];
+
+    /// The kernel's word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SocketAddress => "cgroup_sock_addr",
+            Self::Socket => "cgroup_sock",
+            Self::Packet => "cgroup_skb",
+            Self::RawTracepoint => "raw_tracepoint",
+        }
+    }
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// At the root group of all tasks.
+    RootGroup,
+    /// At this tracepoint, for the whole host.
+    Tracepoint(&'static str),
+}
+
+/// A program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name in the object, and that of its pin.
+    pub name: &'static str,
+    /// The object it is in.
+    pub object: ObjectName,
+    /// What it is for.
+    pub feature: Feature,
+    /// What the kernel must know to load it.
+    pub kind: Kind,
+    /// Where it is attached.
+    pub hook: Hook,
+}
+
+const fn ports(name: &'static str, kind: Kind) -> Spec {
+    Spec { name, object: ObjectName::Ports, feature: Feature::Ports, kind, hook: Hook::RootGroup }
+}
+
+/// All programs, in the order in which they are attached: what makes a port unreachable comes
+/// before what refuses it, so that a half-done start refuses no client.
+pub const PROGRAMS: &[Spec] = &[
+    ports("tepui_sendmsg4", Kind::SocketAddress),
+    ports("tepui_sendmsg6", Kind::SocketAddress),
+    ports("tepui_ingress", Kind::Packet),
+    ports("tepui_bind4", Kind::SocketAddress),
+    ports("tepui_bind6", Kind::SocketAddress),
+    ports("tepui_post_bind4", Kind::Socket),
+    ports("tepui_post_bind6", Kind::Socket),
+    ports("tepui_sock_create", Kind::Socket),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_short_enough_for_the_kernel_to_show() {
+        let mut names: Vec<_> = PROGRAMS.iter().map(|spec| spec.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PROGRAMS.len());
+    }
+
+    #[test]
+    fn every_feature_has_a_program() {
+        for feature in Feature::ALL {
+            assert!(PROGRAMS.iter().any(|spec| spec.feature == *feature), "{feature}");
+        }
+    }
+}

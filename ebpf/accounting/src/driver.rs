@@ -1,0 +1,96 @@
+//! Loads, attaches and pins; the only place that acts on the kernel's BPF side.
+//!
+//! The order of a start: [`Driver::load`], then [`Driver::register_task`] for every task that
+//! already runs, then [`Driver::attach`]. Programs of an earlier agent go on enforcing until the
+//! moment in which ours take their places, one exchange of a pointer each.
+
+mod attach;
+mod events;
+mod load;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use libbpf_rs::{Link, MapCore, MapImpl, Object};
+
+use crate::AccountingError;
+use crate::catalogue::{ObjectName, Spec};
+use crate::group::GroupId;
+use crate::mode::Policy;
+use crate::pins::Pins;
+use events::Ring;
+
+/// Where programs are attached and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Folder of the group that holds all tasks.
+    pub root: PathBuf,
+    /// How many levels below it tasks' groups are at most: 1 when they are its children.
+    pub depth: u32,
+    /// Folder of pins, in a BPF file system.
+    pub pins: PathBuf,
+}
+
+/// How a start found the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Programs put in the place of an earlier agent's.
+    pub replaced: Vec<&'static str>,
+    /// Programs of an earlier agent that are the same as ours and stay.
+    pub kept: Vec<&'static str>,
+    /// Programs attached where there was none.
+    pub fresh: Vec<&'static str>,
+}
+
+/// The loaded programs of one agent.
+pub struct Driver {
+    objects: BTreeMap<ObjectName, Object>,
+    programs: Vec<&'static Spec>,
+    links: BTreeMap<&'static str, Link>,
+    denials: Option<Ring>,
+    place: Place,
+    root: GroupId,
+    levels: (u32, u32),
+    pins: Pins,
+    policy: Policy,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("place", &self.place)
+            .field("objects", &self.objects.keys())
+            .field("links", &self.links.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Where the programs are.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Detaches everything and removes the pins: from here on nothing is enforced or counted.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::Folder`] when pins cannot be removed.
+    pub fn remove(self) -> Result<(), AccountingError> {
+        self.pins.remove_all()
+    }
+
+    fn has(&self, object: ObjectName) -> bool {
+        self.objects.contains_key(&object)
+    }
+
+    fn map(&self, object: ObjectName, name: &'static str) -> Result<MapImpl<'_>, AccountingError> {
+        self.objects
+            .get(&object)
+            .and_then(|object| object.maps().find(|map| map.name() == name))
+            .ok_or(AccountingError::Missing(name))
+    }
+}

@@ -1,0 +1,92 @@
+//! Reports that programs put into ring buffers.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libbpf_rs::{MapCore, MapFlags, MapImpl, RingBuffer, RingBufferBuilder};
+
+use super::Driver;
+use crate::AccountingError;
+use crate::catalogue::ObjectName;
+use crate::decode::{Denial, decode_denial};
+use crate::group::GroupId;
+
+/// A ring buffer and what was read from it but not taken yet.
+pub(super) struct Ring {
+    ring: RingBuffer<'static>,
+    read: Arc<Mutex<VecDeque<Vec<u8>>>>,
+}
+
+impl Ring {
+    pub(super) fn over(map: &MapImpl<'_>) -> Result<Self, AccountingError> {
+        let refused = |source| AccountingError::HostMap { verb: "map", map: "ring buffer", source };
+        let read = Arc::new(Mutex::new(VecDeque::new()));
+        let sink = Arc::clone(&read);
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(map, move |record| {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push_back(record.to_vec());
+                0
+            })
+            .map_err(refused)?;
+        let ring = builder.build().map_err(refused)?;
+        Ok(Self { ring, read })
+    }
+
+    fn take(&self) -> Result<VecDeque<Vec<u8>>, AccountingError> {
+        self.ring.consume().map_err(|source| AccountingError::HostMap {
+            verb: "read",
+            map: "ring buffer",
+            source,
+        })?;
+        Ok(std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Driver {
+    /// Denials since the last call, those of the time without an agent first. Those in
+    /// [`crate::Mode::Kill`] ask for the end of their task.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::HostMap`] when the ring buffer cannot be read.
+    pub fn take_denials(&mut self) -> Result<Vec<Denial>, AccountingError> {
+        let Some(ring) = &self.denials else { return Ok(Vec::new()) };
+        Ok(ring.take()?.iter().filter_map(|record| decode_denial(record)).collect())
+    }
+
+    /// Drops what a trial group was refused; everyone else's denials wait for their taker.
+    pub(crate) fn drop_denials_of(&mut self, trial: GroupId) -> Result<(), AccountingError> {
+        let Some(ring) = &self.denials else { return Ok(()) };
+        let mut records = ring.take()?;
+        records.retain(|record| decode_denial(record).is_some_and(|d| d.group != trial));
+        let mut read = ring.read.lock().unwrap_or_else(PoisonError::into_inner);
+        records.extend(read.drain(..));
+        *read = records;
+        Ok(())
+    }
+
+    /// A descriptor that becomes readable when [`Self::take_denials`] would return something.
+    #[must_use]
+    pub fn denials_fd(&self) -> Option<RawFd> {
+        self.denials.as_ref().map(|ring| ring.ring.epoll_fd())
+    }
+
+    /// Reports that found their ring buffer full; the counters of their tasks have them.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError`] when the kernel refuses.
+    pub fn lost_events(&self) -> Result<u64, AccountingError> {
+        if !self.has(ObjectName::Ports) {
+            return Ok(0);
+        }
+        let name = "denial_lost";
+        let record = self
+            .map(ObjectName::Ports, name)?
+            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(|source| AccountingError::HostMap { verb: "read", map: name, source })?;
+        Ok(record.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes))
+    }
+}

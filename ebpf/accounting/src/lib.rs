@@ -1,0 +1,34 @@
+//! What the kernel can tell and refuse about tasks, through BPF programs.
+//!
+//! [`probe`] asks the host what it can do, [`plan`] decides purely which programs to use and says
+//! why others are left out, and a [`Driver`] loads, attaches and pins them, so that enforcement and
+//! counters outlive the agent. A task is known by its control group ([`GroupId`]).
+//!
+//! The records that cross between kernel and agent are defined in `bpf/record.h` alone; their
+//! layout here comes from the compiled objects.
+
+mod catalogue;
+mod decode;
+mod driver;
+mod error;
+mod facts;
+mod group;
+mod layout;
+mod mode;
+mod object;
+mod pins;
+mod plan;
+mod ports;
+mod program;
+mod prove;
+
+pub use catalogue::{Feature, Hook, Kind, ObjectName, PROGRAMS, Spec};
+pub use decode::{Denial, Denials, Operation, Transport, decode_denial, decode_denials};
+pub use driver::{Adopted, Driver, Place};
+pub use error::AccountingError;
+pub use facts::{Fact, Facts, probe};
+pub use group::GroupId;
+pub use mode::{Mode, Policy};
+pub use plan::{LeftOut, Plan, Reason, plan};
+pub use ports::{PortSet, TooManyRanges};
+pub use prove::{Proof, prove_port_enforcement};

@@ -1,0 +1,71 @@
+//! Names in the BPF file system: what keeps programs and counters alive without the agent.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, mount};
+
+use crate::AccountingError;
+
+/// Raised with every change of `bpf/record.h`: maps of another version are left to whoever uses
+/// them, and a fresh one is filled before its programs are attached.
+const RECORD_VERSION: u32 = 1;
+/// The mark of a BPF file system.
+const BPF_FS_MAGIC: i128 = 0xcafe_4a11;
+/// Where the BPF file system is by everyone's agreement.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// Makes sure that the folder exists, in a BPF file system, and is root's alone.
+pub(crate) fn ensure_folder(folder: &Path) -> Result<(), AccountingError> {
+    let wrong = |source| AccountingError::Folder { path: folder.to_owned(), source };
+    if folder.starts_with(BPFFS) && !is_bpffs(Path::new(BPFFS)).map_err(wrong)? {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("bpf", BPFFS, "bpf", flags, Some(c"mode=700")).map_err(|e| wrong(e.into()))?;
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong)?;
+    if is_bpffs(folder).map_err(wrong)? {
+        Ok(())
+    } else {
+        Err(wrong(io::Error::other("it is not in a BPF file system")))
+    }
+}
+
+fn is_bpffs(path: &Path) -> io::Result<bool> {
+    Ok(i128::from(rustix::fs::statfs(path)?.f_type) == BPF_FS_MAGIC)
+}
+
+/// Names of pins in one folder. A pin's name may have no dot.
+#[derive(Clone, Debug)]
+pub(crate) struct Pins {
+    folder: PathBuf,
+}
+
+impl Pins {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("map-{name}-{RECORD_VERSION}"))
+    }
+
+    pub(crate) fn link(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("link-{program}"))
+    }
+
+    /// A name for a link that is about to take another's place.
+    pub(crate) fn next_link(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("next-{program}"))
+    }
+
+    /// Removes everything in the folder, and the folder.
+    pub(crate) fn remove_all(&self) -> Result<(), AccountingError> {
+        let wrong = |source| AccountingError::Folder { path: self.folder.clone(), source };
+        for entry in fs::read_dir(&self.folder).map_err(wrong)? {
+            fs::remove_file(entry.map_err(wrong)?.path()).map_err(wrong)?;
+        }
+        fs::remove_dir(&self.folder).map_err(wrong)
+    }
+}

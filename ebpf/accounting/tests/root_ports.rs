@@ -1,0 +1,303 @@
+//! Port enforcement against the real kernel; prints why it was skipped where that cannot be.
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use rig::{Rig, free_ports, python, set, spawn_python};
+use tepui_accounting::{
+    Feature, Mode, Operation, Policy, Proof, Transport, prove_port_enforcement,
+};
+
+const PRELUDE: &str = "
+import socket, errno, sys, os
+def attempt(family, kind, address, *options):
+    s = socket.socket(family, kind)
+    for option in options: s.setsockopt(*option)
+    try:
+        s.bind(address)
+        return 'ok'
+    except OSError as e:
+        return errno.errorcode[e.errno]
+V4, V6, TCP, UDP = socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM, socket.SOCK_DGRAM
+REUSE = (socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+BOTH = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+";
+
+fn script(text: &str) -> String {
+    format!("{PRELUDE}{text}")
+}
+
+fn ports_rig(name: &str) -> Option<Rig> {
+    Rig::new(name, &[Feature::Ports])
+}
+
+/// Every way to bind `port`, one word each.
+fn matrix(port: u16) -> String {
+    script(&format!(
+        "p = {port}
+print(' '.join([
+    attempt(V4, TCP, ('0.0.0.0', p)), attempt(V4, TCP, ('127.0.0.1', p)),
+    attempt(V4, UDP, ('0.0.0.0', p)), attempt(V4, UDP, ('127.0.0.1', p)),
+    attempt(V6, TCP, ('::', p)), attempt(V6, TCP, ('::1', p)),
+    attempt(V6, UDP, ('::', p)), attempt(V6, UDP, ('::1', p)),
+    attempt(V6, TCP, ('::', p), BOTH), attempt(V6, UDP, ('::', p), BOTH),
+    attempt(V6, TCP, ('::ffff:127.0.0.1', p), BOTH),
+    attempt(V6, UDP, ('::ffff:127.0.0.1', p), BOTH),
+    attempt(V4, TCP, ('0.0.0.0', p), REUSE), attempt(V4, UDP, ('0.0.0.0', p), REUSE),
+]))"
+    ))
+}
+
+#[test]
+fn the_host_proves_port_enforcement_or_says_why_not() {
+    let Some(rig) = ports_rig("prove") else { return };
+    let mut driver = rig.load(Policy::default());
+    assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Open);
+    driver.attach().unwrap();
+    assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Enforced);
+    driver.set_policy(Policy { mode: Mode::Observe, ..Policy::default() }).unwrap();
+    assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Enforced);
+    assert_eq!(driver.take_denials().unwrap(), vec![]);
+    assert_eq!(driver.registered().unwrap(), vec![]);
+    driver.remove().unwrap();
+    assert!(!rig.place.pins.exists());
+}
+
+#[test]
+fn a_task_binds_its_own_ports_and_no_others_in_every_family() {
+    let Some(rig) = ports_rig("matrix") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [own, foreign] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "web", &[own]);
+    assert_eq!(python(&leaf, &matrix(own)), ["ok"; 14].join(" "));
+    assert_eq!(python(&leaf, &matrix(foreign)), ["EPERM"; 14].join(" "));
+    let denials = driver.denials(group).unwrap().unwrap();
+    assert_eq!((denials.of(Operation::Bind), denials.total()), (14, 14));
+    let events = driver.take_denials().unwrap();
+    assert_eq!(events.len(), 14);
+    assert!(events.iter().all(|e| e.group == group && e.port == foreign && e.registered));
+    assert!(events.iter().all(|e| e.comm.starts_with("python") && e.pid.is_some()));
+    assert_eq!(events.iter().filter(|e| e.transport == Transport::Udp).count(), 7);
+    assert_eq!(denials.last.as_ref(), events.last());
+}
+
+#[test]
+fn a_group_that_nobody_registered_has_no_ports() {
+    let Some(rig) = ports_rig("stranger") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [port] = free_ports();
+    let (leaf, group) = rig.leaf("stranger");
+    assert_eq!(python(&leaf, &matrix(port)), ["EPERM"; 14].join(" "));
+    let events = driver.take_denials().unwrap();
+    assert!(events.iter().all(|e| e.group == group && !e.registered), "{events:?}");
+    driver.register_task(group, &set(&[port]), None).unwrap();
+    assert_eq!(python(&leaf, &matrix(port)), ["ok"; 14].join(" "));
+    driver.unregister_task(group).unwrap();
+    assert_eq!(python(&leaf, &matrix(port)), ["EPERM"; 14].join(" "));
+}
+
+#[test]
+fn observe_lets_pass_and_counts() {
+    let Some(rig) = ports_rig("observe") else { return };
+    let mut driver = rig.start(Policy { mode: Mode::Observe, ..Policy::default() });
+    let [port] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "watched", &[]);
+    assert_eq!(python(&leaf, &matrix(port)), ["ok"; 14].join(" "));
+    assert_eq!(driver.denials(group).unwrap().unwrap().of(Operation::Bind), 14);
+    assert!(driver.take_denials().unwrap().iter().all(|event| event.mode == Mode::Observe));
+}
+
+#[test]
+fn kill_mode_refuses_and_asks_for_the_end_of_the_task() {
+    let Some(rig) = ports_rig("kill") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [port] = free_ports();
+    let (leaf, group) = rig.leaf("killed");
+    driver.register_task(group, &set(&[]), Some(Mode::Kill)).unwrap();
+    assert_eq!(python(&leaf, &matrix(port)), ["EPERM"; 14].join(" "));
+    assert!(driver.take_denials().unwrap().iter().all(|event| event.mode == Mode::Kill));
+}
+
+#[test]
+fn bind_to_port_0_gets_a_port_that_nobody_reaches_and_strict_refuses_it() {
+    let Some(rig) = ports_rig("any") else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "any", &[]);
+    assert_eq!(python(&leaf, &matrix(0)), ["ok"; 14].join(" "));
+    assert_eq!(driver.denials(group).unwrap().unwrap().ephemeral_binds, 14);
+    driver.set_policy(Policy { strict: true, ..Policy::default() }).unwrap();
+    assert_eq!(python(&leaf, &matrix(0)), ["EPERM"; 14].join(" "));
+    assert_eq!(driver.denials(group).unwrap().unwrap().of(Operation::BindAny), 14);
+}
+
+/// Starts a server in the group that prints its port and echoes once per line of its input.
+fn server(leaf: &tepui_cgroup::Leaf, text: &str) -> (std::process::Child, u16) {
+    let mut child = spawn_python(leaf, &script(text));
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().parse().unwrap_or_else(|_| {
+        let mut error = String::new();
+        std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut error).unwrap();
+        panic!("no port but {line:?}: {error}")
+    });
+    (child, port)
+}
+
+fn reaches(address: &str, port: u16) -> bool {
+    let address: SocketAddr = format!("{address}:{port}").parse().unwrap();
+    TcpStream::connect_timeout(&address, Duration::from_millis(300)).is_ok()
+}
+
+#[test]
+fn listen_without_bind_and_after_bind_to_0_is_reached_by_nobody() {
+    let Some(rig) = ports_rig("listen") else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "quiet", &[]);
+    let wait = "\nprint(s.getsockname()[1], flush=True)\nsys.stdin.read()";
+    for (text, addresses) in [
+        ("s = socket.socket(V4, TCP); s.listen()", &["127.0.0.1"][..]),
+        ("s = socket.socket(V6, TCP); s.setsockopt(*BOTH); s.listen()", &["127.0.0.1", "[::1]"]),
+        ("s = socket.socket(V4, TCP); s.bind(('', 0)); s.listen()", &["127.0.0.1"]),
+        ("s = socket.socket(V6, TCP); s.bind(('::', 0)); s.listen()", &["127.0.0.1", "[::1]"]),
+    ] {
+        let (mut child, port) = server(&leaf, &format!("{text}{wait}"));
+        for address in addresses {
+            assert!(!reaches(address, port), "{text} at {address}");
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    let denials = driver.denials(group).unwrap().unwrap();
+    assert!(denials.of(Operation::Connection) >= 6, "{denials:?}");
+    // The same servers on their own port are reached, so it was the filter that stopped them.
+    let [own] = free_ports();
+    let (leaf, _) = rig.task(&mut driver, "loud", &[own]);
+    let text = format!(
+        "s = socket.socket(V6, TCP); s.setsockopt(*BOTH); s.bind(('::', {own})); s.listen()"
+    );
+    let (mut child, port) = server(&leaf, &format!("{text}{wait}"));
+    assert!(reaches("127.0.0.1", port) && reaches("[::1]", port));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_datagram_reaches_only_own_ports_and_askers() {
+    let Some(rig) = ports_rig("datagram") else { return };
+    let mut driver = rig.start(Policy { own_loopback: false, ..Policy::default() });
+    let (leaf, group) = rig.task(&mut driver, "udp", &[]);
+    let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    outside.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let peer = outside.local_addr().unwrap().port();
+    // Sends without bind, then waits for one datagram: the answer must come, the stranger's not.
+    let text = |family: &str, address: &str| {
+        format!(
+            "s = socket.socket({family}, UDP); s.settimeout(5)
+s.sendto(b'ask', ('{address}', {peer}))
+print(s.recv(100).decode())"
+        )
+    };
+    for (family, address) in [("V4", "127.0.0.1"), ("V6", "::ffff:127.0.0.1")] {
+        let child = spawn_python(&leaf, &script(&text(family, address)));
+        let mut buffer = [0; 100];
+        let (_, from) = outside.recv_from(&mut buffer).unwrap();
+        for _ in 0..3 {
+            stranger.send_to(b"stranger", ("127.0.0.1", from.port())).unwrap();
+        }
+        outside.send_to(b"answer", from).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "answer");
+    }
+    assert_eq!(driver.denials(group).unwrap().unwrap().of(Operation::Datagram), 6);
+}
+
+#[test]
+fn clients_work_as_ever() {
+    let Some(rig) = ports_rig("client") else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "client", &[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let echo = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
+        }
+    });
+    let text = format!(
+        "out = []
+for family, address, bound in [(V4, '127.0.0.1', None), (V4, '127.0.0.1', ('', 0)),
+                               (V6, '::ffff:127.0.0.1', None)]:
+    s = socket.socket(family, TCP); s.settimeout(5)
+    if bound: s.bind(bound)
+    s.connect((address, {port})); s.sendall(b'x' * 100000); s.shutdown(1)
+    n = 0
+    while True:
+        d = s.recv(65536)
+        if not d: break
+        n += len(d)
+    out.append(str(n))
+print(' '.join(out))"
+    );
+    assert_eq!(python(&leaf, &script(&text)), "100000 100000 100000");
+    echo.join().unwrap();
+    // A connected UDP client, as resolvers make them.
+    let answerer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = answerer.local_addr().unwrap().port();
+    let echo = std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        let (length, from) = answerer.recv_from(&mut buffer).unwrap();
+        answerer.send_to(&buffer[..length], from).unwrap();
+    });
+    let text = format!(
+        "s = socket.socket(V4, UDP); s.settimeout(5); s.connect(('127.0.0.1', {port}))
+s.send(b'name'); print(s.recv(100).decode())"
+    );
+    assert_eq!(python(&leaf, &script(&text)), "name");
+    echo.join().unwrap();
+    assert_eq!(driver.denials(group).unwrap().unwrap().total(), 0);
+}
+
+#[test]
+fn a_task_reaches_itself_over_loopback_and_others_do_not() {
+    let Some(rig) = ports_rig("own") else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, _) = rig.task(&mut driver, "self", &[]);
+    let (other, _) = rig.task(&mut driver, "other", &[]);
+    let serve = "s = socket.socket(V6, TCP); s.setsockopt(*BOTH); s.listen()
+u = socket.socket(V6, UDP); u.setsockopt(*BOTH); u.bind(('::', 0)); u.settimeout(1)
+print(s.getsockname()[1], flush=True)
+print(u.getsockname()[1], flush=True)
+sys.stdin.read()
+try: print(u.recv(100).decode())
+except TimeoutError: print('nothing')";
+    for (from, tcp, udp) in [(&leaf, "ok ok ok", "hi"), (&other, "late late late", "nothing")] {
+        let mut child = spawn_python(&leaf, &script(serve));
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut read = || {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let (stream, datagram) = (read(), read());
+        let text = format!(
+            "out = []
+for family, address in [(V4, '127.0.0.1'), (V6, '::1'), (V6, '::ffff:127.0.0.1')]:
+    s = socket.socket(family, TCP); s.settimeout(0.3)
+    try: s.connect((address, {stream})); out.append('ok')
+    except TimeoutError: out.append('late')
+socket.socket(V4, UDP).sendto(b'hi', ('127.0.0.1', {datagram}))
+print(' '.join(out))"
+        );
+        assert_eq!(python(from, &script(&text)), tcp);
+        drop(child.stdin.take());
+        assert_eq!(read(), udp);
+        child.wait().unwrap();
+    }
+}
