@@ -7,17 +7,47 @@ use std::fmt;
 pub enum Feature {
     /// A task binds its own ports only.
     Ports,
+    /// Time on processors.
+    Cpu,
+    /// Switches, waits for a processor, and who preempted.
+    RunQueue,
+    /// Page faults.
+    Faults,
+    /// How processes ended, and who sent the signal that ended them.
+    Exits,
+    /// Bytes and packets.
+    Network,
+    /// Connections, round trips, retransmits.
+    Tcp,
+    /// Bytes and latency of block devices.
+    Block,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Ports];
+    pub const ALL: &'static [Self] = &[
+        Self::Ports,
+        Self::Cpu,
+        Self::RunQueue,
+        Self::Faults,
+        Self::Exits,
+        Self::Network,
+        Self::Tcp,
+        Self::Block,
+    ];
 
     /// The word used in configuration, logs and attributes.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Ports => "ports",
+            Self::Cpu => "cpu",
+            Self::RunQueue => "run_queue",
+            Self::Faults => "faults",
+            Self::Exits => "exits",
+            Self::Network => "network",
+            Self::Tcp => "tcp",
+            Self::Block => "block",
         }
     }
 }
@@ -35,6 +65,12 @@ pub enum ObjectName {
     Level,
     /// Port enforcement.
     Ports,
+    /// Processors and ends of processes.
+    Sched,
+    /// The network.
+    Net,
+    /// Block devices.
+    Block,
 }
 
 impl ObjectName {
@@ -42,6 +78,9 @@ impl ObjectName {
         match self {
             Self::Level => "level",
             Self::Ports => "ports",
+            Self::Sched => "sched",
+            Self::Net => "net",
+            Self::Block => "block",
         }
     }
 }
@@ -104,6 +143,25 @@ const fn ports(name: &'static str, kind: Kind) -> Spec {
     Spec { name, object: ObjectName::Ports, feature: Feature::Ports, kind, hook: Hook::RootGroup }
 }
 
+const fn traced(
+    name: &'static str,
+    object: ObjectName,
+    feature: Feature,
+    tracepoint: &'static str,
+) -> Spec {
+    Spec { name, object, feature, kind: Kind::RawTracepoint, hook: Hook::Tracepoint(tracepoint) }
+}
+
+const fn packets(name: &'static str) -> Spec {
+    Spec {
+        name,
+        object: ObjectName::Net,
+        feature: Feature::Network,
+        kind: Kind::Packet,
+        hook: Hook::RootGroup,
+    }
+}
+
 /// All programs, in the order in which they are attached: what makes a port unreachable comes
 /// before what refuses it, so that a half-done start refuses no client.
 pub const PROGRAMS: &[Spec] = &[
@@ -115,6 +173,18 @@ pub const PROGRAMS: &[Spec] = &[
     ports("tepui_post_bind4", Kind::Socket),
     ports("tepui_post_bind6", Kind::Socket),
     ports("tepui_sock_create", Kind::Socket),
+    traced("tepui_runtime", ObjectName::Sched, Feature::Cpu, "sched_stat_runtime"),
+    traced("tepui_switch", ObjectName::Sched, Feature::RunQueue, "sched_switch"),
+    traced("tepui_fault", ObjectName::Sched, Feature::Faults, "page_fault_user"),
+    traced("tepui_signal", ObjectName::Sched, Feature::Exits, "signal_generate"),
+    traced("tepui_victim", ObjectName::Sched, Feature::Exits, "mark_victim"),
+    traced("tepui_exit", ObjectName::Sched, Feature::Exits, "sched_process_exit"),
+    packets("tepui_received"),
+    packets("tepui_sent"),
+    traced("tepui_retransmit", ObjectName::Net, Feature::Tcp, "tcp_retransmit_skb"),
+    traced("tepui_state", ObjectName::Net, Feature::Tcp, "inet_sock_set_state"),
+    traced("tepui_block_start", ObjectName::Block, Feature::Block, "block_rq_issue"),
+    traced("tepui_block_end", ObjectName::Block, Feature::Block, "block_rq_complete"),
 ];
 
 #[cfg(test)]

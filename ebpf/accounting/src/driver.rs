@@ -7,6 +7,7 @@
 mod attach;
 mod events;
 mod load;
+mod read;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub struct Driver {
     programs: Vec<&'static Spec>,
     links: BTreeMap<&'static str, Link>,
     denials: Option<Ring>,
+    exits: Option<Ring>,
+    failures: Vec<(ObjectName, AccountingError)>,
     place: Place,
     root: GroupId,
     levels: (u32, u32),
@@ -72,6 +75,12 @@ impl Driver {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Objects of the plan that the kernel refused after all; their figures come from files.
+    #[must_use]
+    pub fn failures(&self) -> &[(ObjectName, AccountingError)] {
+        &self.failures
     }
 
     /// Detaches everything and removes the pins: from here on nothing is enforced or counted.

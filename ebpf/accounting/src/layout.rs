@@ -2,24 +2,36 @@
 //!
 //! Reads and writes go by offset through checked slices, so hostile or short bytes give `None`.
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::use_self,
-    dead_code,
-    missing_debug_implementations,
-    unreachable_pub,
-    unsafe_code,
-    unused_imports
-)]
-mod ports_skeleton {
-    include!(concat!(env!("OUT_DIR"), "/ports.skel.rs"));
+macro_rules! skeleton {
+    ($module:ident, $file:literal) => {
+        #[allow(
+            clippy::all,
+            clippy::pedantic,
+            clippy::cast_possible_truncation,
+            clippy::undocumented_unsafe_blocks,
+            clippy::unwrap_used,
+            clippy::use_self,
+            dead_code,
+            missing_debug_implementations,
+            unreachable_pub,
+            unsafe_code,
+            unused_imports
+        )]
+        mod $module {
+            include!(concat!(env!("OUT_DIR"), $file));
+        }
+    };
 }
 
+skeleton!(ports_skeleton, "/ports.skel.rs");
+skeleton!(sched_skeleton, "/sched.skel.rs");
+skeleton!(net_skeleton, "/net.skel.rs");
+skeleton!(block_skeleton, "/block.skel.rs");
+
+pub(crate) use block_skeleton::types::block_use;
+pub(crate) use net_skeleton::types::{net_use, tcp_use};
 pub(crate) use ports_skeleton::types::{denial_event, denials, port_range, settings, task_ports};
+pub(crate) use sched_skeleton::types::{cpu_use, endings, exit_event};
 
 /// The bytes at `at`, when the record is that long.
 pub(crate) fn array<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {

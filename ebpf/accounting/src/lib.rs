@@ -8,10 +8,12 @@
 //! layout here comes from the compiled objects.
 
 mod catalogue;
+mod cost;
 mod decode;
 mod driver;
 mod error;
 mod facts;
+pub mod files;
 mod group;
 mod layout;
 mod mode;
@@ -21,9 +23,15 @@ mod plan;
 mod ports;
 mod program;
 mod prove;
+mod sample;
 
 pub use catalogue::{Feature, Hook, Kind, ObjectName, PROGRAMS, Spec};
-pub use decode::{Denial, Denials, Operation, Transport, decode_denial, decode_denials};
+pub use cost::{Cost, CostStatistics};
+pub use decode::{
+    BlockFlow, BlockUse, CpuUse, Denial, Denials, Endings, Exit, Flow, Histogram, NetUse,
+    Operation, Preempted, Sender, TcpUse, Traffic, Transport, decode_block, decode_cpu,
+    decode_denial, decode_denials, decode_endings, decode_exit, decode_net, decode_tcp,
+};
 pub use driver::{Adopted, Driver, Place};
 pub use error::AccountingError;
 pub use facts::{Fact, Facts, probe};
@@ -32,3 +40,4 @@ pub use mode::{Mode, Policy};
 pub use plan::{LeftOut, Plan, Reason, plan};
 pub use ports::{PortSet, TooManyRanges};
 pub use prove::{Proof, prove_port_enforcement};
+pub use sample::{Figure, Pressure, Sample, Source, Switches};

@@ -16,13 +16,21 @@ const MOST_TALK: usize = 8 * 1024;
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static LEVEL: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/level.bpf.o")));
-static PORTS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/ports.bpf.o")));
+macro_rules! compiled {
+    ($file:literal) => {{
+        static OBJECT: &Aligned<[u8]> =
+            &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $file, ".bpf.o")));
+        &OBJECT.0
+    }};
+}
 
 fn bytes(name: ObjectName) -> &'static [u8] {
     match name {
-        ObjectName::Level => &LEVEL.0,
-        ObjectName::Ports => &PORTS.0,
+        ObjectName::Level => compiled!("level"),
+        ObjectName::Ports => compiled!("ports"),
+        ObjectName::Sched => compiled!("sched"),
+        ObjectName::Net => compiled!("net"),
+        ObjectName::Block => compiled!("block"),
     }
 }
 

@@ -17,4 +17,75 @@ static __always_inline struct settings *host_settings(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
+/*
+ * A task's record in `map` by the group of the caller, and the group's id. The shallowest
+ * registered ancestor wins; at most MAX_LEVELS are tried.
+ */
+static __always_inline void *record_of_current(void *map, struct settings *host, __u64 *leaf)
+{
+	for (int i = 0; i < MAX_LEVELS; i++) {
+		__u32 level = host->first_level + i;
+		void *record;
+
+		if (level > host->last_level)
+			break;
+		*leaf = bpf_get_current_ancestor_cgroup_id(level);
+		if (!*leaf)
+			break;
+		record = bpf_map_lookup_elem(map, leaf);
+		if (record)
+			return record;
+	}
+	return 0;
+}
+
+#ifdef TEPUI_SHADOWS
+/* Id of a group's ancestor at a level; 0 where the group is not that deep. */
+static __always_inline __u64 ancestor_id(struct cgroup___t *group, __u32 level)
+{
+	struct cgroup___t *ancestor = 0;
+	__u32 own = BPF_CORE_READ(group, level);
+
+	if (level > own || level > 63)
+		return 0;
+	if (level == own)
+		return BPF_CORE_READ(group, kn, id);
+	if (bpf_core_field_exists(group->ancestors)) {
+		bpf_core_read(&ancestor, sizeof(ancestor), &group->ancestors[level]);
+		return ancestor ? BPF_CORE_READ(ancestor, kn, id) : 0;
+	}
+	struct cgroup___old *old = (void *)group;
+	__u64 id = 0;
+
+	if (bpf_core_field_exists(old->ancestor_ids))
+		bpf_core_read(&id, sizeof(id), &old->ancestor_ids[level]);
+	return id;
+}
+
+static __always_inline void *record_of_group(void *map, struct settings *host,
+					     struct cgroup___t *group, __u64 *leaf)
+{
+	for (int i = 0; i < MAX_LEVELS; i++) {
+		__u32 level = host->first_level + i;
+		void *record;
+
+		if (level > host->last_level)
+			break;
+		*leaf = ancestor_id(group, level);
+		if (!*leaf)
+			break;
+		record = bpf_map_lookup_elem(map, leaf);
+		if (record)
+			return record;
+	}
+	return 0;
+}
+
+static __always_inline void *record_of_task(void *map, struct settings *host,
+					    struct task_struct___t *task, __u64 *leaf)
+{
+	return record_of_group(map, host, BPF_CORE_READ(task, cgroups, dfl_cgrp), leaf);
+}
+#endif
+
 #endif

@@ -89,4 +89,87 @@ struct peer {
 	__u16 pad[3];
 };
 
+/* Buckets of a histogram: [0] below 1 us, [n] below 2^n us, the last one everything above. */
+#define BUCKETS 26
+
+/* Who ran after a task that still wanted to run. */
+enum { BY_OTHER = 0, BY_SYSTEM = 1, BY_SELF = 2, BY_KINDS = 3 };
+
+/* Per processor; only the processor itself writes, with interrupts off. */
+struct cpu_use {
+	__u64 run_ns;
+	__u64 faults;
+	__u64 voluntary;
+	__u64 preempted[BY_KINDS];
+	__u64 wait_ns;
+	__u64 waits[BUCKETS];
+};
+
+/* How the processes of a task ended. */
+struct endings {
+	__u64 exits;     /* all processes */
+	__u64 failures;  /* with a status other than zero */
+	__u64 signalled; /* by a signal */
+	__u64 oom_kills;
+	__u64 window;
+	__u32 reported;
+	__u32 quiet;
+};
+
+enum ending_flag {
+	ENDED_OOM = 1,    /* the kernel's out-of-memory killer chose it */
+	ENDED_SENDER = 2, /* the sender's members hold */
+	ENDED_KERNEL = 4, /* the kernel itself sent the signal */
+};
+
+struct exit_event {
+	__u64 leaf;
+	__u64 time_ns;
+	__u64 peak_pages;
+	__u64 sender_leaf;
+	__u32 pid;
+	__u32 status; /* as wait(2) has it */
+	__u32 sender_pid;
+	__u32 flags;
+	char comm[COMM_BYTES];
+	char sender_comm[COMM_BYTES];
+};
+
+/* The last fatal signal that a process was sent. */
+struct signal_note {
+	__u64 sender_leaf;
+	__u32 sender_pid;
+	__u32 signal;
+	__u32 from_kernel;
+	__u32 pad;
+	char comm[COMM_BYTES];
+};
+
+enum { NET_IN = 0, NET_OUT = 1, NET_DIRECTIONS = 2 };
+enum { NET_TCP = 0, NET_UDP = 1, NET_OTHER = 2, NET_PROTOCOLS = 3 };
+
+/* Per processor. Bytes begin with the IP header. */
+struct net_use {
+	__u64 bytes[NET_DIRECTIONS][NET_PROTOCOLS];
+	__u64 packets[NET_DIRECTIONS][NET_PROTOCOLS];
+};
+
+struct tcp_use {
+	__u64 connected; /* connections that the task opened */
+	__u64 accepted;  /* and that it was asked for */
+	__u64 ended;
+	__u64 retransmits;
+	__u64 round_trip_us;
+	__u64 round_trips[BUCKETS];
+};
+
+enum { BLOCK_READ = 0, BLOCK_WRITE = 1, BLOCK_OTHER = 2, BLOCK_OPS = 3 };
+
+struct block_use {
+	__u64 bytes[BLOCK_OPS];
+	__u64 requests[BLOCK_OPS];
+	__u64 latency_ns;
+	__u64 latencies[BUCKETS];
+};
+
 #endif

@@ -142,4 +142,95 @@ struct __sk_buff {
 	__u32 gso_size;
 };
 
+#define SHADOW __attribute__((preserve_access_index))
+
+struct kernfs_node___t {
+	__u64 id;
+} SHADOW;
+
+struct cgroup_root___t {
+	int hierarchy_id;
+} SHADOW;
+
+struct cgroup___t {
+	struct cgroup_root___t *root;
+	struct kernfs_node___t *kn;
+	int level;
+	struct cgroup___t *ancestors[]; /* since 6.1 */
+} SHADOW;
+
+/* Before 6.1 the ids of the ancestors themselves. */
+struct cgroup___old {
+	__u64 ancestor_ids[1];
+} SHADOW;
+
+struct css_set___t {
+	struct cgroup___t *dfl_cgrp;
+} SHADOW;
+
+struct sched_info___t {
+	unsigned long long run_delay;
+} SHADOW;
+
+struct atomic___t {
+	int counter;
+} SHADOW;
+
+struct signal_struct___t {
+	struct atomic___t live;
+	int group_exit_code;
+	unsigned int flags;
+	unsigned long maxrss;
+} SHADOW;
+
+struct task_struct___t {
+	int pid;
+	int tgid;
+	int exit_code;
+	struct task_struct___t *group_leader;
+	struct signal_struct___t *signal;
+	struct css_set___t *cgroups;
+	struct sched_info___t sched_info;
+	unsigned int __state; /* since 5.14 */
+	char comm[16];
+} SHADOW;
+
+struct task_struct___old {
+	long state;
+} SHADOW;
+
+struct sock_cgroup_data___t {
+	struct cgroup___t *cgroup;
+} SHADOW;
+
+struct sock___t {
+	__u16 sk_protocol;
+	struct sock_cgroup_data___t sk_cgrp_data;
+} SHADOW;
+
+struct tcp_sock___t {
+	__u32 srtt_us;
+} SHADOW;
+
+struct cgroup_subsys_state___t {
+	struct cgroup___t *cgroup;
+} SHADOW;
+
+struct blkcg___t {
+	struct cgroup_subsys_state___t css;
+} SHADOW;
+
+struct blkcg_gq___t {
+	struct blkcg___t *blkcg;
+} SHADOW;
+
+struct bio___t {
+	struct blkcg_gq___t *bi_blkg;
+} SHADOW;
+
+struct request___t {
+	unsigned int cmd_flags;
+	struct bio___t *bio;
+} SHADOW;
+
 #endif

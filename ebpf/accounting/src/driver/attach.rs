@@ -52,15 +52,16 @@ impl Driver {
             adopted.fresh.push(spec.name);
             return self.pinned(link, &pin);
         };
-        if self.is_same(&old, &program, spec.hook) {
+        if spec.hook == Hook::RootGroup && self.is_on_root(&old) {
+            old.update_prog(&program).map_err(refused)?;
+            adopted.replaced.push(spec.name);
+            return Ok(old);
+        }
+        if spec.hook != Hook::RootGroup && is_same(&old, &program) {
             adopted.kept.push(spec.name);
             return Ok(old);
         }
         adopted.replaced.push(spec.name);
-        if spec.hook == Hook::RootGroup && self.is_on_root(&old) {
-            old.update_prog(&program).map_err(refused)?;
-            return Ok(old);
-        }
         // Both are attached for a moment: for counters that is better than none.
         let next = self.pins.next_link(spec.name);
         let _ = fs::remove_file(&next);
@@ -102,15 +103,12 @@ impl Driver {
             _ => false,
         }
     }
+}
 
-    /// Whether the link's program does the same with the same maps, at the same place.
-    fn is_same(&self, link: &Link, program: &Program<'_>, hook: Hook) -> bool {
-        if hook == Hook::RootGroup && !self.is_on_root(link) {
-            return false;
-        }
-        match (ProgramState::of(program.as_fd()), ProgramState::at(link)) {
-            (Ok(ours), Ok(theirs)) => ours.is_twin_of(&theirs),
-            _ => false,
-        }
+/// Whether the link's program does the same with the same maps.
+fn is_same(link: &Link, program: &Program<'_>) -> bool {
+    match (ProgramState::of(program.as_fd()), ProgramState::at(link)) {
+        (Ok(ours), Ok(theirs)) => ours.is_twin_of(&theirs),
+        _ => false,
     }
 }

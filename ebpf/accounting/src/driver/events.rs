@@ -9,7 +9,7 @@ use libbpf_rs::{MapCore, MapFlags, MapImpl, RingBuffer, RingBufferBuilder};
 use super::Driver;
 use crate::AccountingError;
 use crate::catalogue::ObjectName;
-use crate::decode::{Denial, decode_denial};
+use crate::decode::{Denial, Exit, decode_denial, decode_exit};
 use crate::group::GroupId;
 
 /// A ring buffer and what was read from it but not taken yet.
@@ -56,6 +56,22 @@ impl Driver {
         Ok(ring.take()?.iter().filter_map(|record| decode_denial(record)).collect())
     }
 
+    /// Ends of processes since the last call, those of the time without an agent first.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::HostMap`] when the ring buffer cannot be read.
+    pub fn take_exits(&mut self) -> Result<Vec<Exit>, AccountingError> {
+        let Some(ring) = &self.exits else { return Ok(Vec::new()) };
+        Ok(ring.take()?.iter().filter_map(|record| decode_exit(record)).collect())
+    }
+
+    /// A descriptor that becomes readable when [`Self::take_exits`] would return something.
+    #[must_use]
+    pub fn exits_fd(&self) -> Option<RawFd> {
+        self.exits.as_ref().map(|ring| ring.ring.epoll_fd())
+    }
+
     /// Drops what a trial group was refused; everyone else's denials wait for their taker.
     pub(crate) fn drop_denials_of(&mut self, trial: GroupId) -> Result<(), AccountingError> {
         let Some(ring) = &self.denials else { return Ok(()) };
@@ -79,14 +95,17 @@ impl Driver {
     ///
     /// [`AccountingError`] when the kernel refuses.
     pub fn lost_events(&self) -> Result<u64, AccountingError> {
-        if !self.has(ObjectName::Ports) {
-            return Ok(0);
+        let rings = [(ObjectName::Ports, "denial_lost"), (ObjectName::Sched, "exit_lost")];
+        let mut lost = 0_u64;
+        for (object, name) in rings.into_iter().filter(|(object, _)| self.has(*object)) {
+            let record = self
+                .map(object, name)?
+                .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|source| AccountingError::HostMap { verb: "read", map: name, source })?;
+            let count =
+                record.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes);
+            lost = lost.saturating_add(count);
         }
-        let name = "denial_lost";
-        let record = self
-            .map(ObjectName::Ports, name)?
-            .lookup(&0_u32.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|source| AccountingError::HostMap { verb: "read", map: name, source })?;
-        Ok(record.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes))
+        Ok(lost)
     }
 }

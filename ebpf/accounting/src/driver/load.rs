@@ -14,7 +14,8 @@ use crate::plan::Plan;
 use crate::{AccountingError, driver::events::Ring};
 
 impl Driver {
-    /// Loads the plan's programs. Maps of an earlier agent are taken over with what they hold;
+    /// Loads the plan's programs; accounting that the kernel refuses is left to files (see
+    /// [`Self::failures`]), port enforcement that it refuses is an error. Maps of an earlier agent are taken over with what they hold;
     /// nothing is attached yet, and what an earlier agent attached goes on.
     ///
     /// # Errors
@@ -26,14 +27,26 @@ impl Driver {
         let first = level_of(&place.root)? + 1;
         let pins = Pins::new(&place.pins);
         let mut objects = BTreeMap::new();
+        let mut failures = Vec::new();
         for name in plan.objects() {
-            objects.insert(name, load_object(name, plan, &pins)?);
+            match load_object(name, plan, &pins) {
+                Ok(object) => {
+                    objects.insert(name, object);
+                }
+                // A host without enforcement that believes it has it is the one thing worse.
+                Err(error) if name == ObjectName::Ports => return Err(error),
+                Err(error) => failures.push((name, error)),
+            }
         }
+        let loaded = |name: &ObjectName| objects.contains_key(name);
+        let programs = plan.programs.iter().copied().filter(|s| loaded(&s.object)).collect();
         let mut driver = Self {
             objects,
-            programs: plan.programs.clone(),
+            programs,
             links: BTreeMap::new(),
             denials: None,
+            exits: None,
+            failures,
             levels: (first, first + place.depth.saturating_sub(1)),
             place,
             root,
@@ -44,6 +57,10 @@ impl Driver {
         if driver.has(ObjectName::Ports) {
             let ring = Ring::over(&driver.map(ObjectName::Ports, "denial_ring")?)?;
             driver.denials = Some(ring);
+        }
+        if driver.has(ObjectName::Sched) {
+            let ring = Ring::over(&driver.map(ObjectName::Sched, "exit_ring")?)?;
+            driver.exits = Some(ring);
         }
         Ok(driver)
     }

@@ -1,6 +1,6 @@
 //! What the kernel knows about single tasks.
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapImpl};
 
 use super::Driver;
 use crate::AccountingError;
@@ -10,9 +10,19 @@ use crate::group::GroupId;
 use crate::mode::Mode;
 use crate::ports::PortSet;
 
-/// Maps with one record per task.
-const PER_TASK: &[(ObjectName, &str)] =
-    &[(ObjectName::Ports, "task_ports"), (ObjectName::Ports, "task_denials")];
+/// The map whose records we write; all others begin with zeros and are the kernel's.
+const PORTS: (ObjectName, &str) = (ObjectName::Ports, "task_ports");
+
+/// Maps with one record per task. Counters come before ports, so that a task with ports is whole.
+const PER_TASK: &[(ObjectName, &str)] = &[
+    (ObjectName::Sched, "cpu_use"),
+    (ObjectName::Sched, "endings"),
+    (ObjectName::Net, "net_use"),
+    (ObjectName::Net, "tcp_use"),
+    (ObjectName::Block, "block_use"),
+    (ObjectName::Ports, "task_denials"),
+    PORTS,
+];
 
 impl Driver {
     /// Gives a task its ports and its counters. A task that is registered keeps its counters and
@@ -29,15 +39,15 @@ impl Driver {
         ports: &PortSet,
         mode: Option<Mode>,
     ) -> Result<(), AccountingError> {
-        for (object, name) in PER_TASK.iter().filter(|(object, _)| self.has(*object)) {
-            let map = self.map(*object, name)?;
-            let (record, flags) = if *name == "task_ports" {
-                (ports.encode(mode), MapFlags::ANY)
+        for (object, name) in self.per_task() {
+            let map = self.map(object, name)?;
+            let result = if (object, name) == PORTS {
+                map.update(&group.key(), &ports.encode(mode), MapFlags::ANY)
             } else {
-                (vec![0; map.value_size() as usize], MapFlags::NO_EXIST)
+                begin_counters(&map, group)
             };
-            match map.update(&group.key(), &record, flags) {
-                Err(error) if error.kind() == libbpf_rs::ErrorKind::AlreadyExists => {}
+            match result {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 other => other.map_err(|source| AccountingError::Map {
                     verb: "write",
                     map: name,
@@ -55,9 +65,9 @@ impl Driver {
     ///
     /// [`AccountingError::Map`] when the kernel refuses; a task that is not known is no error.
     pub fn unregister_task(&mut self, group: GroupId) -> Result<(), AccountingError> {
-        for (object, name) in PER_TASK.iter().filter(|(object, _)| self.has(*object)) {
-            match self.map(*object, name)?.delete(&group.key()) {
-                Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => {}
+        for (object, name) in self.per_task() {
+            match self.map(object, name)?.delete(&group.key()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 other => other.map_err(|source| AccountingError::Map {
                     verb: "delete",
                     map: name,
@@ -75,11 +85,9 @@ impl Driver {
     ///
     /// [`AccountingError::Missing`] when nothing is loaded that keeps tasks.
     pub fn registered(&self) -> Result<Vec<GroupId>, AccountingError> {
-        let (object, name) = PER_TASK
-            .iter()
-            .find(|(object, _)| self.has(*object))
-            .ok_or(AccountingError::Missing("map of tasks"))?;
-        let keys = self.map(*object, name)?.keys().collect::<Vec<_>>();
+        let (object, name) =
+            self.per_task().next_back().ok_or(AccountingError::Missing("map of tasks"))?;
+        let keys = self.map(object, name)?.keys().collect::<Vec<_>>();
         let id = |key: Vec<u8>| key.try_into().ok().map(u64::from_ne_bytes);
         Ok(keys.into_iter().filter_map(id).map(GroupId::from_raw).collect())
     }
@@ -90,14 +98,23 @@ impl Driver {
     ///
     /// [`AccountingError`] when the kernel refuses or its record has another size.
     pub fn denials(&self, group: GroupId) -> Result<Option<Denials>, AccountingError> {
-        let name = "task_denials";
-        let found = self
-            .map(ObjectName::Ports, name)?
-            .lookup(&group.key(), MapFlags::ANY)
-            .map_err(|source| AccountingError::Map { verb: "read", map: name, group, source })?;
-        let decode = |record: Vec<u8>| {
-            decode_denials(&record).ok_or(AccountingError::Record { map: name, size: record.len() })
-        };
-        found.map(decode).transpose()
+        self.one(ObjectName::Ports, "task_denials", group, decode_denials)
+    }
+
+    fn per_task(&self) -> impl DoubleEndedIterator<Item = (ObjectName, &'static str)> + use<> {
+        let there: Vec<_> =
+            PER_TASK.iter().copied().filter(|(object, _)| self.has(*object)).collect();
+        there.into_iter()
+    }
+}
+
+/// Makes a record of zeros where there is none.
+fn begin_counters(map: &MapImpl<'_>, group: GroupId) -> libbpf_rs::Result<()> {
+    let record = vec![0; map.value_size() as usize];
+    if map.map_type().is_percpu() {
+        let records = vec![record; libbpf_rs::num_possible_cpus()?];
+        map.update_percpu(&group.key(), &records, MapFlags::NO_EXIST)
+    } else {
+        map.update(&group.key(), &record, MapFlags::NO_EXIST)
     }
 }

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Processor time, waiting, faults and endings per task. The first two run at every switch of a
+ * processor, so they look at the caller's own group first, which costs no reads of kernel memory.
+ */
+#include "types.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "record.h"
+#define TEPUI_SHADOWS
+#include "leaf.h"
+#include "buckets.h"
+
+#define SECOND_NS 1000000000ULL
+#define REPORTS_PER_SECOND 32
+#define SIGNAL_GROUP_EXIT 4
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, MAX_TASKS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct cpu_use);
+} cpu_use SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_TASKS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct endings);
+} endings SEC(".maps");
+
+/* The waiting time of a thread at its last switch, by thread id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, __u64);
+} thread_waits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct signal_note);
+} signal_notes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} oom_victims SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} exit_ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} exit_lost SEC(".maps");
+
+/* Never written: it puts the event's layout into the object's type information. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exit_event);
+} exit_scratch SEC(".maps");
+
+SEC("raw_tp/sched_stat_runtime")
+int tepui_runtime(__u64 *ctx)
+{
+	struct task_struct___t *task = (void *)ctx[0];
+	struct settings *host = host_settings();
+	struct cpu_use *use;
+	__u64 leaf;
+
+	if (!host)
+		return 0;
+	if (ctx[0] == bpf_get_current_task())
+		use = record_of_current(&cpu_use, host, &leaf);
+	else
+		use = record_of_task(&cpu_use, host, task, &leaf);
+	if (use)
+		use->run_ns += ctx[1];
+	return 0;
+}
+
+static __always_inline bool still_wants_to_run(struct task_struct___t *task)
+{
+	struct task_struct___old *old = (void *)task;
+
+	if (bpf_core_field_exists(task->__state))
+		return BPF_CORE_READ(task, __state) == 0;
+	return BPF_CORE_READ(old, state) == 0;
+}
+
+static __always_inline void count_wait(struct cpu_use *use, struct task_struct___t *task)
+{
+	__u32 thread = BPF_CORE_READ(task, pid);
+	__u64 total = BPF_CORE_READ(task, sched_info.run_delay);
+	__u64 *before = bpf_map_lookup_elem(&thread_waits, &thread);
+	__u64 waited;
+
+	if (!before) {
+		/* Its first switch: all of its waiting was in this group or just before. */
+		bpf_map_update_elem(&thread_waits, &thread, &total, BPF_ANY);
+		waited = total;
+	} else {
+		/* A thread id that was used before has waited longer than its successor. */
+		waited = total >= *before ? total - *before : total;
+		*before = total;
+	}
+	use->wait_ns += waited;
+	__u32 bucket = bucket_of(waited / 1000);
+
+	if (bucket < BUCKETS)
+		use->waits[bucket] += 1;
+}
+
+/* At this point the caller is still the one who leaves the processor. */
+SEC("raw_tp/sched_switch")
+int tepui_switch(__u64 *ctx)
+{
+	bool preempted = ctx[0];
+	struct task_struct___t *from = (void *)ctx[1];
+	struct task_struct___t *to = (void *)ctx[2];
+	struct settings *host = host_settings();
+	struct cpu_use *use;
+	__u64 leaf, next;
+
+	if (!host)
+		return 0;
+	use = record_of_current(&cpu_use, host, &leaf);
+	if (!use)
+		return 0;
+	count_wait(use, from);
+	if (!preempted && !still_wants_to_run(from)) {
+		use->voluntary += 1;
+		return 0;
+	}
+	if (!record_of_task(&cpu_use, host, to, &next))
+		use->preempted[BY_SYSTEM] += 1;
+	else if (next == leaf)
+		use->preempted[BY_SELF] += 1;
+	else
+		use->preempted[BY_OTHER] += 1;
+	return 0;
+}
+
+SEC("raw_tp/page_fault_user")
+int tepui_fault(__u64 *ctx)
+{
+	struct settings *host = host_settings();
+	struct cpu_use *use;
+	__u64 leaf;
+
+	if (!host)
+		return 0;
+	use = record_of_current(&cpu_use, host, &leaf);
+	if (use)
+		__sync_fetch_and_add(&use->faults, 1);
+	return 0;
+}
+
+/* Signals that do not end a process by themselves: CHLD CONT STOP TSTP TTIN TTOU URG WINCH. */
+static __always_inline bool may_be_fatal(__u32 signal)
+{
+	return signal > 0 && signal < 32 && !((0x10fe0000u >> signal) & 1);
+}
+
+SEC("raw_tp/signal_generate")
+int tepui_signal(__u64 *ctx)
+{
+	__u32 signal = ctx[0];
+	struct task_struct___t *task = (void *)ctx[2];
+	struct settings *host = host_settings();
+	struct signal_note note = {};
+	__u64 leaf;
+	__u32 process;
+
+	/* The last argument: it was delivered, not ignored or pending already. */
+	if (!host || !may_be_fatal(signal) || ctx[4] != 0)
+		return 0;
+	if (!record_of_task(&endings, host, task, &leaf))
+		return 0;
+	note.signal = signal;
+	/* 1 stands in place of a pointer where the kernel sends by itself. */
+	note.from_kernel = ctx[1] == 1;
+	note.sender_pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(note.comm, sizeof(note.comm));
+	if (record_of_current(&endings, host, &leaf))
+		note.sender_leaf = leaf;
+	process = BPF_CORE_READ(task, tgid);
+	bpf_map_update_elem(&signal_notes, &process, &note, BPF_ANY);
+	return 0;
+}
+
+/* Since 6.9 the task, before that its process id. */
+SEC("raw_tp/mark_victim")
+int tepui_victim(__u64 *ctx)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	__u32 process = ctx[0];
+
+	if (ctx[0] >> 32)
+		process = BPF_CORE_READ((struct task_struct___t *)ctx[0], tgid);
+	bpf_map_update_elem(&oom_victims, &process, &now, BPF_ANY);
+	return 0;
+}
+
+static __always_inline __u32 wait_status(struct task_struct___t *task)
+{
+	struct signal_struct___t *signal = BPF_CORE_READ(task, signal);
+
+	if (BPF_CORE_READ(signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(signal, group_exit_code);
+	return BPF_CORE_READ(task, group_leader, exit_code);
+}
+
+static __always_inline bool may_report(struct endings *book, __u64 now)
+{
+	if (book->window != now / SECOND_NS) {
+		book->window = now / SECOND_NS;
+		book->reported = 0;
+	}
+	if (book->reported >= REPORTS_PER_SECOND) {
+		__sync_fetch_and_add(&book->quiet, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&book->reported, 1);
+	return 1;
+}
+
+static __always_inline void report_exit(struct task_struct___t *task, __u64 leaf, __u32 status,
+					bool victim, __u64 now)
+{
+	__u32 process = BPF_CORE_READ(task, tgid);
+	struct signal_note *note = bpf_map_lookup_elem(&signal_notes, &process);
+	struct exit_event *event = bpf_ringbuf_reserve(&exit_ring, sizeof(*event), 0);
+
+	if (!event) {
+		__u32 zero = 0;
+		__u64 *lost = bpf_map_lookup_elem(&exit_lost, &zero);
+
+		if (lost)
+			__sync_fetch_and_add(lost, 1);
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->leaf = leaf;
+	event->time_ns = now;
+	event->pid = process;
+	event->status = status;
+	event->peak_pages = BPF_CORE_READ(task, signal, maxrss);
+	bpf_get_current_comm(event->comm, sizeof(event->comm));
+	if (victim)
+		event->flags |= ENDED_OOM;
+	if (note && note->signal == (status & 0x7f)) {
+		event->flags |= ENDED_SENDER;
+		if (note->from_kernel)
+			event->flags |= ENDED_KERNEL;
+		event->sender_pid = note->sender_pid;
+		event->sender_leaf = note->sender_leaf;
+		__builtin_memcpy(event->sender_comm, note->comm, COMM_BYTES);
+	}
+	bpf_ringbuf_submit(event, 0);
+}
+
+SEC("raw_tp/sched_process_exit")
+int tepui_exit(__u64 *ctx)
+{
+	struct task_struct___t *task = (void *)ctx[0];
+	struct settings *host = host_settings();
+	__u64 leaf, now = bpf_ktime_get_boot_ns();
+	struct endings *book;
+	__u32 process, thread, status;
+	bool victim;
+
+	if (!host)
+		return 0;
+	book = record_of_current(&endings, host, &leaf);
+	if (!book)
+		return 0;
+	thread = BPF_CORE_READ(task, pid);
+	bpf_map_delete_elem(&thread_waits, &thread);
+	if (BPF_CORE_READ(task, signal, live.counter) != 0)
+		return 0;
+	process = BPF_CORE_READ(task, tgid);
+	status = wait_status(task);
+	victim = bpf_map_lookup_elem(&oom_victims, &process) != 0;
+	__sync_fetch_and_add(&book->exits, 1);
+	if (status & 0x7f)
+		__sync_fetch_and_add(&book->signalled, 1);
+	else if (status)
+		__sync_fetch_and_add(&book->failures, 1);
+	if (victim)
+		__sync_fetch_and_add(&book->oom_kills, 1);
+	if ((status || victim) && may_report(book, now))
+		report_exit(task, leaf, status, victim, now);
+	bpf_map_delete_elem(&signal_notes, &process);
+	bpf_map_delete_elem(&oom_victims, &process);
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,126 @@
+//! A task's figures from the kernel's maps.
+
+use libbpf_rs::{MapCore, MapFlags};
+
+use super::Driver;
+use crate::AccountingError;
+use crate::catalogue::ObjectName;
+use crate::cost::Cost;
+use crate::decode::{decode_block, decode_cpu, decode_endings, decode_net, decode_tcp};
+use crate::group::GroupId;
+use crate::program::ProgramState;
+use crate::sample::{Figure, Sample, Source, Switches};
+
+impl Driver {
+    /// What the programs counted for a task; figures of programs that do not run are absent, and
+    /// so is everything for a task that is not registered. See [`crate::files::read`] for the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError`] when the kernel refuses or a record has another size.
+    pub fn read(&self, group: GroupId) -> Result<Sample, AccountingError> {
+        let mut sample = Sample::default();
+        self.read_cpu(group, &mut sample)?;
+        if self.runs("tepui_exit")
+            && let Some(endings) = self.one(ObjectName::Sched, "endings", group, decode_endings)?
+        {
+            sample.oom_kills =
+                self.runs("tepui_victim").then(|| Figure::of(Source::Bpf)(endings.oom_kills));
+            sample.endings = Some(Figure::of(Source::Bpf)(endings));
+        }
+        if self.runs("tepui_received") && self.runs("tepui_sent") {
+            let net = self.sum(ObjectName::Net, "net_use", group, decode_net)?;
+            sample.network = net.map(Figure::of(Source::Bpf));
+        }
+        if self.runs("tepui_state") {
+            let tcp = self.one(ObjectName::Net, "tcp_use", group, decode_tcp)?;
+            sample.tcp = tcp.map(Figure::of(Source::Bpf));
+        }
+        if self.runs("tepui_block_start") && self.runs("tepui_block_end") {
+            let block = self.one(ObjectName::Block, "block_use", group, decode_block)?;
+            sample.block = block.map(Figure::of(Source::Bpf));
+        }
+        if self.runs("tepui_bind4") {
+            sample.denials = self.denials(group)?.map(Figure::of(Source::Bpf));
+        }
+        Ok(sample)
+    }
+
+    fn read_cpu(&self, group: GroupId, sample: &mut Sample) -> Result<(), AccountingError> {
+        if !self.has(ObjectName::Sched) {
+            return Ok(());
+        }
+        let Some(cpu) = self.sum(ObjectName::Sched, "cpu_use", group, decode_cpu)? else {
+            return Ok(());
+        };
+        if self.runs("tepui_runtime") {
+            sample.cpu = Some(Figure::of(Source::Bpf)(cpu.run));
+        }
+        if self.runs("tepui_fault") {
+            sample.page_faults = Some(Figure::of(Source::Bpf)(cpu.faults));
+        }
+        if self.runs("tepui_switch") {
+            let by = cpu.preempted;
+            let involuntary =
+                by.by_itself.saturating_add(by.by_other_task).saturating_add(by.by_system);
+            let switches = Switches { voluntary: cpu.voluntary_switches, involuntary };
+            sample.switches = Some(Figure::of(Source::Bpf)(switches));
+            sample.preempted = Some(Figure::of(Source::Bpf)(by));
+            sample.wait = Some(Figure::of(Source::Bpf)(cpu.wait));
+            sample.waits = Some(Figure::of(Source::Bpf)(cpu.waits));
+        }
+        Ok(())
+    }
+
+    /// What each attached program cost while [`crate::CostStatistics`] were on.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::Cost`] when the kernel does not say.
+    pub fn costs(&self) -> Result<Vec<Cost>, AccountingError> {
+        let cost = |(program, link): (&&'static str, &libbpf_rs::Link)| {
+            let state =
+                ProgramState::at(link).map_err(|source| AccountingError::Cost { source })?;
+            let run_time = std::time::Duration::from_nanos(state.run_time_ns);
+            Ok(Cost { program, run_time, runs: state.runs })
+        };
+        self.links.iter().map(cost).collect()
+    }
+
+    /// Whether a program is attached, by this agent.
+    fn runs(&self, program: &str) -> bool {
+        self.links.contains_key(program)
+    }
+
+    pub(super) fn one<T>(
+        &self,
+        object: ObjectName,
+        map: &'static str,
+        group: GroupId,
+        decode: fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, AccountingError> {
+        let refused = |source| AccountingError::Map { verb: "read", map, group, source };
+        let found = self.map(object, map)?.lookup(&group.key(), MapFlags::ANY).map_err(refused)?;
+        let known = |record: Vec<u8>| {
+            decode(&record).ok_or(AccountingError::Record { map, size: record.len() })
+        };
+        found.map(known).transpose()
+    }
+
+    fn sum<T>(
+        &self,
+        object: ObjectName,
+        map: &'static str,
+        group: GroupId,
+        decode: fn(&[Vec<u8>]) -> Option<T>,
+    ) -> Result<Option<T>, AccountingError> {
+        let refused = |source| AccountingError::Map { verb: "read", map, group, source };
+        let found =
+            self.map(object, map)?.lookup_percpu(&group.key(), MapFlags::ANY).map_err(refused)?;
+        let known = |records: Vec<Vec<u8>>| {
+            let size = records.first().map_or(0, Vec::len);
+            decode(&records).ok_or(AccountingError::Record { map, size })
+        };
+        found.map(known).transpose()
+    }
+}

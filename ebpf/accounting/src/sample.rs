@@ -1,0 +1,135 @@
+//! What a task has used so far, each figure with where it is from.
+
+use std::time::Duration;
+
+use crate::decode::{BlockUse, Denials, Endings, Histogram, NetUse, Preempted, TcpUse};
+
+/// Where a figure is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A BPF program: everything that ever happened in the group, since it was registered.
+    Bpf,
+    /// A file of the control group: everything that ever happened in it.
+    GroupFiles,
+    /// Files of the processes that run now: what ended ones used is missing.
+    ProcessFiles,
+}
+
+impl Source {
+    /// The word used in logs and attributes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bpf => "bpf",
+            Self::GroupFiles => "cgroup",
+            Self::ProcessFiles => "proc",
+        }
+    }
+}
+
+/// A value and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure<T> {
+    /// The value.
+    pub value: T,
+    /// Its source.
+    pub source: Source,
+}
+
+impl<T> Figure<T> {
+    pub(crate) fn of(source: Source) -> impl Fn(T) -> Self {
+        move |value| Self { value, source }
+    }
+}
+
+/// Switches away from a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// There was nothing to do.
+    pub voluntary: u64,
+    /// Someone else's turn came.
+    pub involuntary: u64,
+}
+
+/// Time in which processes stood still for lack of something (`*.pressure`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// At least one stood still.
+    pub some: Duration,
+    /// All did.
+    pub full: Duration,
+}
+
+/// What a task has used so far; absent is what nothing on this host can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Time on processors.
+    pub cpu: Option<Figure<Duration>>,
+    /// Of it, in user mode.
+    pub cpu_user: Option<Figure<Duration>>,
+    /// Of it, in the kernel.
+    pub cpu_system: Option<Figure<Duration>>,
+    /// Periods of the quota in which the task was throttled.
+    pub throttled_periods: Option<Figure<u64>>,
+    /// Time it was throttled.
+    pub throttled: Option<Figure<Duration>>,
+    /// Switches.
+    pub switches: Option<Figure<Switches>>,
+    /// Who ran instead.
+    pub preempted: Option<Figure<Preempted>>,
+    /// Time waited for a processor.
+    pub wait: Option<Figure<Duration>>,
+    /// The single waits.
+    pub waits: Option<Figure<Histogram>>,
+    /// Page faults.
+    pub page_faults: Option<Figure<u64>>,
+    /// Page faults that read from a device.
+    pub major_faults: Option<Figure<u64>>,
+    /// The network.
+    pub network: Option<Figure<NetUse>>,
+    /// TCP connections.
+    pub tcp: Option<Figure<TcpUse>>,
+    /// Block devices; from files without latencies.
+    pub block: Option<Figure<BlockUse>>,
+    /// Ends of processes.
+    pub endings: Option<Figure<Endings>>,
+    /// Processes chosen by the out-of-memory killer.
+    pub oom_kills: Option<Figure<u64>>,
+    /// Lack of processors.
+    pub cpu_pressure: Option<Figure<Pressure>>,
+    /// Lack of memory.
+    pub memory_pressure: Option<Figure<Pressure>>,
+    /// Lack of block i/o.
+    pub io_pressure: Option<Figure<Pressure>>,
+    /// Refused ports.
+    pub denials: Option<Figure<Denials>>,
+}
+
+impl Sample {
+    /// Takes from `other` what is absent here.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.or(other.cpu),
+            cpu_user: self.cpu_user.or(other.cpu_user),
+            cpu_system: self.cpu_system.or(other.cpu_system),
+            throttled_periods: self.throttled_periods.or(other.throttled_periods),
+            throttled: self.throttled.or(other.throttled),
+            switches: self.switches.or(other.switches),
+            preempted: self.preempted.or(other.preempted),
+            wait: self.wait.or(other.wait),
+            waits: self.waits.or(other.waits),
+            page_faults: self.page_faults.or(other.page_faults),
+            major_faults: self.major_faults.or(other.major_faults),
+            network: self.network.or(other.network),
+            tcp: self.tcp.or(other.tcp),
+            block: self.block.or(other.block),
+            endings: self.endings.or(other.endings),
+            oom_kills: self.oom_kills.or(other.oom_kills),
+            cpu_pressure: self.cpu_pressure.or(other.cpu_pressure),
+            memory_pressure: self.memory_pressure.or(other.memory_pressure),
+            io_pressure: self.io_pressure.or(other.io_pressure),
+            denials: self.denials.or(other.denials),
+        }
+    }
+}

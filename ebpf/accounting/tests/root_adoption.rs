@@ -1,0 +1,142 @@
+//! Enforcement without an agent, and while a new one takes over (I-52).
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rig::{Rig, free_ports, python, set, spawn_python};
+use tepui_accounting::{Driver, Feature, GroupId, Operation, Place, Policy, plan, probe};
+
+/// Tells this test binary, started again, that it is the agent that will be killed.
+const VICTIM: &str = "TEPUI_TEST_AGENT_ROOT";
+
+fn bind_script(port: u16) -> String {
+    format!(
+        "import socket, errno
+s = socket.socket()
+try: s.bind(('127.0.0.1', {port})); print('ok')
+except OSError as e: print(errno.errorcode[e.errno])"
+    )
+}
+
+/// Not a test of its own: the agent of the next test, in a process that can be killed.
+#[test]
+fn an_agent_that_enforces_until_it_is_killed() {
+    let Some(root) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
+    let pins = std::env::var_os("TEPUI_TEST_AGENT_PINS").map(PathBuf::from).unwrap();
+    let own: u16 = std::env::var("TEPUI_TEST_AGENT_PORT").unwrap().parse().unwrap();
+    let place = Place { root, depth: 1, pins };
+    let plan = plan(&probe(&place.pins), &[Feature::Ports].into());
+    let mut driver = Driver::load(place.clone(), &plan, Policy::default()).unwrap();
+    let group = GroupId::of(&place.root.join("task")).unwrap();
+    driver.register_task(group, &set(&[own]), None).unwrap();
+    driver.attach().unwrap();
+    println!("enforcing");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn enforcement_stays_when_the_agent_is_killed_and_is_adopted_by_the_next() {
+    let Some(rig) = Rig::new("killed", &[Feature::Ports]) else { return };
+    let (leaf, group) = rig.leaf("task");
+    let [own, foreign] = free_ports();
+    let mut agent = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "an_agent_that_enforces_until_it_is_killed", "--nocapture"])
+        .env(VICTIM, &rig.place.root)
+        .env("TEPUI_TEST_AGENT_PINS", &rig.place.pins)
+        .env("TEPUI_TEST_AGENT_PORT", own.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("enforcing")));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(python(&leaf, &bind_script(foreign)), "EPERM");
+    assert_eq!(python(&leaf, &bind_script(own)), "ok");
+    // The next agent reads what happened meanwhile, and enforces on.
+    let mut driver = rig.load(Policy::default());
+    assert_eq!(driver.registered().unwrap(), vec![group]);
+    let adopted = driver.attach().unwrap();
+    assert_eq!((adopted.replaced.len(), adopted.fresh.len()), (8, 0), "{adopted:?}");
+    let events = driver.take_denials().unwrap();
+    assert_eq!(events.iter().map(|e| (e.group, e.port)).collect::<Vec<_>>(), [(group, foreign)]);
+    assert_eq!(driver.denials(group).unwrap().unwrap().of(Operation::Bind), 1);
+    assert_eq!(python(&leaf, &bind_script(foreign)), "EPERM");
+    assert_eq!(python(&leaf, &bind_script(own)), "ok");
+}
+
+/// Binds the port it has and the port it has not in turns, 1,000 times a second over all families,
+/// until its input ends. Prints attempts, foreign binds that went through, own binds refused.
+fn hammer(own: u16, foreign: u16) -> String {
+    format!(
+        "import socket, errno, select, sys, time
+kinds = [(f, k) for f in (socket.AF_INET, socket.AF_INET6)
+         for k in (socket.SOCK_STREAM, socket.SOCK_DGRAM)]
+n = went = refused = 0
+begin = time.time()
+print('on', flush=True)
+while n % 100 or not select.select([sys.stdin], [], [], 0)[0]:
+    family, kind = kinds[n // 2 % 4]
+    s = socket.socket(family, kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(('', {foreign} if n % 2 else {own}))
+        if n % 2: went += 1
+    except OSError as e:
+        if n % 2 == 0 or e.errno != errno.EPERM: refused += 1
+    s.close()
+    n += 1
+    ahead = begin + n / 1000 - time.time()
+    if ahead > 0: time.sleep(ahead)
+print(n, went, refused, round(n / (time.time() - begin)))"
+    )
+}
+
+#[test]
+fn no_bind_slips_through_while_agents_come_and_go() {
+    let Some(rig) = Rig::new("swap", &[Feature::Ports]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let [own, foreign] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "hammer", &[own]);
+    let mut child = spawn_python(&leaf, &hammer(own, foreign));
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    const AGENTS: usize = 40;
+    for _ in 0..AGENTS {
+        drop(driver);
+        driver = rig.load(Policy::default());
+        driver.register_task(group, &set(&[own]), None).unwrap();
+        assert_eq!(driver.attach().unwrap().replaced.len(), 8);
+    }
+    drop(child.stdin.take());
+    line.clear();
+    out.read_line(&mut line).unwrap();
+    child.wait().unwrap();
+    println!("{AGENTS} agents; attempts, foreign allowed, own refused, per second: {line}");
+    let words: Vec<u64> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    assert_eq!(words[1..3], [0, 0]);
+    let denied = driver.denials(group).unwrap().unwrap().of(Operation::Bind);
+    assert_eq!(denied, words[0] / 2);
+}
+
+#[test]
+fn a_new_root_group_takes_over_from_one_that_is_gone() {
+    let Some(rig) = Rig::new("root", &[Feature::Ports]) else { return };
+    let driver = rig.start(Policy::default());
+    drop(driver);
+    let root = tepui_cgroup::Leaf::at(rig.place.root.clone());
+    root.remove().unwrap();
+    root.ensure().unwrap();
+    let mut driver = rig.start(Policy::default());
+    let [port] = free_ports();
+    let (leaf, _) = rig.task(&mut driver, "task", &[]);
+    assert_eq!(python(&leaf, &bind_script(port)), "EPERM");
+}

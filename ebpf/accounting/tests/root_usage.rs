@@ -1,0 +1,279 @@
+//! Figures of tasks against the kernel's own; prints why it was skipped where that cannot be.
+
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Rig, python, spawn_python};
+use tepui_accounting::{CostStatistics, Driver, Exit, Feature, Policy, Sample, Sender, files};
+use tepui_cgroup::Leaf;
+
+/// How far BPF's figure of processor time may be from the kernel's.
+const CPU_TOLERANCE: f64 = 0.001;
+
+fn cpu_against_file(name: &str, scripts: &[&str]) {
+    let Some(rig) = Rig::new(name, &[Feature::Cpu, Feature::RunQueue]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, name, &[]);
+    let children: Vec<_> = scripts.iter().map(|script| spawn_python(&leaf, script)).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let bpf = driver.read(group).unwrap();
+    let file = leaf.cpu().unwrap().total;
+    let counted = bpf.cpu.as_ref().unwrap().value;
+    let off = counted.as_secs_f64() / file.as_secs_f64() - 1.0;
+    let waits = &bpf.waits.as_ref().unwrap().value;
+    println!(
+        "{name}: bpf {counted:?}, cpu.stat {file:?}, {:+.4} %; {:?}, waited {:?}, p99 {:?}",
+        off * 100.0,
+        bpf.switches.as_ref().unwrap().value,
+        bpf.wait.as_ref().unwrap().value,
+        waits.quantile(0.99),
+    );
+    assert!(off.abs() < CPU_TOLERANCE, "{off}");
+    assert!(waits.count() > 0);
+}
+
+#[test]
+fn cpu_time_of_busy_processes_is_the_kernels() {
+    let busy = "import time\nend = time.time() + 2\nwhile time.time() < end: pass";
+    cpu_against_file("busy", &[busy, busy]);
+}
+
+#[test]
+fn cpu_time_of_a_sleepy_process_is_the_kernels() {
+    let sleepy = "import time\nend = time.time() + 2\nwhile time.time() < end: time.sleep(0.0002)";
+    cpu_against_file("sleepy", &[sleepy]);
+}
+
+#[test]
+fn bytes_of_counted_datagrams_are_exact() {
+    let Some(rig) = Rig::new("bytes", &[Feature::Network]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "sender", &[]);
+    let outside = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let script = format!(
+        "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(1000): s.sendto(b'x' * 700, ('127.0.0.1', {port}))"
+    );
+    python(&leaf, &script);
+    let net = driver.read(group).unwrap().network.unwrap().value;
+    assert_eq!((net.sent.udp.packets, net.sent.udp.bytes), (1000, 1000 * (700 + 28)));
+    assert_eq!(net.sent.total(), net.sent.udp);
+    assert_eq!(net.received.total().packets, 0);
+}
+
+/// Raises loopback of a fresh network namespace, and sends a stream through it.
+const STREAM: &str = "
+import socket, struct, fcntl, threading, ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x40000000) == 0
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(s, 0x8914, struct.pack('16sh22x', b'lo', 1))
+s.close()
+l = socket.socket(); l.bind(('127.0.0.1', 4000)); l.listen()
+def serve():
+    c, _ = l.accept()
+    while c.recv(65536): pass
+    c.close()
+t = threading.Thread(target=serve); t.start()
+c = socket.socket(); c.connect(('127.0.0.1', 4000))
+c.sendall(b'x' * 5000000); c.shutdown(1)
+while c.recv(10): pass
+t.join(); c.close(); l.close()
+for line in open('/proc/net/dev'):
+    if line.strip().startswith('lo:'):
+        f = line.split(); print(f[1], f[2], f[9], f[10])
+";
+
+#[test]
+fn bytes_of_a_stream_are_those_of_its_interface() {
+    let features = [Feature::Network, Feature::Tcp];
+    let Some(rig) = Rig::new("stream", &features) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "stream", &[]);
+    let printed = python(&leaf, STREAM);
+    let interface: Vec<u64> = printed.split(' ').map(|word| word.parse().unwrap()).collect();
+    let sample = driver.read(group).unwrap();
+    let net = sample.network.unwrap().value;
+    println!("interface {interface:?}, bpf {net:?}");
+    let (received, sent) = (net.received.tcp, net.sent.tcp);
+    assert_eq!(vec![received.bytes, received.packets, sent.bytes, sent.packets], interface);
+    assert!(sent.bytes > 5_000_000);
+    let tcp = sample.tcp.unwrap().value;
+    println!("{tcp:?}");
+    assert_eq!((tcp.connected, tcp.accepted, tcp.ended), (1, 1, 2));
+    assert!(tcp.round_trips.count() >= 1);
+}
+
+fn next_exits(driver: &mut Driver) -> Vec<Exit> {
+    driver.take_exits().unwrap()
+}
+
+#[test]
+fn an_end_names_its_status_and_the_sender_of_the_signal() {
+    let Some(rig) = Rig::new("exits", &[Feature::Exits]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "mortal", &[]);
+    let (other, killers) = rig.task(&mut driver, "killer", &[]);
+    python(&leaf, "pass");
+    assert_eq!(next_exits(&mut driver), vec![]);
+    assert_eq!(spawn_python(&leaf, "exit(7)").wait_with_output().unwrap().status.code(), Some(7));
+    let exits = next_exits(&mut driver);
+    assert_eq!(exits.len(), 1, "{exits:?}");
+    assert_eq!((exits[0].code(), exits[0].signal(), &exits[0].sender), (Some(7), None, &None));
+    // By another task.
+    let victim = spawn_python(&leaf, "import sys\nprint(flush=True)\nsys.stdin.read()");
+    let pid = victim.id();
+    python(&other, &format!("import os\nos.kill({pid}, 15)"));
+    victim.wait_with_output().unwrap();
+    let exits = next_exits(&mut driver);
+    assert_eq!(exits.len(), 1, "{exits:?}");
+    assert_eq!((exits[0].pid, exits[0].signal(), exits[0].group), (pid, Some(15), group));
+    let Some(Sender::Process { comm, group: from, .. }) = &exits[0].sender else {
+        panic!("{exits:?}")
+    };
+    assert!(comm.starts_with("python"), "{comm}");
+    assert_eq!(*from, Some(killers));
+    // By the kernel: a fault of its own.
+    spawn_python(&leaf, "import ctypes\nctypes.string_at(0)").wait_with_output().unwrap();
+    let exits = next_exits(&mut driver);
+    assert_eq!((exits[0].signal(), &exits[0].sender), (Some(11), &Some(Sender::Kernel)));
+    assert!(exits[0].peak_pages > 100);
+    let endings = driver.read(group).unwrap().endings.unwrap().value;
+    assert_eq!((endings.exits, endings.failures, endings.signalled), (4, 1, 2));
+}
+
+#[test]
+fn written_bytes_reach_the_task_that_wrote_them() {
+    let Some(rig) = Rig::new("block", &[Feature::Block]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "writer", &[]);
+    let file = std::env::temp_dir().join(format!("tepui-block-{}", std::process::id()));
+    let script = format!(
+        "import os, mmap
+f = os.open('{0}', os.O_CREAT | os.O_RDWR | os.O_DIRECT)
+b = mmap.mmap(-1, 1 << 20); b.write(b'x' * (1 << 20))
+for i in range(8): os.pwrite(f, b, i << 20)
+os.fsync(f)
+for i in range(4): os.preadv(f, [b], i << 20)
+os.unlink('{0}')",
+        file.display()
+    );
+    let output = rig::python_output(&leaf, &script);
+    if !output.status.success() {
+        eprintln!("skipped: no direct i/o here: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let block = driver.read(group).unwrap().block.unwrap().value;
+    println!("{block:?}");
+    if block.written.requests == 0 {
+        eprintln!("skipped: the folder for temporary files is on no block device");
+        return;
+    }
+    assert!((8 << 20..9 << 20).contains(&block.written.bytes), "{block:?}");
+    assert!((4 << 20..5 << 20).contains(&block.read.bytes), "{block:?}");
+    assert!(block.latency > Duration::ZERO && block.latencies.count() > 0);
+}
+
+#[test]
+fn files_tell_the_same_where_there_is_no_bpf() {
+    let Some(rig) = Rig::new("files", &[Feature::Cpu, Feature::RunQueue, Feature::Faults]) else {
+        return;
+    };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "both", &[]);
+    let script = "import time, sys
+b = bytearray(20 << 20)
+end = time.time() + 1
+while time.time() < end: time.sleep(0.001)
+print(flush=True)
+sys.stdin.read()";
+    let mut child = spawn_python(&leaf, script);
+    let mut line = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    wait_until_asleep(child.id());
+    let (bpf, file) = (driver.read(group).unwrap(), files::read(&leaf).unwrap());
+    println!("bpf {bpf:?}\nfiles {file:?}");
+    let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.max(b) + 5.0;
+    let micros = |sample: &Sample| sample.cpu.as_ref().unwrap().value.as_micros() as f64;
+    assert!(near(micros(&bpf), micros(&file), 0.001));
+    let voluntary = |sample: &Sample| sample.switches.as_ref().unwrap().value.voluntary as f64;
+    assert!(near(voluntary(&bpf), voluntary(&file), 0.01));
+    let faults = |sample: &Sample| sample.page_faults.as_ref().unwrap().value as f64;
+    assert!(faults(&bpf) > 5000.0 && near(faults(&bpf), faults(&file), 0.05));
+    let wait = |sample: &Sample| sample.wait.as_ref().unwrap().value.as_micros() as f64;
+    assert!(near(wait(&bpf), wait(&file), 0.05));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+fn wait_until_asleep(pid: u32) {
+    let asleep = |text: String| text.contains(") S ");
+    for _ in 0..10_000 {
+        if std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(asleep) {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    panic!("process {pid} does not rest");
+}
+
+#[test]
+fn counters_survive_the_agent() {
+    let Some(rig) = Rig::new("survive", &[Feature::Cpu]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "lasting", &[]);
+    let work = "import time\nend = time.time() + 0.3\nwhile time.time() < end: pass";
+    python(&leaf, work);
+    drop(driver);
+    python(&leaf, work);
+    let mut driver = rig.load(Policy::default());
+    driver.register_task(group, &rig::set(&[]), None).unwrap();
+    let adopted = driver.attach().unwrap();
+    assert_eq!(adopted.kept, vec!["tepui_runtime"]);
+    python(&leaf, work);
+    let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
+    let file = leaf.cpu().unwrap().total.as_secs_f64();
+    assert!((counted / file - 1.0).abs() < CPU_TOLERANCE, "{counted} against {file}");
+}
+
+/// Two processes that pass a byte back and forth: switches and nothing else.
+const PING_PONG: &str = "
+import os, time
+a, b = os.pipe(); c, d = os.pipe()
+rounds = 100000
+if os.fork() == 0:
+    for i in range(rounds): os.read(a, 1); os.write(d, b'x')
+    os._exit(0)
+begin = time.time()
+for i in range(rounds): os.write(b, b'x'); os.read(c, 1)
+print(time.time() - begin)
+os.wait()
+";
+
+#[test]
+fn the_programs_own_cost_is_measured() {
+    let Some(rig) = Rig::new("cost", Feature::ALL) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "pingpong", &[]);
+    let round = |leaf: &Leaf| python(leaf, PING_PONG).parse::<f64>().unwrap();
+    round(&leaf);
+    let statistics = CostStatistics::start().unwrap();
+    let took = round(&leaf);
+    drop(statistics);
+    let switches = driver.read(group).unwrap().switches.unwrap().value;
+    let mut total = Duration::ZERO;
+    for cost in driver.costs().unwrap().into_iter().filter(|cost| cost.runs > 0) {
+        let each = cost.run_time.as_nanos() / u128::from(cost.runs);
+        println!("{:20} {:8} runs, {each} ns each", cost.program, cost.runs);
+        total += cost.run_time;
+    }
+    println!("in all {total:?} of {took:.2} s on two processors, {switches:?}");
+    assert!(total > Duration::ZERO && total.as_secs_f64() < took);
+}
