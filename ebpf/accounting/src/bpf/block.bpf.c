@@ -44,8 +44,10 @@ static __always_inline struct block_use *owner_of(struct request___t *request, _
 
 	if (!host)
 		return 0;
-	if (bpf_core_field_exists(((struct bio___t *)0)->bi_blkg))
+	if (bpf_core_field_exists(((struct bio___t *)0)->bi_blkg)) {
+		LAUNDER(request);
 		group = BPF_CORE_READ(request, bio, bi_blkg, blkcg, css.cgroup);
+	}
 	/* Ids are unique within a hierarchy only; the version 2 hierarchy has number 0. */
 	if (group && BPF_CORE_READ(group, root, hierarchy_id) == 0) {
 		use = record_of_group(&block_use, host, group, leaf);
@@ -60,6 +62,7 @@ int tepui_block_start(__u64 *ctx)
 {
 	struct request___t *request = (void *)ctx[0];
 	struct started entry = {};
+	__u64 key = ctx[0];
 	__u32 operation;
 
 	if (!owner_of(request, &entry.leaf))
@@ -67,14 +70,15 @@ int tepui_block_start(__u64 *ctx)
 	operation = BPF_CORE_READ(request, cmd_flags) & REQ_OP_MASK;
 	entry.operation = operation < BLOCK_OTHER ? operation : BLOCK_OTHER;
 	entry.time_ns = bpf_ktime_get_ns();
-	bpf_map_update_elem(&started, &ctx[0], &entry, BPF_ANY);
+	bpf_map_update_elem(&started, &key, &entry, BPF_ANY);
 	return 0;
 }
 
 SEC("raw_tp/block_rq_complete")
 int tepui_block_end(__u64 *ctx)
 {
-	struct started *entry = bpf_map_lookup_elem(&started, &ctx[0]);
+	__u64 key = ctx[0];
+	struct started *entry = bpf_map_lookup_elem(&started, &key);
 	struct block_use *use;
 	__u32 operation, bucket;
 	__u64 took;
@@ -92,7 +96,7 @@ int tepui_block_end(__u64 *ctx)
 		if (bucket < BUCKETS)
 			__sync_fetch_and_add(&use->latencies[bucket], 1);
 	}
-	bpf_map_delete_elem(&started, &ctx[0]);
+	bpf_map_delete_elem(&started, &key);
 	return 0;
 }
 

@@ -40,6 +40,12 @@ static __always_inline void *record_of_current(void *map, struct settings *host,
 }
 
 #ifdef TEPUI_SHADOWS
+/*
+ * Keeps the compiler from computing an address before the check that its member exists: the loader
+ * replaces the computation by an instruction that may not be reached.
+ */
+#define LAUNDER(pointer) asm volatile("" : "+r"(pointer))
+
 /* Id of a group's ancestor at a level; 0 where the group is not that deep. */
 static __always_inline __u64 ancestor_id(struct cgroup___t *group, __u32 level)
 {
@@ -51,14 +57,17 @@ static __always_inline __u64 ancestor_id(struct cgroup___t *group, __u32 level)
 	if (level == own)
 		return BPF_CORE_READ(group, kn, id);
 	if (bpf_core_field_exists(group->ancestors)) {
+		LAUNDER(group);
 		bpf_core_read(&ancestor, sizeof(ancestor), &group->ancestors[level]);
 		return ancestor ? BPF_CORE_READ(ancestor, kn, id) : 0;
 	}
 	struct cgroup___old *old = (void *)group;
 	__u64 id = 0;
 
-	if (bpf_core_field_exists(old->ancestor_ids))
+	if (bpf_core_field_exists(old->ancestor_ids)) {
+		LAUNDER(old);
 		bpf_core_read(&id, sizeof(id), &old->ancestor_ids[level]);
+	}
 	return id;
 }
 

@@ -50,6 +50,9 @@ static __always_inline __u32 protocol_of(struct __sk_buff *skb)
 
 	if (!socket)
 		return NET_OTHER;
+	socket = bpf_sk_fullsock(socket);
+	if (!socket)
+		return NET_OTHER;
 	if (socket->protocol == IPPROTO_TCP)
 		return NET_TCP;
 	return socket->protocol == IPPROTO_UDP ? NET_UDP : NET_OTHER;
@@ -96,6 +99,7 @@ static __always_inline struct tcp_use *record_of_socket(struct sock___t *socket)
 
 	if (!host || !bpf_core_field_exists(socket->sk_cgrp_data.cgroup))
 		return 0;
+	LAUNDER(socket);
 	group = BPF_CORE_READ(socket, sk_cgrp_data.cgroup);
 	return group ? record_of_group(&tcp_use, host, group, &leaf) : 0;
 }

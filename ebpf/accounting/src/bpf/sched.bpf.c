@@ -96,8 +96,11 @@ static __always_inline bool still_wants_to_run(struct task_struct___t *task)
 {
 	struct task_struct___old *old = (void *)task;
 
-	if (bpf_core_field_exists(task->__state))
+	if (bpf_core_field_exists(task->__state)) {
+		LAUNDER(task);
 		return BPF_CORE_READ(task, __state) == 0;
+	}
+	LAUNDER(old);
 	return BPF_CORE_READ(old, state) == 0;
 }
 
@@ -175,6 +178,14 @@ static __always_inline bool may_be_fatal(__u32 signal)
 	return signal > 0 && signal < 32 && !((0x10fe0000u >> signal) & 1);
 }
 
+/* Small numbers stand in place of a pointer: 0 for a process, 1 for the kernel. */
+static __always_inline bool is_kernels(struct kernel_siginfo___t *about)
+{
+	if ((__u64)about < 2)
+		return (__u64)about == 1;
+	return BPF_CORE_READ(about, si_code) > 0;
+}
+
 SEC("raw_tp/signal_generate")
 int tepui_signal(__u64 *ctx)
 {
@@ -191,8 +202,7 @@ int tepui_signal(__u64 *ctx)
 	if (!record_of_task(&endings, host, task, &leaf))
 		return 0;
 	note.signal = signal;
-	/* 1 stands in place of a pointer where the kernel sends by itself. */
-	note.from_kernel = ctx[1] == 1;
+	note.from_kernel = is_kernels((void *)ctx[1]);
 	note.sender_pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(note.comm, sizeof(note.comm));
 	if (record_of_current(&endings, host, &leaf))

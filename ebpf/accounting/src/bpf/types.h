@@ -183,6 +183,10 @@ struct signal_struct___t {
 	unsigned long maxrss;
 } SHADOW;
 
+struct kernel_siginfo___t {
+	int si_code;
+} SHADOW;
+
 struct task_struct___t {
 	int pid;
 	int tgid;

@@ -91,12 +91,14 @@ pub struct CpuUse {
     pub waits: Histogram,
 }
 
-/// Bytes, from the IP header on, and packets.
+/// Bytes, from the IP header on, and packets, as large as the network layer handles them: out
+/// before they are cut up for the device, in after they were put together. What a device counts
+/// differs by the headers of the pieces only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Bytes.
     pub bytes: u64,
-    /// Packets, as large as the network layer handles them.
+    /// Packets.
     pub packets: u64,
 }
 

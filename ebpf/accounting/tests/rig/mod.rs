@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ pub struct Rig {
 impl Rig {
     /// `None`, with the reason printed, where the host cannot do what the test is about.
     pub fn new(name: &str, features: &[Feature]) -> Option<Self> {
-        if Command::new("python3").arg("-c").output().is_err() {
+        if interpreter().is_none() {
             eprintln!("skipped: no python3 here to try from");
             return None;
         }
@@ -53,8 +54,10 @@ impl Rig {
     }
 
     pub fn load(&self, policy: Policy) -> Driver {
-        Driver::load(self.place.clone(), &self.plan, policy)
-            .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+        let driver = Driver::load(self.place.clone(), &self.plan, policy)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+        assert!(driver.failures().is_empty(), "{}", driver.failures()[0].1);
+        driver
     }
 
     pub fn start(&self, policy: Policy) -> Driver {
@@ -112,6 +115,17 @@ pub fn command_in(leaf: &Leaf, program: &str) -> Command {
     command
 }
 
+/// The interpreter itself: what is first in the path may be a script with children of its own.
+fn interpreter() -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let output =
+            Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        Some(String::from_utf8(output.ok()?.stdout).ok()?.trim().to_owned())
+    };
+    FOUND.get_or_init(ask).as_deref()
+}
+
 /// Runs a Python script in the group to its end and returns what it printed.
 pub fn python(leaf: &Leaf, script: &str) -> String {
     let output = python_output(leaf, script);
@@ -132,7 +146,7 @@ pub fn python_output(leaf: &Leaf, script: &str) -> Output {
 
 /// Starts a Python script in the group; it may read lines that the test writes.
 pub fn spawn_python(leaf: &Leaf, script: &str) -> Child {
-    command_in(leaf, "python3")
+    command_in(leaf, interpreter().unwrap())
         .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
