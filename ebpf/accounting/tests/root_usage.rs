@@ -7,8 +7,7 @@ mod rig;
 use std::time::Duration;
 
 use rig::{Rig, python, spawn_python};
-use tepui_accounting::{CostStatistics, Driver, Exit, Feature, Policy, Sample, Sender, files};
-use tepui_cgroup::Leaf;
+use tepui_accounting::{Driver, Exit, Feature, Policy, Sample, Sender, files};
 
 /// How far BPF's figure of processor time may be from the kernel's.
 const CPU_TOLERANCE: f64 = 0.001;
@@ -212,7 +211,8 @@ sys.stdin.read()";
     let faults = |sample: &Sample| sample.page_faults.as_ref().unwrap().value as f64;
     assert!(faults(&bpf) > 5000.0 && near(faults(&bpf), faults(&file), 0.05));
     let wait = |sample: &Sample| sample.wait.as_ref().unwrap().value.as_micros() as f64;
-    assert!(near(wait(&bpf), wait(&file), 0.05));
+    // What a process waited before it came into the group is in its files only.
+    assert!(wait(&bpf) > 0.0 && wait(&bpf) <= wait(&file) + 1000.0);
     drop(child.stdin.take());
     child.wait().unwrap();
 }
@@ -245,39 +245,4 @@ fn counters_survive_the_agent() {
     let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
     let file = leaf.cpu().unwrap().total.as_secs_f64();
     assert!((counted / file - 1.0).abs() < CPU_TOLERANCE, "{counted} against {file}");
-}
-
-/// Two processes that pass a byte back and forth: switches and nothing else.
-const PING_PONG: &str = "
-import os, time
-a, b = os.pipe(); c, d = os.pipe()
-rounds = 100000
-if os.fork() == 0:
-    for i in range(rounds): os.read(a, 1); os.write(d, b'x')
-    os._exit(0)
-begin = time.time()
-for i in range(rounds): os.write(b, b'x'); os.read(c, 1)
-print(time.time() - begin)
-os.wait()
-";
-
-#[test]
-fn the_programs_own_cost_is_measured() {
-    let Some(rig) = Rig::new("cost", Feature::ALL) else { return };
-    let mut driver = rig.start(Policy::default());
-    let (leaf, group) = rig.task(&mut driver, "pingpong", &[]);
-    let round = |leaf: &Leaf| python(leaf, PING_PONG).parse::<f64>().unwrap();
-    round(&leaf);
-    let statistics = CostStatistics::start().unwrap();
-    let took = round(&leaf);
-    drop(statistics);
-    let switches = driver.read(group).unwrap().switches.unwrap().value;
-    let mut total = Duration::ZERO;
-    for cost in driver.costs().unwrap().into_iter().filter(|cost| cost.runs > 0) {
-        let each = cost.run_time.as_nanos() / u128::from(cost.runs);
-        println!("{:20} {:8} runs, {each} ns each", cost.program, cost.runs);
-        total += cost.run_time;
-    }
-    println!("in all {total:?} of {took:.2} s on two processors, {switches:?}");
-    assert!(total > Duration::ZERO && total.as_secs_f64() < took);
 }

@@ -90,10 +90,39 @@ static __always_inline void *record_of_group(void *map, struct settings *host,
 	return 0;
 }
 
+/*
+ * As record_of_current, for programs at tracepoints of the scheduler: following typed pointers
+ * costs a tenth of the call. Mostly the caller's group is the task's own.
+ */
+static __always_inline void *record_of_caller(void *map, struct settings *host,
+					      struct task_struct___t *caller, __u64 *leaf)
+{
+	struct cgroup___t *group = caller->cgroups->dfl_cgrp;
+
+	if (group->level < host->first_level)
+		return 0;
+	if (group->level > host->first_level)
+		return record_of_current(map, host, leaf);
+	*leaf = group->kn->id;
+	return bpf_map_lookup_elem(map, leaf);
+}
+
 static __always_inline void *record_of_task(void *map, struct settings *host,
 					    struct task_struct___t *task, __u64 *leaf)
 {
-	return record_of_group(map, host, BPF_CORE_READ(task, cgroups, dfl_cgrp), leaf);
+	struct cgroup___t *group;
+
+	if (!bpf_ksym_exists(bpf_rdonly_cast)) {
+		group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+	} else {
+		group = bpf_core_cast(task, struct task_struct___t)->cgroups->dfl_cgrp;
+		/* Mostly the task's group has none below it: no more reads then. */
+		if (group->level == host->first_level) {
+			*leaf = group->kn->id;
+			return bpf_map_lookup_elem(map, leaf);
+		}
+	}
+	return record_of_group(map, host, group, leaf);
 }
 #endif
 

@@ -31,13 +31,19 @@ struct {
 	__type(value, struct endings);
 } endings SEC(".maps");
 
-/* The waiting time of a thread at its last switch, by thread id. */
+/* The thread that runs on a processor, and what it had waited when it came. */
+struct running {
+	__u64 waited_ns;
+	__u32 thread;
+	__u32 pad;
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 32768);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
-} thread_waits SEC(".maps");
+	__type(value, struct running);
+} running SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -77,14 +83,15 @@ SEC("raw_tp/sched_stat_runtime")
 int tepui_runtime(__u64 *ctx)
 {
 	struct task_struct___t *task = (void *)ctx[0];
+	struct task_struct___t *caller = (void *)bpf_get_current_task_btf();
 	struct settings *host = host_settings();
 	struct cpu_use *use;
 	__u64 leaf;
 
 	if (!host)
 		return 0;
-	if (ctx[0] == bpf_get_current_task())
-		use = record_of_current(&cpu_use, host, &leaf);
+	if (ctx[0] == (__u64)caller)
+		use = record_of_caller(&cpu_use, host, caller, &leaf);
 	else
 		use = record_of_task(&cpu_use, host, task, &leaf);
 	if (use)
@@ -92,39 +99,39 @@ int tepui_runtime(__u64 *ctx)
 	return 0;
 }
 
+/*
+ * The kernel adds a wait to its thread's sum when the thread gets a processor, just after this
+ * tracepoint. So the sum is noted when a thread comes and compared when it goes.
+ */
+static __always_inline void note_next(struct running *slot, struct task_struct___t *to)
+{
+	if (bpf_ksym_exists(bpf_rdonly_cast)) {
+		to = bpf_core_cast(to, struct task_struct___t);
+		slot->thread = to->pid;
+		slot->waited_ns = to->sched_info.run_delay;
+	} else {
+		slot->thread = BPF_CORE_READ(to, pid);
+		slot->waited_ns = BPF_CORE_READ(to, sched_info.run_delay);
+	}
+}
+
+static __always_inline void count_wait(struct cpu_use *use, __u64 waited)
+{
+	__u32 bucket = bucket_of(waited / 1000);
+
+	use->wait_ns += waited;
+	if (bucket < BUCKETS)
+		use->waits[bucket] += 1;
+}
+
 static __always_inline bool still_wants_to_run(struct task_struct___t *task)
 {
 	struct task_struct___old *old = (void *)task;
 
-	if (bpf_core_field_exists(task->__state)) {
-		LAUNDER(task);
-		return BPF_CORE_READ(task, __state) == 0;
-	}
+	if (bpf_core_field_exists(task->__state))
+		return task->__state == 0;
 	LAUNDER(old);
 	return BPF_CORE_READ(old, state) == 0;
-}
-
-static __always_inline void count_wait(struct cpu_use *use, struct task_struct___t *task)
-{
-	__u32 thread = BPF_CORE_READ(task, pid);
-	__u64 total = BPF_CORE_READ(task, sched_info.run_delay);
-	__u64 *before = bpf_map_lookup_elem(&thread_waits, &thread);
-	__u64 waited;
-
-	if (!before) {
-		/* Its first switch: all of its waiting was in this group or just before. */
-		bpf_map_update_elem(&thread_waits, &thread, &total, BPF_ANY);
-		waited = total;
-	} else {
-		/* A thread id that was used before has waited longer than its successor. */
-		waited = total >= *before ? total - *before : total;
-		*before = total;
-	}
-	use->wait_ns += waited;
-	__u32 bucket = bucket_of(waited / 1000);
-
-	if (bucket < BUCKETS)
-		use->waits[bucket] += 1;
 }
 
 /* At this point the caller is still the one who leaves the processor. */
@@ -132,18 +139,24 @@ SEC("raw_tp/sched_switch")
 int tepui_switch(__u64 *ctx)
 {
 	bool preempted = ctx[0];
-	struct task_struct___t *from = (void *)ctx[1];
+	struct task_struct___t *from = (void *)bpf_get_current_task_btf();
 	struct task_struct___t *to = (void *)ctx[2];
 	struct settings *host = host_settings();
+	struct running *slot, before;
 	struct cpu_use *use;
 	__u64 leaf, next;
+	__u32 zero = 0;
 
-	if (!host)
+	slot = bpf_map_lookup_elem(&running, &zero);
+	if (!host || !slot)
 		return 0;
-	use = record_of_current(&cpu_use, host, &leaf);
+	before = *slot;
+	note_next(slot, to);
+	use = record_of_caller(&cpu_use, host, from, &leaf);
 	if (!use)
 		return 0;
-	count_wait(use, from);
+	if (before.thread == from->pid)
+		count_wait(use, from->sched_info.run_delay - before.waited_ns);
 	if (!preempted && !still_wants_to_run(from)) {
 		use->voluntary += 1;
 		return 0;
@@ -166,7 +179,7 @@ int tepui_fault(__u64 *ctx)
 
 	if (!host)
 		return 0;
-	use = record_of_current(&cpu_use, host, &leaf);
+	use = record_of_caller(&cpu_use, host, (void *)bpf_get_current_task_btf(), &leaf);
 	if (use)
 		__sync_fetch_and_add(&use->faults, 1);
 	return 0;
@@ -290,7 +303,7 @@ int tepui_exit(__u64 *ctx)
 	struct settings *host = host_settings();
 	__u64 leaf, now = bpf_ktime_get_boot_ns();
 	struct endings *book;
-	__u32 process, thread, status;
+	__u32 process, status;
 	bool victim;
 
 	if (!host)
@@ -298,8 +311,6 @@ int tepui_exit(__u64 *ctx)
 	book = record_of_current(&endings, host, &leaf);
 	if (!book)
 		return 0;
-	thread = BPF_CORE_READ(task, pid);
-	bpf_map_delete_elem(&thread_waits, &thread);
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
 	process = BPF_CORE_READ(task, tgid);
