@@ -5,8 +5,12 @@
 mod rig;
 
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rig::{Rig, free_ports, python, set, spawn_python};
 use tepui_accounting::{Driver, Feature, GroupId, Operation, Place, Policy, plan, probe};
@@ -139,4 +143,77 @@ fn a_new_root_group_takes_over_from_one_that_is_gone() {
     let [port] = free_ports();
     let (leaf, _) = rig.task(&mut driver, "task", &[]);
     assert_eq!(python(&leaf, &bind_script(port)), "EPERM");
+}
+
+/// Listens without bind and waits for datagrams on a port of no offer until its input ends, then
+/// prints how many connections and datagrams came.
+const HIDDEN: &str = "
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); s.listen(1000)
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+u.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); u.bind(('::', 0))
+print(s.getsockname()[1], u.getsockname()[1], flush=True)
+sys.stdin.read()
+s.setblocking(False); u.setblocking(False)
+came = [0, 0]
+for at, get in enumerate([lambda: s.accept(), lambda: u.recv(100)]):
+    while True:
+        try: get(); came[at] += 1
+        except BlockingIOError: break
+print(*came, flush=True)
+";
+
+#[test]
+fn no_packet_slips_through_while_agents_come_and_go() {
+    let Some(rig) = Rig::new("packets", &[Feature::Ports]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "hidden", &[]);
+    let mut child = spawn_python(&leaf, HIDDEN);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut read = || {
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        line.split_whitespace().map(|word| word.parse().unwrap()).collect::<Vec<u16>>()
+    };
+    let ports = read();
+    let stop = Arc::new(AtomicBool::new(false));
+    let sender = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || attack(ports[0], ports[1], &stop))
+    };
+    for _ in 0..20 {
+        drop(driver);
+        driver = rig.load(Policy::default());
+        driver.register_task(group, &set(&[]), None).unwrap();
+        driver.attach().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (connections, datagrams) = sender.join().unwrap();
+    drop(child.stdin.take());
+    assert_eq!(read(), [0, 0]);
+    child.wait().unwrap();
+    let denials = driver.denials(group).unwrap().unwrap();
+    println!("{connections} connections and {datagrams} datagrams tried, {denials:?}");
+    assert!(connections > 10);
+    assert_eq!(denials.of(Operation::Datagram), datagrams);
+    assert!(denials.of(Operation::Connection) >= connections);
+}
+
+/// Tries both ports over both families until told to stop.
+fn attack(stream: u16, datagram: u16, stop: &AtomicBool) -> (u64, u64) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (mut connections, mut datagrams) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        for host in ["127.0.0.1", "[::1]"] {
+            let address: SocketAddr = format!("{host}:{stream}").parse().unwrap();
+            assert!(TcpStream::connect_timeout(&address, Duration::from_millis(5)).is_err());
+            connections += 1;
+        }
+        for _ in 0..10 {
+            socket.send_to(b"hidden?", ("127.0.0.1", datagram)).unwrap();
+            datagrams += 1;
+        }
+    }
+    (connections, datagrams)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rig::{Rig, free_ports, python, set, spawn_python};
 use tepui_accounting::{
-    Feature, Mode, Operation, Policy, Proof, Transport, prove_port_enforcement,
+    Feature, GroupId, Mode, Operation, Policy, Proof, Transport, prove_port_enforcement,
 };
 
 const PRELUDE: &str = "
@@ -300,4 +300,105 @@ print(' '.join(out))"
         assert_eq!(read(), udp);
         child.wait().unwrap();
     }
+}
+
+#[test]
+fn a_group_below_a_tasks_group_is_the_task() {
+    let Some(rig) = ports_rig("nested") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [own, foreign] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "pod", &[own]);
+    let inner = tepui_cgroup::Leaf::at(leaf.path().join("inner"));
+    inner.ensure().unwrap();
+    assert_eq!(python(&inner, &matrix(own)), ["ok"; 14].join(" "));
+    assert_eq!(python(&inner, &matrix(foreign)), ["EPERM"; 14].join(" "));
+    assert!(driver.take_denials().unwrap().iter().all(|event| event.group == group));
+}
+
+#[test]
+fn tasks_may_be_some_levels_below_the_root_group() {
+    let Some(mut rig) = ports_rig("deep") else { return };
+    rig.place.depth = 3;
+    let mut driver = rig.start(Policy::default());
+    let [own, foreign] = free_ports();
+    let (role, _) = rig.leaf("role");
+    let deep = tepui_cgroup::Leaf::at(role.path().join("app"));
+    deep.ensure().unwrap();
+    let task = tepui_cgroup::Leaf::at(deep.path().join("task"));
+    task.ensure().unwrap();
+    let group = GroupId::of(task.path()).unwrap();
+    driver.register_task(group, &set(&[own]), None).unwrap();
+    assert_eq!(python(&task, &matrix(own)), ["ok"; 14].join(" "));
+    assert_eq!(python(&task, &matrix(foreign)), ["EPERM"; 14].join(" "));
+    assert!(driver.take_denials().unwrap().iter().all(|event| event.group == group));
+    // Its neighbours, which nobody registered, have nothing.
+    assert_eq!(python(&deep, &matrix(own)), ["EPERM"; 14].join(" "));
+}
+
+#[test]
+fn a_port_of_another_task_cannot_be_shared_or_taken_by_connecting_first() {
+    let Some(rig) = ports_rig("steal") else { return };
+    let mut driver = rig.start(Policy { own_loopback: false, ..Policy::default() });
+    let [port] = free_ports();
+    let (owner, _) = rig.task(&mut driver, "owner", &[port]);
+    let (thief, _) = rig.task(&mut driver, "thief", &[]);
+    let hold = format!(
+        "s = socket.socket(V4, TCP); s.setsockopt(*REUSE); s.bind(('', {port})); s.listen()
+print({port}, flush=True)
+sys.stdin.read()"
+    );
+    let (mut child, _) = server(&owner, &hold);
+    assert_eq!(python(&thief, &matrix(port)), ["EPERM"; 14].join(" "));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    // A socket that was a client and turns into a server keeps its port, but nobody gets there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let turn = format!(
+        "s = socket.socket(V4, TCP); s.bind(('', 0)); s.connect(('127.0.0.1', {}))
+import ctypes
+assert ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16) == 0
+s.listen(); print(s.getsockname()[1], flush=True)
+sys.stdin.read()",
+        listener.local_addr().unwrap().port()
+    );
+    let (mut child, port) = server(&thief, &turn);
+    assert!(!reaches("127.0.0.1", port));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn taking_ports_away_closes_what_listens_on_them() {
+    let Some(rig) = ports_rig("revoke") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [port] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "task", &[port]);
+    let text = format!(
+        "s = socket.socket(V4, TCP); s.bind(('', {port})); s.listen()
+print({port}, flush=True)
+sys.stdin.read()"
+    );
+    let (mut child, _) = server(&leaf, &text);
+    assert!(reaches("127.0.0.1", port));
+    driver.register_task(group, &set(&[]), None).unwrap();
+    assert!(!reaches("127.0.0.1", port));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_flood_of_denials_is_counted_whole_and_reported_in_part() {
+    let Some(rig) = ports_rig("flood") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [port] = free_ports();
+    let (leaf, group) = rig.task(&mut driver, "flood", &[]);
+    let text = format!("for i in range(20000): attempt(V4, TCP, ('', {port}))");
+    python(&leaf, &script(&text));
+    let denials = driver.denials(group).unwrap().unwrap();
+    let reported = driver.take_denials().unwrap().len();
+    println!("{reported} of {} reported", denials.total());
+    assert_eq!(denials.total(), 20_000);
+    assert_eq!(denials.total(), u64::from(denials.quiet) + u64::try_from(reported).unwrap());
+    assert!(reported < 1000);
+    assert_eq!(driver.lost_events().unwrap(), 0);
 }
