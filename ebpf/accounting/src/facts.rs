@@ -79,9 +79,20 @@ fn loads(kind: Kind) -> Fact {
     };
     match program.is_supported() {
         Ok(true) => Fact::Yes,
-        Ok(false) => Fact::No(format!("the kernel loads no {} program", kind.word())),
+        Ok(false) if !may_load() => {
+            Fact::No("this process lacks the capabilities to load programs".to_owned())
+        }
+        Ok(false) => Fact::No("this kernel loads none".to_owned()),
         Err(error) => Fact::No(error.to_string()),
     }
+}
+
+/// CAP_SYS_ADMIN alone suffices; it and CAP_BPF are what a container mostly lacks.
+fn may_load() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+
+    capabilities(None)
+        .is_ok_and(|sets| sets.effective.intersects(CapabilitySet::SYS_ADMIN | CapabilitySet::BPF))
 }
 
 /// The kernel describes each tracepoint by a type of its own.

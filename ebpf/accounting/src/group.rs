@@ -22,7 +22,7 @@ pub struct GroupId(u64);
 impl GroupId {
     /// The id as programs report it.
     #[must_use]
-    pub fn from_raw(id: u64) -> Self {
+    pub const fn from_raw(id: u64) -> Self {
         Self(id)
     }
 

@@ -60,6 +60,24 @@ impl Pins {
         self.folder.join(format!("next-{program}"))
     }
 
+    /// Removes maps of other versions, half-made links, and the links of `programs`.
+    pub(crate) fn remove_stale(&self, programs: &[&str]) -> Result<(), AccountingError> {
+        let wrong = |source| AccountingError::Folder { path: self.folder.clone(), source };
+        let version = format!("-{RECORD_VERSION}");
+        for entry in fs::read_dir(&self.folder).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let stale = (name.starts_with("map-") && !name.ends_with(&version))
+                || name.starts_with("next-")
+                || programs.iter().any(|program| name == format!("link-{program}"));
+            if stale {
+                fs::remove_file(entry.path()).map_err(wrong)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes everything in the folder, and the folder.
     pub(crate) fn remove_all(&self) -> Result<(), AccountingError> {
         let wrong = |source| AccountingError::Folder { path: self.folder.clone(), source };
@@ -67,5 +85,33 @@ impl Pins {
             fs::remove_file(entry.map_err(wrong)?.path()).map_err(wrong)?;
         }
         fs::remove_dir(&self.folder).map_err(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A digest that only has to notice changes (FNV-1a).
+    fn digest(bytes: &[u8]) -> u64 {
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+    }
+
+    #[test]
+    fn a_changed_record_header_has_another_version() {
+        let header = include_bytes!("bpf/record.h");
+        assert_eq!(
+            (RECORD_VERSION, digest(header)),
+            (1, 12_044_867_646_065_569_932),
+            "bpf/record.h has changed: if a record has, raise RECORD_VERSION; then adapt this line"
+        );
+    }
+
+    #[test]
+    fn pins_of_links_and_maps_differ() {
+        let pins = Pins::new(Path::new("/sys/fs/bpf/x"));
+        assert_eq!(pins.map("a"), Path::new("/sys/fs/bpf/x/map-a-1"));
+        assert_eq!(pins.link("a"), Path::new("/sys/fs/bpf/x/link-a"));
     }
 }

@@ -54,6 +54,12 @@ impl PortSet {
         Ok(Self { ranges: joined })
     }
 
+    /// Every port: for a task in a network namespace of its own, where ports are its own affair.
+    #[must_use]
+    pub fn every_port() -> Self {
+        Self { ranges: vec![(1, u16::MAX)] }
+    }
+
     /// Whether a task with these ports may bind `port`.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {

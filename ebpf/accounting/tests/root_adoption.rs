@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rig::{Rig, free_ports, python, set, spawn_python};
-use tepui_accounting::{Driver, Feature, GroupId, Operation, Place, Policy, plan, probe};
+use tepui_accounting::{
+    Driver, Feature, GroupId, Operation, Place, Policy, Proof, plan, probe, prove_port_enforcement,
+};
 
 /// Tells this test binary, started again, that it is the agent that will be killed.
 const VICTIM: &str = "TEPUI_TEST_AGENT_ROOT";
@@ -216,4 +218,51 @@ fn attack(stream: u16, datagram: u16, stop: &AtomicBool) -> (u64, u64) {
         }
     }
     (connections, datagrams)
+}
+
+#[test]
+fn what_the_next_agent_does_not_use_is_retired_but_enforcement_stays() {
+    let Some(mut rig) = Rig::new("retire", &[Feature::Ports, Feature::Cpu]) else { return };
+    drop(rig.start(Policy::default()));
+    let ports =
+        ["tepui_bind4", "tepui_ingress"].map(|name| rig.place.pins.join(format!("link-{name}")));
+    let cpu = rig.place.pins.join("link-tepui_runtime");
+    assert!(cpu.exists() && ports.iter().all(|pin| pin.exists()));
+    rig.plan.programs.clear();
+    let driver = rig.start(Policy::default());
+    driver.retire_others().unwrap();
+    assert!(!cpu.exists() && ports.iter().all(|pin| pin.exists()));
+}
+
+#[test]
+fn an_agent_that_died_while_it_attached_is_completed_by_the_next() {
+    let Some(rig) = Rig::new("half", &[Feature::Ports]) else { return };
+    drop(rig.start(Policy::default()));
+    for program in ["tepui_bind6", "tepui_ingress", "tepui_sock_create"] {
+        std::fs::remove_file(rig.place.pins.join(format!("link-{program}"))).unwrap();
+    }
+    let mut driver = rig.load(Policy::default());
+    let adopted = driver.attach().unwrap();
+    assert_eq!((adopted.replaced.len(), adopted.fresh.len()), (5, 3), "{adopted:?}");
+    let again = driver.attach().unwrap();
+    assert_eq!((again.replaced.len(), again.fresh.len()), (8, 0), "{again:?}");
+    assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Enforced);
+}
+
+#[test]
+fn a_counter_of_another_build_makes_room_for_ours() {
+    let Some(rig) = Rig::new("other", &[Feature::Cpu, Feature::Faults]) else { return };
+    drop(rig.start(Policy::default()));
+    // The pin holds a program that is not ours of that name.
+    let pin = |name: &str| rig.place.pins.join(format!("link-{name}"));
+    std::fs::rename(pin("tepui_fault"), pin("tepui_runtime")).unwrap();
+    let mut driver = rig.load(Policy::default());
+    let adopted = driver.attach().unwrap();
+    assert_eq!(adopted.replaced, ["tepui_runtime"]);
+    assert_eq!(adopted.fresh, ["tepui_fault"]);
+    let (leaf, group) = rig.task(&mut driver, "counted", &[]);
+    python(&leaf, "sum(range(3_000_000))");
+    let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
+    let file = leaf.cpu().unwrap().total.as_secs_f64();
+    assert!((counted / file - 1.0).abs() < 0.001, "{counted} against {file}");
 }

@@ -95,6 +95,8 @@ fn a_group_that_nobody_registered_has_no_ports() {
     assert_eq!(python(&leaf, &matrix(port)), ["EPERM"; 14].join(" "));
     let events = driver.take_denials().unwrap();
     assert!(events.iter().all(|e| e.group == group && !e.registered), "{events:?}");
+    assert_eq!(driver.strangers_denials().unwrap().of(Operation::Bind), 14);
+    assert_eq!(driver.denials(group).unwrap(), None);
     driver.register_task(group, &set(&[port]), None).unwrap();
     assert_eq!(python(&leaf, &matrix(port)), ["ok"; 14].join(" "));
     driver.unregister_task(group).unwrap();

@@ -4,10 +4,12 @@
 
 mod rig;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rig::{Rig, python, spawn_python};
 use tepui_accounting::{Driver, Exit, Feature, Policy, Sample, Sender, files};
+use tepui_cgroup::Leaf;
 
 /// How far BPF's figure of processor time may be from the kernel's.
 const CPU_TOLERANCE: f64 = 0.001;
@@ -245,4 +247,79 @@ fn counters_survive_the_agent() {
     let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
     let file = leaf.cpu().unwrap().total.as_secs_f64();
     assert!((counted / file - 1.0).abs() < CPU_TOLERANCE, "{counted} against {file}");
+}
+
+/// A group in which 30 MB may be had: where the memory controller is in version 1, a group of it.
+struct Tight(PathBuf);
+
+impl Tight {
+    fn beside(leaf: &Leaf) -> Option<Self> {
+        let limit = |folder: &Path, file: &str| {
+            std::fs::write(folder.join(file), (30 << 20).to_string()).is_ok()
+        };
+        if limit(leaf.path(), "memory.max") {
+            return Some(Self(leaf.path().to_owned()));
+        }
+        let name = format!("tepui-test-oom-{}", std::process::id());
+        let folder = Path::new("/sys/fs/cgroup/memory").join(name);
+        std::fs::create_dir(&folder).ok()?;
+        let tight = Self(folder);
+        limit(&tight.0, "memory.limit_in_bytes").then_some(tight)
+    }
+}
+
+impl Drop for Tight {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_victim_of_the_out_of_memory_killer_is_named() {
+    let Some(rig) = Rig::new("oom", &[Feature::Exits]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "greedy", &[]);
+    let Some(tight) = Tight::beside(&leaf) else {
+        eprintln!("skipped: no memory controller here");
+        return;
+    };
+    let script = format!(
+        "open('{}/cgroup.procs', 'w').write('0')
+b = bytearray(100 << 20)",
+        tight.0.display()
+    );
+    let status = rig::python_output(&leaf, &script).status;
+    let exits = next_exits(&mut driver);
+    println!("{status}: {exits:?}");
+    assert_eq!(exits.len(), 1, "{exits:?}");
+    assert!(exits[0].out_of_memory && exits[0].signal() == Some(9));
+    assert_eq!(exits[0].sender, Some(Sender::Kernel));
+    assert!(exits[0].peak_pages > 4000);
+    assert_eq!(driver.read(group).unwrap().oom_kills.unwrap().value, 1);
+}
+
+#[test]
+fn segments_sent_again_are_counted() {
+    let Some(rig) = Rig::new("again", &[Feature::Tcp, Feature::Ports]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (deaf, _) = rig.task(&mut driver, "deaf", &[]);
+    let (caller, group) = rig.task(&mut driver, "caller", &[]);
+    let text = "import socket, sys
+s = socket.socket(); s.listen(); print(s.getsockname()[1], flush=True); sys.stdin.read()";
+    let mut child = spawn_python(&deaf, text);
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    let text = format!(
+        "import socket
+s = socket.socket(); s.settimeout(1.5)
+try: s.connect(('127.0.0.1', {}))
+except TimeoutError: pass",
+        line.trim()
+    );
+    python(&caller, &text);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let tcp = driver.read(group).unwrap().tcp.unwrap().value;
+    assert_eq!((tcp.retransmits, tcp.connected), (1, 0));
 }

@@ -14,29 +14,12 @@
 #include <bpf/bpf_endian.h>
 #include "record.h"
 #include "leaf.h"
+#include "subject.h"
+#include "denials.h"
+#include "packet.h"
 
-/* Reports per task and second; the rest is only counted. */
-#define REPORTS_PER_SECOND 32
-#define SECOND_NS 1000000000ULL
 /* A datagram is an answer within this time of the last question. */
 #define ANSWER_NS (180 * SECOND_NS)
-#define MAX_EXTENSIONS 8
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_TASKS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct task_ports);
-} task_ports SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_TASKS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct denials);
-} task_denials SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -44,181 +27,6 @@ struct {
 	__type(key, struct peer);
 	__type(value, __u64);
 } udp_peers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
-} denial_ring SEC(".maps");
-
-/* Reports that found the ring full. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} denial_lost SEC(".maps");
-
-struct subject {
-	__u64 leaf;
-	struct task_ports *ports;
-	__u32 mode;
-	__u32 flags;
-};
-
-struct attempt {
-	__u32 pid;
-	__u16 port;
-	__u8 protocol;
-	__u8 op;
-	__u8 family;
-};
-
-static __always_inline void judge_by(struct subject *who, struct settings *host)
-{
-	who->mode = host->mode;
-	who->flags = host->flags;
-	if (who->ports && who->ports->mode != MODE_INHERIT)
-		who->mode = who->ports->mode;
-}
-
-static __always_inline int current_subject(struct subject *who)
-{
-	struct settings *host = host_settings();
-	__u32 level;
-
-	who->leaf = 0;
-	who->ports = 0;
-	if (!host)
-		return 0;
-	for (int i = 0; i < MAX_LEVELS; i++) {
-		level = host->first_level + i;
-		if (level > host->last_level)
-			break;
-		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
-		if (!id)
-			break;
-		who->leaf = id;
-		who->ports = bpf_map_lookup_elem(&task_ports, &id);
-		if (who->ports)
-			break;
-	}
-	judge_by(who, host);
-	return 1;
-}
-
-static __always_inline int receiving_subject(struct __sk_buff *skb, struct subject *who)
-{
-	struct settings *host = host_settings();
-	__u32 level;
-
-	who->leaf = 0;
-	who->ports = 0;
-	if (!host)
-		return 0;
-	for (int i = 0; i < MAX_LEVELS; i++) {
-		level = host->first_level + i;
-		if (level > host->last_level)
-			break;
-		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
-		if (!id)
-			break;
-		who->leaf = id;
-		who->ports = bpf_map_lookup_elem(&task_ports, &id);
-		if (who->ports)
-			break;
-	}
-	judge_by(who, host);
-	return 1;
-}
-
-static __always_inline int owns(struct task_ports *ports, __u16 port)
-{
-	if (!ports)
-		return 0;
-	for (int i = 0; i < MAX_RANGES; i++) {
-		if (i >= ports->count)
-			return 0;
-		if (port >= ports->ranges[i].first && port <= ports->ranges[i].last)
-			return 1;
-	}
-	return 0;
-}
-
-static __always_inline void fill(struct denial_event *event, struct subject *who,
-				 struct attempt *what, __u64 now)
-{
-	__builtin_memset(event, 0, sizeof(*event));
-	event->leaf = who->leaf;
-	event->time_ns = now;
-	event->pid = what->pid;
-	event->port = what->port;
-	event->protocol = what->protocol;
-	event->op = what->op;
-	event->mode = who->mode;
-	event->family = what->family;
-	event->registered = who->ports ? 1 : 0;
-	if (what->pid)
-		bpf_get_current_comm(event->comm, sizeof(event->comm));
-}
-
-/* Counts in the task's book; 0 when the book says that enough was reported this second. */
-static __always_inline int count(struct denials *book, struct subject *who, struct attempt *what,
-				 __u64 now)
-{
-	__u32 op = what->op;
-
-	if (op < OPS)
-		__sync_fetch_and_add(&book->by_op[op], 1);
-	/* Racing processors may let a few more pass: a limit, not a count. */
-	if (book->window != now / SECOND_NS) {
-		book->window = now / SECOND_NS;
-		book->reported = 0;
-	}
-	if (book->reported >= REPORTS_PER_SECOND) {
-		__sync_fetch_and_add(&book->quiet, 1);
-		return 0;
-	}
-	__sync_fetch_and_add(&book->reported, 1);
-	fill(&book->last, who, what, now);
-	return 1;
-}
-
-static __always_inline void report(struct subject *who, struct attempt *what)
-{
-	struct denials *book = bpf_map_lookup_elem(&task_denials, &who->leaf);
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct denial_event *event;
-
-	if (book && !count(book, who, what, now))
-		return;
-	event = bpf_ringbuf_reserve(&denial_ring, sizeof(*event), 0);
-	if (!event) {
-		__u32 zero = 0;
-		__u64 *lost = bpf_map_lookup_elem(&denial_lost, &zero);
-
-		if (lost)
-			__sync_fetch_and_add(lost, 1);
-		return;
-	}
-	fill(event, who, what, now);
-	bpf_ringbuf_submit(event, 0);
-}
-
-/* 1 lets pass, 0 refuses: what the kernel's cgroup hooks return. */
-static __always_inline int refuse(struct subject *who, struct attempt *what)
-{
-	report(who, what);
-	return who->mode == MODE_OBSERVE ? 1 : 0;
-}
-
-static __always_inline int count_ephemeral(struct subject *who)
-{
-	struct denials *book = bpf_map_lookup_elem(&task_denials, &who->leaf);
-
-	if (book)
-		__sync_fetch_and_add(&book->ephemeral, 1);
-	return 1;
-}
 
 static __always_inline int has_ports(__u32 type, __u32 protocol)
 {
@@ -313,18 +121,16 @@ int tepui_sock_create(struct bpf_sock *ctx)
 	return refuse(&who, &what) ? 1 : 0;
 }
 
-static __always_inline void map_v4(__u32 address[4], __u32 v4)
-{
-	address[0] = 0;
-	address[1] = 0;
-	address[2] = bpf_htonl(0xffff);
-	address[3] = v4;
-}
-
 static __always_inline int remember_peer(struct bpf_sock_addr *ctx, struct peer *peer)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
+	struct bpf_sock *socket = ctx->sk;
+	struct subject who;
 
+	/* A server's own port hears everyone: its clients need no place in the map. */
+	if (socket && socket->src_port && current_subject(&who) &&
+	    owns(who.ports, (__u16)socket->src_port))
+		return 1;
 	peer->socket = bpf_get_socket_cookie(ctx);
 	peer->port = (__u16)ctx->user_port;
 	bpf_map_update_elem(&udp_peers, peer, &now, BPF_ANY);
@@ -350,61 +156,6 @@ int tepui_sendmsg6(struct bpf_sock_addr *ctx)
 	peer.address[2] = ctx->user_ip6[2];
 	peer.address[3] = ctx->user_ip6[3];
 	return remember_peer(ctx, &peer);
-}
-
-struct packet {
-	__u32 source[4];
-	__u32 target[4];
-	__be16 source_port;
-	__be16 target_port;
-	__u8 version;
-};
-
-static __always_inline int parse_v4(struct __sk_buff *skb, struct packet *packet)
-{
-	__u32 addresses[2];
-	__u8 first;
-
-	if (bpf_skb_load_bytes(skb, 0, &first, 1) || bpf_skb_load_bytes(skb, 12, addresses, 8))
-		return 0;
-	map_v4(packet->source, addresses[0]);
-	map_v4(packet->target, addresses[1]);
-	packet->version = 4;
-	return bpf_skb_load_bytes(skb, (first & 15) * 4, &packet->source_port, 4) == 0;
-}
-
-static __always_inline int parse_v6(struct __sk_buff *skb, struct packet *packet, __u8 protocol)
-{
-	__u32 at = 40;
-	__u8 next;
-
-	if (bpf_skb_load_bytes(skb, 6, &next, 1) || bpf_skb_load_bytes(skb, 8, packet->source, 16) ||
-	    bpf_skb_load_bytes(skb, 24, packet->target, 16))
-		return 0;
-	packet->version = 6;
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
-		__u8 head[2];
-
-		if (next == protocol)
-			return bpf_skb_load_bytes(skb, at, &packet->source_port, 4) == 0;
-		/* hop by hop, routing, fragment, destination options */
-		if (next != 0 && next != 43 && next != 44 && next != 60)
-			return 0;
-		if (bpf_skb_load_bytes(skb, at, head, 2))
-			return 0;
-		at += next == 44 ? 8 : (head[1] + 1) * 8;
-		next = head[0];
-	}
-	return 0;
-}
-
-static __always_inline int parse(struct __sk_buff *skb, struct packet *packet, __u8 protocol)
-{
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		return parse_v4(skb, packet);
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		return parse_v6(skb, packet, protocol);
-	return 0;
 }
 
 static __always_inline int is_answer(struct __sk_buff *skb, struct packet *packet)

@@ -9,7 +9,7 @@ use libbpf_rs::{Link, Program, ProgramMut};
 
 use super::{Adopted, Driver};
 use crate::AccountingError;
-use crate::catalogue::{Hook, Spec};
+use crate::catalogue::{Feature, Hook, PROGRAMS, Spec};
 use crate::object::quietly;
 use crate::program::ProgramState;
 
@@ -33,6 +33,21 @@ impl Driver {
             Ok(())
         })?;
         Ok(adopted)
+    }
+
+    /// Ends what an earlier agent left running and this one does not use: accounting that is not
+    /// planned any more, and maps of other versions. Call it after [`Self::attach`]. Port
+    /// enforcement is never ended here: only [`Self::remove`] does that.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::Folder`] when pins cannot be removed.
+    pub fn retire_others(&self) -> Result<(), AccountingError> {
+        let unused = |spec: &&Spec| {
+            spec.feature != Feature::Ports && !self.programs.iter().any(|ours| ours == spec)
+        };
+        let programs: Vec<_> = PROGRAMS.iter().filter(unused).map(|spec| spec.name).collect();
+        self.pins.remove_stale(&programs)
     }
 
     fn attach_one(

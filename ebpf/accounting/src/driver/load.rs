@@ -57,6 +57,7 @@ impl Driver {
         if driver.has(ObjectName::Ports) {
             let ring = Ring::over(&driver.map(ObjectName::Ports, "denial_ring")?)?;
             driver.denials = Some(ring);
+            driver.open_strangers_book()?;
         }
         if driver.has(ObjectName::Sched) {
             let ring = Ring::over(&driver.map(ObjectName::Sched, "exit_ring")?)?;

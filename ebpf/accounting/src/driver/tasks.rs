@@ -13,6 +13,9 @@ use crate::ports::PortSet;
 /// The map whose records we write; all others begin with zeros and are the kernel's.
 const PORTS: (ObjectName, &str) = (ObjectName::Ports, "task_ports");
 
+/// Stands for all groups that nobody registered; no group has this id.
+const STRANGERS: GroupId = GroupId::from_raw(0);
+
 /// Maps with one record per task. Counters come before ports, so that a task with ports is whole.
 const PER_TASK: &[(ObjectName, &str)] = &[
     (ObjectName::Sched, "cpu_use"),
@@ -99,6 +102,28 @@ impl Driver {
     /// [`AccountingError`] when the kernel refuses or its record has another size.
     pub fn denials(&self, group: GroupId) -> Result<Option<Denials>, AccountingError> {
         self.one(ObjectName::Ports, "task_denials", group, decode_denials)
+    }
+
+    /// What groups that nobody registered were refused so far, together.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError`] when the kernel refuses or its record has another size.
+    pub fn strangers_denials(&self) -> Result<Denials, AccountingError> {
+        Ok(self.denials(STRANGERS)?.unwrap_or_default())
+    }
+
+    /// Makes the book in which groups that nobody registered are written.
+    pub(super) fn open_strangers_book(&self) -> Result<(), AccountingError> {
+        let name = "task_denials";
+        match begin_counters(&self.map(ObjectName::Ports, name)?, STRANGERS) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(|source| AccountingError::HostMap {
+                verb: "write",
+                map: name,
+                source,
+            }),
+        }
     }
 
     fn per_task(&self) -> impl DoubleEndedIterator<Item = (ObjectName, &'static str)> + use<> {
