@@ -17,6 +17,8 @@ pub enum Feature {
     Exits,
     /// Bytes and packets.
     Network,
+    /// Packets that were thrown away.
+    Drops,
     /// Connections, round trips, retransmits.
     Tcp,
     /// Bytes and latency of block devices.
@@ -32,6 +34,7 @@ impl Feature {
         Self::Faults,
         Self::Exits,
         Self::Network,
+        Self::Drops,
         Self::Tcp,
         Self::Block,
     ];
@@ -46,6 +49,7 @@ impl Feature {
             Self::Faults => "faults",
             Self::Exits => "exits",
             Self::Network => "network",
+            Self::Drops => "drops",
             Self::Tcp => "tcp",
             Self::Block => "block",
         }
@@ -181,6 +185,8 @@ pub const PROGRAMS: &[Spec] = &[
     traced("tepui_exit", ObjectName::Sched, Feature::Exits, "sched_process_exit"),
     packets("tepui_received"),
     packets("tepui_sent"),
+    traced("tepui_full", ObjectName::Net, Feature::Drops, "udp_fail_queue_rcv_skb"),
+    traced("tepui_dropped", ObjectName::Net, Feature::Drops, "kfree_skb"),
     traced("tepui_retransmit", ObjectName::Net, Feature::Tcp, "tcp_retransmit_skb"),
     traced("tepui_state", ObjectName::Net, Feature::Tcp, "inet_sock_set_state"),
     traced("tepui_block_start", ObjectName::Block, Feature::Block, "block_rq_issue"),

@@ -7,8 +7,8 @@ mod usage;
 pub use denials::{Denial, Denials, Operation, Transport, decode_denial, decode_denials};
 pub use exits::{Endings, Exit, Sender, decode_endings, decode_exit};
 pub use usage::{
-    BlockFlow, BlockUse, CpuUse, Flow, Histogram, NetUse, Preempted, TcpUse, Traffic, decode_block,
-    decode_cpu, decode_net, decode_tcp,
+    BlockFlow, BlockUse, CpuUse, Drops, Flow, Histogram, NetUse, Preempted, TcpUse, Traffic,
+    decode_block, decode_cpu, decode_drops, decode_net, decode_tcp,
 };
 
 /// A process's name: up to the first zero, and only what a log line may hold.

@@ -28,9 +28,10 @@ mod sample;
 pub use catalogue::{Feature, Hook, Kind, ObjectName, PROGRAMS, Spec};
 pub use cost::{Cost, CostStatistics};
 pub use decode::{
-    BlockFlow, BlockUse, CpuUse, Denial, Denials, Endings, Exit, Flow, Histogram, NetUse,
+    BlockFlow, BlockUse, CpuUse, Denial, Denials, Drops, Endings, Exit, Flow, Histogram, NetUse,
     Operation, Preempted, Sender, TcpUse, Traffic, Transport, decode_block, decode_cpu,
-    decode_denial, decode_denials, decode_endings, decode_exit, decode_net, decode_tcp,
+    decode_denial, decode_denials, decode_drops, decode_endings, decode_exit, decode_net,
+    decode_tcp,
 };
 pub use driver::{Adopted, Driver, Place};
 pub use error::AccountingError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::{BlockUse, Denials, Endings, Histogram, NetUse, Preempted, TcpUse};
+use crate::decode::{BlockUse, Denials, Drops, Endings, Histogram, NetUse, Preempted, TcpUse};
 
 /// Where a figure is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +87,8 @@ pub struct Sample {
     pub major_faults: Option<Figure<u64>>,
     /// The network.
     pub network: Option<Figure<NetUse>>,
+    /// Packets that were thrown away.
+    pub drops: Option<Figure<Drops>>,
     /// TCP connections.
     pub tcp: Option<Figure<TcpUse>>,
     /// Block devices; from files without latencies.
@@ -122,6 +124,7 @@ impl Sample {
             page_faults: self.page_faults.or(other.page_faults),
             major_faults: self.major_faults.or(other.major_faults),
             network: self.network.or(other.network),
+            drops: self.drops.or(other.drops),
             tcp: self.tcp.or(other.tcp),
             block: self.block.or(other.block),
             endings: self.endings.or(other.endings),

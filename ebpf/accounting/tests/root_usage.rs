@@ -323,3 +323,39 @@ except TimeoutError: pass",
     let tcp = driver.read(group).unwrap().tcp.unwrap().value;
     assert_eq!((tcp.retransmits, tcp.connected), (1, 0));
 }
+
+#[test]
+fn packets_thrown_away_are_counted_in_both_directions() {
+    let Some(rig) = Rig::new("drops", &[Feature::Drops]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "lossy", &[]);
+    // In: more than the socket has room for, compared with the kernel's own count for it.
+    let text = "import socket, os
+r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); r.bind(('127.0.0.1', 0))
+r.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(500): s.sendto(b'x' * 500, r.getsockname())
+inode = os.fstat(r.fileno()).st_ino
+for line in open('/proc/net/udp'):
+    f = line.split()
+    if f[9] == str(inode): print(f[12])";
+    let lost: u64 = python(&leaf, text).parse().unwrap();
+    let drops = driver.read(group).unwrap().drops.unwrap().value;
+    assert!(lost > 400);
+    assert_eq!((drops.received, drops.sent), (lost, 0));
+    // Out: a device queue without room, in a network namespace of its own.
+    let text = "import socket, subprocess, ctypes
+assert ctypes.CDLL(None).unshare(0x40000000) == 0
+for command in ['ip link set lo up', 'tc qdisc add dev lo root bfifo limit 1']:
+    subprocess.run(command.split(), check=True)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(50): s.sendto(b'x', ('127.0.0.1', 9))";
+    let output = rig::python_output(&leaf, text);
+    if !output.status.success() {
+        eprintln!("skipped in part: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let sent = driver.read(group).unwrap().drops.unwrap().value.sent;
+    println!("{lost} datagrams lost at the socket, {sent} packets on the way out");
+    assert!((50..60).contains(&sent), "{sent}");
+}

@@ -91,7 +91,7 @@ int tepui_sent(struct __sk_buff *skb)
 	return 1;
 }
 
-static __always_inline struct tcp_use *record_of_socket(struct sock___t *socket)
+static __always_inline void *record_of_socket(void *map, struct sock___t *socket)
 {
 	struct settings *host = host_settings();
 	struct cgroup___t *group;
@@ -101,13 +101,55 @@ static __always_inline struct tcp_use *record_of_socket(struct sock___t *socket)
 		return 0;
 	LAUNDER(socket);
 	group = BPF_CORE_READ(socket, sk_cgrp_data.cgroup);
-	return group ? record_of_group(&tcp_use, host, group, &leaf) : 0;
+	return group ? record_of_group(map, host, group, &leaf) : 0;
+}
+
+static __always_inline void count_drop(struct sock___t *socket, __u32 direction)
+{
+	struct net_use *use = record_of_socket(&net_use, socket);
+
+	if (use && direction < NET_DIRECTIONS)
+		__sync_fetch_and_add(&use->drops[direction], 1);
+}
+
+/* A datagram for which the socket had no room. */
+SEC("raw_tp/udp_fail_queue_rcv_skb")
+int tepui_full(__u64 *ctx)
+{
+	count_drop((void *)ctx[1], NET_IN);
+	return 0;
+}
+
+/*
+ * A packet that was thrown away. On its way out it has its sender's socket; on its way in the
+ * kernel knows the socket early for established TCP connections only.
+ */
+SEC("raw_tp/kfree_skb")
+int tepui_dropped(__u64 *ctx)
+{
+	struct sk_buff___t *packet = (void *)ctx[0];
+	struct sock___t *socket = BPF_CORE_READ(packet, sk);
+	__u8 state;
+	__u16 family;
+
+	if (!socket)
+		return 0;
+	family = BPF_CORE_READ(socket, __sk_common.skc_family);
+	state = BPF_CORE_READ(socket, __sk_common.skc_state);
+	if ((family != AF_INET && family != AF_INET6) || state == TCP_TIME_WAIT ||
+	    state == TCP_NEW_SYN_RECV)
+		return 0;
+	if (BPF_CORE_READ(packet, skb_iif) == 0)
+		count_drop(socket, NET_OUT);
+	else if (BPF_CORE_READ(socket, sk_protocol) == IPPROTO_TCP)
+		count_drop(socket, NET_IN);
+	return 0;
 }
 
 SEC("raw_tp/tcp_retransmit_skb")
 int tepui_retransmit(__u64 *ctx)
 {
-	struct tcp_use *use = record_of_socket((void *)ctx[0]);
+	struct tcp_use *use = record_of_socket(&tcp_use, (void *)ctx[0]);
 
 	if (use)
 		__sync_fetch_and_add(&use->retransmits, 1);
@@ -139,7 +181,7 @@ int tepui_state(__u64 *ctx)
 		return 0;
 	if (BPF_CORE_READ(socket, sk_protocol) != IPPROTO_TCP)
 		return 0;
-	use = record_of_socket(socket);
+	use = record_of_socket(&tcp_use, socket);
 	if (!use)
 		return 0;
 	if (after == TCP_ESTABLISHED) {

@@ -152,6 +152,7 @@ enum { NET_TCP = 0, NET_UDP = 1, NET_OTHER = 2, NET_PROTOCOLS = 3 };
 struct net_use {
 	__u64 bytes[NET_DIRECTIONS][NET_PROTOCOLS];
 	__u64 packets[NET_DIRECTIONS][NET_PROTOCOLS];
+	__u64 drops[NET_DIRECTIONS];
 };
 
 struct tcp_use {

@@ -47,7 +47,14 @@ enum {
 	IPPROTO_UDPLITE = 136,
 };
 enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
-enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_CLOSE = 7, TCP_LISTEN = 10 };
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
+	TCP_NEW_SYN_RECV = 12,
+};
 enum { LOOPBACK_IFINDEX = 1 };
 
 struct bpf_sock {
@@ -207,9 +214,20 @@ struct sock_cgroup_data___t {
 	struct cgroup___t *cgroup;
 } SHADOW;
 
+struct sock_common___t {
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+} SHADOW;
+
 struct sock___t {
+	struct sock_common___t __sk_common;
 	__u16 sk_protocol;
 	struct sock_cgroup_data___t sk_cgrp_data;
+} SHADOW;
+
+struct sk_buff___t {
+	struct sock___t *sk;
+	int skb_iif;
 } SHADOW;
 
 struct tcp_sock___t {

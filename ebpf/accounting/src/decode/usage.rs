@@ -133,6 +133,15 @@ pub struct NetUse {
     pub sent: Traffic,
 }
 
+/// Packets that were thrown away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// On the way in: for want of room at a UDP socket, or at an established TCP connection.
+    pub received: u64,
+    /// On the way out.
+    pub sent: u64,
+}
+
 /// TCP connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TcpUse {
@@ -227,6 +236,14 @@ pub fn decode_net(records: &[Vec<u8>]) -> Option<NetUse> {
     })
 }
 
+/// Reads the thrown away packets from one record per processor.
+#[must_use]
+pub fn decode_drops(records: &[Vec<u8>]) -> Option<Drops> {
+    let record = sum(records)?;
+    let drops = |index| word(&record, offset_of!(net_use, drops), index);
+    Some(Drops { received: drops(0)?, sent: drops(1)? })
+}
+
 /// Reads a task's record of TCP connections.
 #[must_use]
 pub fn decode_tcp(record: &[u8]) -> Option<TcpUse> {
@@ -301,6 +318,7 @@ mod tests {
             if let Some(net) = decode_net(&records) {
                 let _ = (net.sent.total(), net.received.total());
             }
+            let _ = decode_drops(&records);
             for record in &records {
                 let _ = (decode_tcp(record), decode_block(record));
             }

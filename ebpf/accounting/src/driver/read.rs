@@ -6,7 +6,9 @@ use super::Driver;
 use crate::AccountingError;
 use crate::catalogue::ObjectName;
 use crate::cost::Cost;
-use crate::decode::{decode_block, decode_cpu, decode_endings, decode_net, decode_tcp};
+use crate::decode::{
+    decode_block, decode_cpu, decode_drops, decode_endings, decode_net, decode_tcp,
+};
 use crate::group::GroupId;
 use crate::program::ProgramState;
 use crate::sample::{Figure, Sample, Source, Switches};
@@ -31,6 +33,10 @@ impl Driver {
         if self.runs("tepui_received") && self.runs("tepui_sent") {
             let net = self.sum(ObjectName::Net, "net_use", group, decode_net)?;
             sample.network = net.map(Figure::of(Source::Bpf));
+        }
+        if self.runs("tepui_full") && self.runs("tepui_dropped") {
+            let drops = self.sum(ObjectName::Net, "net_use", group, decode_drops)?;
+            sample.drops = drops.map(Figure::of(Source::Bpf));
         }
         if self.runs("tepui_state") {
             let tcp = self.one(ObjectName::Net, "tcp_use", group, decode_tcp)?;

@@ -52,8 +52,10 @@ fn read_network(process: &Path, sample: &mut Sample) {
         return;
     }
     let file = |name: &str| fs::read_to_string(process.join("net").join(name)).ok();
-    let network = file("dev").map(|lines| text::interfaces(&lines));
-    sample.network = network.map(Figure::of(Source::ProcessFiles));
+    if let Some(lines) = file("dev") {
+        sample.network = Some(Figure::of(Source::ProcessFiles)(text::interfaces(&lines)));
+        sample.drops = Some(Figure::of(Source::ProcessFiles)(text::drops(&lines)));
+    }
     let tcp = file("snmp").and_then(|lines| text::tcp(&lines));
     sample.tcp = tcp.map(Figure::of(Source::ProcessFiles));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::{BlockUse, Flow, NetUse, TcpUse, Traffic};
+use crate::decode::{BlockUse, Drops, Flow, NetUse, TcpUse, Traffic};
 use crate::sample::{Pressure, Switches};
 
 /// The number behind a key in lines of `key value`.
@@ -89,6 +89,21 @@ fn add(traffic: &mut Traffic, flow: Flow) {
     traffic.other.packets = traffic.other.packets.saturating_add(flow.packets);
 }
 
+/// Drops of a network namespace's interfaces but loopback (`/proc/<pid>/net/dev`).
+pub(super) fn drops(text: &str) -> Drops {
+    let mut drops = Drops::default();
+    for line in text.lines() {
+        let Some((name, counters)) = line.split_once(':') else { continue };
+        if name.trim() == "lo" {
+            continue;
+        }
+        let field = |at| counters.split_ascii_whitespace().nth(at)?.parse::<u64>().ok();
+        drops.received = drops.received.saturating_add(field(3).unwrap_or(0));
+        drops.sent = drops.sent.saturating_add(field(11).unwrap_or(0));
+    }
+    drops
+}
+
 /// A network namespace's TCP counters (`/proc/<pid>/net/snmp`): a line of names, one of values.
 pub(super) fn tcp(text: &str) -> Option<TcpUse> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp:"));
@@ -137,10 +152,11 @@ mod tests {
     #[test]
     fn loopback_is_not_the_network() {
         let text = "Inter-|   Receive\n face |bytes\n    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  \
-                    eth0: 100 2 0 0 0 0 0 0 50 1 0 0 0 0 0 0\n";
+                    eth0: 100 2 0 3 0 0 0 0 50 1 0 4 0 0 0 0\n";
         let used = interfaces(text);
         assert_eq!(used.received.total(), Flow { bytes: 100, packets: 2 });
         assert_eq!(used.sent.total(), Flow { bytes: 50, packets: 1 });
+        assert_eq!(drops(text), Drops { received: 3, sent: 4 });
     }
 
     #[test]
@@ -161,7 +177,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_passed_over(text in "(Tcp:|some|eth0:|[ =0-9a-z():\n]){0,60}") {
             let _ = (block(&text), pressure(&text), faults(&text), interfaces(&text));
-            let _ = (tcp(&text), switches(&text), wait(&text), keyed(&text, "pgfault"));
+            let _ = (drops(&text), tcp(&text), switches(&text), wait(&text), keyed(&text, "pgfault"));
         }
     }
 }
