@@ -103,3 +103,14 @@ impl Driver {
             .ok_or(AccountingError::Missing(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_may_move_to_a_thread_of_its_own() {
+        fn needs_send<T: Send>() {}
+        needs_send::<Driver>();
+    }
+}

@@ -51,7 +51,8 @@ pub struct Facts {
     pub tracepoints: BTreeSet<&'static str>,
 }
 
-/// Asks the host. `pins` is the folder where pins are to be.
+/// Asks the host. `pins` is the folder where pins are to be; it is made, and where the BPF file
+/// system is not mounted at its usual place, that is done too: both are part of the question.
 #[must_use]
 pub fn probe(pins: &Path) -> Facts {
     quietly(|| {

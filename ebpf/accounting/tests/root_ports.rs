@@ -404,3 +404,33 @@ fn a_flood_of_denials_is_counted_whole_and_reported_in_part() {
     assert!(reported < 1000);
     assert_eq!(driver.lost_events().unwrap(), 0);
 }
+
+#[test]
+fn other_protocols_with_ports_are_held_to_the_same_ones() {
+    let Some(rig) = ports_rig("others") else { return };
+    let mut driver = rig.start(Policy::default());
+    let [own, foreign] = free_ports();
+    let (leaf, _) = rig.task(&mut driver, "others", &[own]);
+    // MPTCP, UDP-Lite: as TCP and UDP, where the kernel has them. SCTP, DCCP: not at all.
+    let text = format!(
+        "def one(kind, protocol, port):
+    try: s = socket.socket(V4, kind, protocol)
+    except OSError as e: return 'none' if e.errno != errno.EPERM else 'EPERM'
+    try: s.bind(('127.0.0.1', port)); return 'ok'
+    except OSError as e: return errno.errorcode[e.errno]
+for kind, protocol in [(TCP, 262), (UDP, 136), (TCP, 132), (socket.SOCK_SEQPACKET, 132), (6, 33)]:
+    print(one(kind, protocol, {own}), one(kind, protocol, {foreign}))"
+    );
+    let answers = python(&leaf, &script(&text));
+    println!("{answers}");
+    let lines: Vec<_> = answers.lines().collect();
+    assert!(lines[..2].iter().all(|line| ["ok EPERM", "none none"].contains(line)), "{lines:?}");
+    assert!(lines[2..].iter().all(|line| ["EPERM EPERM", "none none"].contains(line)), "{lines:?}");
+    // MPTCP that listens without bind is reached no more than TCP.
+    let text = "s = socket.socket(V4, TCP, 262 if os.path.exists('/proc/sys/net/mptcp') else 0)
+s.listen(); print(s.getsockname()[1], flush=True); sys.stdin.read()";
+    let (mut child, port) = server(&leaf, text);
+    assert!(!reaches("127.0.0.1", port));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}

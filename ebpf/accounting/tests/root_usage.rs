@@ -211,7 +211,8 @@ sys.stdin.read()";
     let voluntary = |sample: &Sample| sample.switches.as_ref().unwrap().value.voluntary as f64;
     assert!(near(voluntary(&bpf), voluntary(&file), 0.01));
     let faults = |sample: &Sample| sample.page_faults.as_ref().unwrap().value as f64;
-    assert!(faults(&bpf) > 5000.0 && near(faults(&bpf), faults(&file), 0.05));
+    // Faults of system calls are in files only.
+    assert!(faults(&bpf) > 500.0 && near(faults(&bpf), faults(&file), 0.1));
     let wait = |sample: &Sample| sample.wait.as_ref().unwrap().value.as_micros() as f64;
     // What a process waited before it came into the group is in its files only.
     assert!(wait(&bpf) > 0.0 && wait(&bpf) <= wait(&file) + 1000.0);
@@ -257,6 +258,9 @@ impl Tight {
         let limit = |folder: &Path, file: &str| {
             std::fs::write(folder.join(file), (30 << 20).to_string()).is_ok()
         };
+        if let Some(parent) = leaf.path().parent() {
+            let _ = std::fs::write(parent.join("cgroup.subtree_control"), "+memory");
+        }
         if limit(leaf.path(), "memory.max") {
             return Some(Self(leaf.path().to_owned()));
         }

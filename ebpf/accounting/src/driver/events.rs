@@ -1,7 +1,7 @@
 //! Reports that programs put into ring buffers.
 
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::{MapCore, MapFlags, MapImpl, RingBuffer, RingBufferBuilder};
@@ -32,6 +32,16 @@ impl Ring {
             .map_err(refused)?;
         let ring = builder.build().map_err(refused)?;
         Ok(Self { ring, read })
+    }
+
+    /// Readable when there is something to take.
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring buffer owns this descriptor and closes it when it is dropped, which the
+        // borrow of `self` rules out for as long as the result lives.
+        #[allow(unsafe_code)]
+        unsafe {
+            BorrowedFd::borrow_raw(self.ring.epoll_fd())
+        }
     }
 
     fn take(&self) -> Result<VecDeque<Vec<u8>>, AccountingError> {
@@ -68,8 +78,8 @@ impl Driver {
 
     /// A descriptor that becomes readable when [`Self::take_exits`] would return something.
     #[must_use]
-    pub fn exits_fd(&self) -> Option<RawFd> {
-        self.exits.as_ref().map(|ring| ring.ring.epoll_fd())
+    pub fn exits_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.exits.as_ref().map(Ring::fd)
     }
 
     /// Drops what a trial group was refused; everyone else's denials wait for their taker.
@@ -85,8 +95,8 @@ impl Driver {
 
     /// A descriptor that becomes readable when [`Self::take_denials`] would return something.
     #[must_use]
-    pub fn denials_fd(&self) -> Option<RawFd> {
-        self.denials.as_ref().map(|ring| ring.ring.epoll_fd())
+    pub fn denials_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.denials.as_ref().map(Ring::fd)
     }
 
     /// Reports that found their ring buffer full; the counters of their tasks have them.
