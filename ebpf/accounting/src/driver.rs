@@ -28,11 +28,15 @@ use events::Ring;
 pub struct Place {
     /// Folder of the group that holds all tasks.
     pub root: PathBuf,
-    /// How many levels below it tasks' groups are at most: 1 when they are its children.
+    /// How many levels below it tasks' groups are at most: 1 when they are its children, 6 at
+    /// most. Every level beyond the first costs a little at each lookup.
     pub depth: u32,
     /// Folder of pins, in a BPF file system.
     pub pins: PathBuf,
 }
+
+/// The deepest that tasks may be below the root group: as `MAX_LEVELS` in `bpf/record.h`.
+const MOST_LEVELS: u32 = 6;
 
 /// How a start found the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +111,12 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_programs_look_as_deep_as_we_allow() {
+        let line = format!("#define MAX_LEVELS {MOST_LEVELS}\n");
+        assert!(include_str!("bpf/record.h").contains(&line));
+    }
 
     #[test]
     fn a_driver_may_move_to_a_thread_of_its_own() {

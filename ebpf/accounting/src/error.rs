@@ -42,6 +42,9 @@ pub enum AccountingError {
     /// The place of the root group in the hierarchy could not be found out.
     #[error("failed to find the level of {0} in the hierarchy")]
     Level(PathBuf),
+    /// Tasks would be deeper below the root group than programs look.
+    #[error("tasks {depth} levels below the root group cannot be told apart; 1 to {most} can")]
+    Depth { depth: u32, most: u32 },
     /// The hierarchy itself could not be found or used.
     #[error("failed to use the control group hierarchy")]
     Cgroup(#[source] tepui_cgroup::CgroupError),

@@ -91,36 +91,48 @@ static __always_inline void *record_of_group(void *map, struct settings *host,
 }
 
 /*
- * As record_of_current, for programs at tracepoints of the scheduler: following typed pointers
- * costs a tenth of the call. Mostly the caller's group is the task's own.
+ * A task's record by a group whose pointer is typed, which costs a tenth of a call. Mostly the group
+ * is the task's own. Sets `sure` when no ancestor needs to be asked.
  */
+static __always_inline void *record_of_own(void *map, struct settings *host,
+					   struct cgroup___t *group, __u64 *leaf, bool *sure)
+{
+	__u32 level = group->level;
+	void *record = 0;
+
+	*sure = level < host->first_level;
+	if (level >= host->first_level && level <= host->last_level) {
+		*leaf = group->kn->id;
+		record = bpf_map_lookup_elem(map, leaf);
+		*sure = record || level == host->first_level;
+	}
+	return record;
+}
+
+/* As record_of_current, for programs at tracepoints of the scheduler. */
 static __always_inline void *record_of_caller(void *map, struct settings *host,
 					      struct task_struct___t *caller, __u64 *leaf)
 {
-	struct cgroup___t *group = caller->cgroups->dfl_cgrp;
+	bool sure;
+	void *record = record_of_own(map, host, caller->cgroups->dfl_cgrp, leaf, &sure);
 
-	if (group->level < host->first_level)
-		return 0;
-	if (group->level > host->first_level)
-		return record_of_current(map, host, leaf);
-	*leaf = group->kn->id;
-	return bpf_map_lookup_elem(map, leaf);
+	return sure ? record : record_of_current(map, host, leaf);
 }
 
 static __always_inline void *record_of_task(void *map, struct settings *host,
 					    struct task_struct___t *task, __u64 *leaf)
 {
 	struct cgroup___t *group;
+	void *record;
+	bool sure;
 
 	if (!bpf_ksym_exists(bpf_rdonly_cast)) {
 		group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 	} else {
 		group = bpf_core_cast(task, struct task_struct___t)->cgroups->dfl_cgrp;
-		/* Mostly the task's group has none below it: no more reads then. */
-		if (group->level == host->first_level) {
-			*leaf = group->kn->id;
-			return bpf_map_lookup_elem(map, leaf);
-		}
+		record = record_of_own(map, host, group, leaf, &sure);
+		if (sure)
+			return record;
 	}
 	return record_of_group(map, host, group, leaf);
 }

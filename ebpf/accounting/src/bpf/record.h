@@ -14,7 +14,7 @@
 /* Tasks that one host may have registered. */
 #define MAX_TASKS 16384
 /* Groups between the root group and a task's group, at most. */
-#define MAX_LEVELS 4
+#define MAX_LEVELS 6
 #define COMM_BYTES 16
 
 enum mode {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libbpf_rs::{MapCore, MapFlags, Object};
 
-use super::{Driver, Place};
+use super::{Driver, MOST_LEVELS, Place};
 use crate::catalogue::ObjectName;
 use crate::group::{GroupId, level_of};
 use crate::mode::Policy;
@@ -22,6 +22,9 @@ impl Driver {
     ///
     /// [`AccountingError`] saying which step the host refused.
     pub fn load(place: Place, plan: &Plan, policy: Policy) -> Result<Self, AccountingError> {
+        if !(1..=MOST_LEVELS).contains(&place.depth) {
+            return Err(AccountingError::Depth { depth: place.depth, most: MOST_LEVELS });
+        }
         ensure_folder(&place.pins)?;
         let root = GroupId::of(&place.root)?;
         let first = level_of(&place.root)? + 1;
@@ -47,7 +50,7 @@ impl Driver {
             denials: None,
             exits: None,
             failures,
-            levels: (first, first + place.depth.saturating_sub(1)),
+            levels: (first, first + place.depth - 1),
             place,
             root,
             pins,
