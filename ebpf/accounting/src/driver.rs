@@ -81,7 +81,8 @@ impl Driver {
         &self.place
     }
 
-    /// Objects of the plan that the kernel refused after all; their figures come from files.
+    /// Why the kernel refused programs of the plan after all, with the object that they are in;
+    /// their figures come from files.
     #[must_use]
     pub fn failures(&self) -> &[(ObjectName, AccountingError)] {
         &self.failures

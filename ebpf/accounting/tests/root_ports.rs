@@ -450,3 +450,28 @@ s.listen(); print(s.getsockname()[1], flush=True); sys.stdin.read()";
     drop(child.stdin.take());
     child.wait().unwrap();
 }
+
+#[test]
+fn an_answer_is_known_behind_extension_headers_too() {
+    let Some(rig) = ports_rig("extended") else { return };
+    let mut driver = rig.start(Policy { own_loopback: false, ..Policy::default() });
+    let (leaf, group) = rig.task(&mut driver, "asker", &[]);
+    let (outside, others) = rig.task(&mut driver, "outside", &[]);
+    driver.register_task(others, &tepui_accounting::PortSet::every_port(), None).unwrap();
+    // Answers with a header of destination options and one of hop-by-hop options before UDP.
+    let answerer = "s = socket.socket(V6, UDP); s.bind(('::1', 0)); s.settimeout(10)
+t = socket.socket(V6, UDP); t.bind(('::1', 0))
+for option in (59, 54):
+    for one in (s, t): one.setsockopt(socket.IPPROTO_IPV6, option, bytes([0, 0, 1, 4, 0, 0, 0, 0]))
+print(s.getsockname()[1], flush=True)
+_, who = s.recvfrom(100)
+t.sendto(b'stranger', who); s.sendto(b'answer', who)";
+    let (mut child, port) = server(&outside, answerer);
+    let asker = format!(
+        "s = socket.socket(V6, UDP); s.settimeout(10)
+s.sendto(b'ask', ('::1', {port})); print(s.recv(100).decode())"
+    );
+    assert_eq!(python(&leaf, &script(&asker)), "answer");
+    child.wait().unwrap();
+    assert_eq!(driver.denials(group).unwrap().unwrap().of(Operation::Datagram), 1);
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use libbpf_rs::{MapCore, MapFlags, Object};
 
 use super::{Driver, MOST_LEVELS, Place};
-use crate::catalogue::ObjectName;
+use crate::catalogue::{ObjectName, Spec};
 use crate::group::{GroupId, level_of};
 use crate::mode::Policy;
 use crate::object;
@@ -31,18 +31,20 @@ impl Driver {
         let pins = Pins::new(&place.pins);
         let mut objects = BTreeMap::new();
         let mut failures = Vec::new();
+        let mut programs = Vec::new();
         for name in plan.objects() {
-            match load_object(name, plan, &pins) {
-                Ok(object) => {
-                    objects.insert(name, object);
-                }
-                // A host without enforcement that believes it has it is the one thing worse.
-                Err(error) if name == ObjectName::Ports => return Err(error),
-                Err(error) => failures.push((name, error)),
-            }
+            let wanted: Vec<_> =
+                plan.programs.iter().copied().filter(|spec| spec.object == name).collect();
+            let load = |specs: &[&'static Spec]| load_object(name, specs, &pins);
+            // A host without enforcement that believes it has it is the one thing worse than none.
+            let (object, loaded) = if name == ObjectName::Ports {
+                (Some(load(&wanted)?), wanted)
+            } else {
+                load_what_loads(&wanted, load, |error| failures.push((name, error)))
+            };
+            objects.extend(object.map(|object| (name, object)));
+            programs.extend(loaded);
         }
-        let loaded = |name: &ObjectName| objects.contains_key(name);
-        let programs = plan.programs.iter().copied().filter(|s| loaded(&s.object)).collect();
         let mut driver = Self {
             objects,
             programs,
@@ -88,11 +90,43 @@ impl Driver {
     }
 }
 
-fn load_object(name: ObjectName, plan: &Plan, pins: &Pins) -> Result<Object, AccountingError> {
+/// Loads these programs, or if the kernel refuses them together, those that it takes alone.
+fn load_what_loads<T, E>(
+    wanted: &[&'static Spec],
+    load: impl Fn(&[&'static Spec]) -> Result<T, E>,
+    mut refused: impl FnMut(E),
+) -> (Option<T>, Vec<&'static Spec>) {
+    if let Ok(loaded) = load(wanted) {
+        return (Some(loaded), wanted.to_vec());
+    }
+    let mut good = Vec::new();
+    for spec in wanted {
+        match load(&[*spec]) {
+            Ok(_) => good.push(*spec),
+            Err(error) => refused(error),
+        }
+    }
+    if good.is_empty() {
+        return (None, good);
+    }
+    match load(&good) {
+        Ok(loaded) => (Some(loaded), good),
+        Err(error) => {
+            refused(error);
+            (None, Vec::new())
+        }
+    }
+}
+
+fn load_object(
+    name: ObjectName,
+    wanted: &[&'static Spec],
+    pins: &Pins,
+) -> Result<Object, AccountingError> {
     let mut open = object::open(name)?;
     let refused = |source| AccountingError::Open { object: name.word(), source };
     for mut program in open.progs_mut() {
-        let wanted = plan.programs.iter().any(|spec| program.name() == spec.name);
+        let wanted = wanted.iter().any(|spec| program.name() == spec.name);
         program.set_autoload(wanted);
     }
     for mut map in open.maps_mut() {
@@ -102,4 +136,31 @@ fn load_object(name: ObjectName, plan: &Plan, pins: &Pins) -> Result<Object, Acc
         }
     }
     object::load(name, open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::PROGRAMS;
+
+    /// What is left of the first four programs when the kernel refuses these names.
+    fn left(bad: &[&str]) -> (Option<Vec<&'static str>>, usize) {
+        let wanted: Vec<_> = PROGRAMS.iter().take(4).collect();
+        let mut refusals = 0;
+        let load = |specs: &[&'static Spec]| {
+            let names: Vec<_> = specs.iter().map(|spec| spec.name).collect();
+            if names.iter().any(|name| bad.contains(name)) { Err(()) } else { Ok(names) }
+        };
+        let (loaded, good) = load_what_loads(&wanted, load, |()| refusals += 1);
+        assert_eq!(loaded.clone().unwrap_or_default().len(), good.len());
+        (loaded, refusals)
+    }
+
+    #[test]
+    fn a_program_that_is_refused_takes_no_other_with_it() {
+        let all: Vec<_> = PROGRAMS.iter().take(4).map(|spec| spec.name).collect();
+        assert_eq!(left(&[]), (Some(all.clone()), 0));
+        assert_eq!(left(&[all[1]]), (Some(vec![all[0], all[2], all[3]]), 1));
+        assert_eq!(left(&all), (None, 4));
+    }
 }
