@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use rig::{Rig, free_ports, python, set, spawn_python};
 use tepui_accounting::{
-    Driver, Feature, GroupId, Operation, Place, Policy, Proof, plan, probe, prove_port_enforcement,
+    Driver, Feature, GroupId, Operation, Place, Policy, Proof, Sample, plan, probe,
+    prove_port_enforcement,
 };
 
 /// Tells this test binary, started again, that it is the agent that will be killed.
@@ -265,4 +266,32 @@ fn a_counter_of_another_build_makes_room_for_ours() {
     let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
     let file = leaf.cpu().unwrap().total.as_secs_f64();
     assert!((counted / file - 1.0).abs() < 0.001, "{counted} against {file}");
+}
+
+#[test]
+fn ten_thousand_tasks_leave_nothing_behind() {
+    let Some(rig) = Rig::new("churn", Feature::ALL) else { return };
+    let mut driver = rig.start(Policy::default());
+    let ports = set(&[31000, 31002]);
+    let groups: Vec<_> = (1..=10_000).map(|id| GroupId::from_raw(id << 40)).collect();
+    let begin = std::time::Instant::now();
+    for group in &groups {
+        driver.register_task(*group, &ports, None).unwrap();
+        driver.read(*group).unwrap();
+    }
+    assert_eq!(driver.registered().unwrap().len(), groups.len());
+    for group in &groups {
+        driver.unregister_task(*group).unwrap();
+        driver.unregister_task(*group).unwrap();
+    }
+    println!("{:?} per task to register, read and forget", begin.elapsed() / 10_000);
+    assert_eq!(driver.registered().unwrap(), vec![]);
+    assert!(groups.iter().all(|group| driver.read(*group).unwrap() == Sample::default()));
+    // A table that is full says so.
+    let full = (1..20_000).find_map(|id| {
+        driver.register_task(GroupId::from_raw(id << 40), &ports, None).err().map(|e| (id, e))
+    });
+    let (id, error) = full.unwrap();
+    println!("{id}: {error}");
+    assert!(id > 16_000);
 }

@@ -101,3 +101,31 @@ fn the_programs_own_cost_is_measured() {
     println!("in all {total:?} of {took:.2} s on two processors, {switches:?}");
     assert!(total > Duration::ZERO && total.as_secs_f64() < took);
 }
+
+const TRAFFIC: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)
+for i in range(20000):
+    s.sendto(b'x' * 100, s.getsockname()); s.recv(200)
+for i in range(20000):
+    t = socket.socket()
+    try: t.bind(('127.0.0.1', 9))
+    except PermissionError: pass
+    t.close()
+";
+
+#[test]
+fn the_cost_of_a_packet_and_of_a_refused_bind_is_printed() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(rig) = Rig::new("traffic", &[Feature::Ports, Feature::Network]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, _) = rig.task(&mut driver, "traffic", &[]);
+    let statistics = CostStatistics::start().unwrap();
+    python(&leaf, TRAFFIC);
+    drop(statistics);
+    for cost in driver.costs().unwrap().into_iter().filter(|cost| cost.runs > 1000) {
+        let each = cost.run_time.as_nanos() / u128::from(cost.runs);
+        println!("{:20} {:8} runs, {each} ns each", cost.program, cost.runs);
+        assert!(each < 100_000);
+    }
+}

@@ -1,5 +1,8 @@
 //! What the kernel knows about single tasks.
 
+use std::thread;
+use std::time::Duration;
+
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapImpl};
 
 use super::Driver;
@@ -35,7 +38,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`AccountingError::Map`] when the kernel refuses, for example because the map is full.
+    /// [`AccountingError::Map`] when the kernel refuses, for example because the map is full. The
+    /// task then has no ports; [`Self::unregister_task`] removes what it got until there.
     pub fn register_task(
         &mut self,
         group: GroupId,
@@ -45,7 +49,8 @@ impl Driver {
         for (object, name) in self.per_task() {
             let map = self.map(object, name)?;
             let result = if (object, name) == PORTS {
-                map.update(&group.key(), &ports.encode(mode), MapFlags::ANY)
+                let record = ports.encode(mode);
+                patiently(|| map.update(&group.key(), &record, MapFlags::ANY))
             } else {
                 begin_counters(&map, group)
             };
@@ -138,8 +143,24 @@ fn begin_counters(map: &MapImpl<'_>, group: GroupId) -> libbpf_rs::Result<()> {
     let record = vec![0; map.value_size() as usize];
     if map.map_type().is_percpu() {
         let records = vec![record; libbpf_rs::num_possible_cpus()?];
-        map.update_percpu(&group.key(), &records, MapFlags::NO_EXIST)
+        patiently(|| map.update_percpu(&group.key(), &records, MapFlags::NO_EXIST))
     } else {
-        map.update(&group.key(), &record, MapFlags::NO_EXIST)
+        patiently(|| map.update(&group.key(), &record, MapFlags::NO_EXIST))
     }
+}
+
+/// How often [`patiently`] tries, and how long it waits in between.
+const TRIES: u32 = 200;
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+
+/// The kernel takes memory for records from a small store that it fills in the background; after
+/// some thousand tasks at once it is empty for a moment.
+fn patiently(mut write: impl FnMut() -> libbpf_rs::Result<()>) -> libbpf_rs::Result<()> {
+    for _ in 1..TRIES {
+        match write() {
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => thread::sleep(BETWEEN_TRIES),
+            other => return other,
+        }
+    }
+    write()
 }
