@@ -12,7 +12,12 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     for name in OBJECTS {
         let source = format!("src/bpf/{name}.bpf.c");
-        SkeletonBuilder::new()
+        let mut builder = SkeletonBuilder::new();
+        // Some distributions wrap clang for hosts only; theirs for BPF is another.
+        if let Some(clang) = env::var_os("CLANG") {
+            builder.clang(clang);
+        }
+        builder
             .source(&source)
             .obj(out.join(format!("{name}.bpf.o")))
             .clang_args(["-Wall", "-Werror", "-mcpu=v3", "-Isrc/bpf"])
@@ -20,4 +25,5 @@ fn main() {
             .unwrap_or_else(|error| panic!("failed to build {source}: {error:?}"));
     }
     println!("cargo:rerun-if-changed=src/bpf");
+    println!("cargo:rerun-if-env-changed=CLANG");
 }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use libbpf_rs::{Link, MapCore, MapImpl, Object};
 
 use crate::AccountingError;
-use crate::catalogue::{ObjectName, Spec};
+use crate::catalogue::{Feature, ObjectName, PROGRAMS, Spec};
 use crate::group::GroupId;
 use crate::mode::Policy;
 use crate::pins::Pins;
@@ -79,6 +79,13 @@ impl Driver {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether all programs of a feature are attached, by this agent: then its figures are BPF's.
+    #[must_use]
+    pub fn has_feature(&self, feature: Feature) -> bool {
+        let mut programs = PROGRAMS.iter().filter(|spec| spec.feature == feature);
+        programs.all(|spec| self.links.contains_key(spec.name))
     }
 
     /// Why the kernel refused programs of the plan after all, with the object that they are in;

@@ -58,7 +58,9 @@ fn the_host_proves_port_enforcement_or_says_why_not() {
     let Some(rig) = ports_rig("prove") else { return };
     let mut driver = rig.load(Policy::default());
     assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Open);
+    assert!(!driver.has_feature(Feature::Ports));
     driver.attach().unwrap();
+    assert!(driver.has_feature(Feature::Ports) && !driver.has_feature(Feature::Cpu));
     assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Enforced);
     driver.set_policy(Policy { mode: Mode::Observe, ..Policy::default() }).unwrap();
     assert_eq!(prove_port_enforcement(&mut driver).unwrap(), Proof::Enforced);
