@@ -15,8 +15,9 @@ use crate::{AccountingError, driver::events::Ring};
 
 impl Driver {
     /// Loads the plan's programs; accounting that the kernel refuses is left to files (see
-    /// [`Self::failures`]), port enforcement that it refuses is an error. Maps of an earlier agent are taken over with what they hold;
-    /// nothing is attached yet, and what an earlier agent attached goes on.
+    /// [`Self::failures`]), port enforcement that it refuses is an error. Maps of an earlier agent
+    /// are taken over with what they hold; nothing is attached yet, and what an earlier agent
+    /// attached goes on.
     ///
     /// # Errors
     ///
@@ -69,6 +70,12 @@ impl Driver {
             driver.exits = Some(ring);
         }
         Ok(driver)
+    }
+
+    /// The host's rules about ports.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Changes the host's rules about ports, for programs of an earlier agent too.
