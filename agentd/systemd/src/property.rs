@@ -1,0 +1,131 @@
+//! A unit's description in systemd's words.
+
+use std::time::Duration;
+
+use zbus::zvariant::{Fd, OwnedValue, Value};
+
+use crate::spec::{Ceiling, Command, Stdin, UnitSpec};
+
+/// A property as `StartTransientUnit` takes it.
+pub type Property<'a> = (&'static str, Value<'a>);
+
+/// `a(sasas)`: path, arguments, flags.
+type ExecEx = Vec<(String, Vec<String>, Vec<String>)>;
+
+/// All properties of the unit, in a fixed order. Types are systemd's own: it refuses others.
+#[must_use]
+pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
+    let mut all: Vec<Property<'_>> = vec![
+        ("Description", spec.description.as_str().into()),
+        ("Slice", spec.slice.as_str().into()),
+        ("Type", "exec".into()),
+        // What the unit ended with is on disk before it is collected.
+        ("CollectMode", "inactive-or-failed".into()),
+        ("ExecStartEx", exec(&spec.start, &["no-env-expand"]).into()),
+        ("WorkingDirectory", spec.working_directory.to_string_lossy().into_owned().into()),
+        ("Environment", environment(spec).into()),
+        ("KillMode", "control-group".into()),
+        ("SendSIGKILL", true.into()),
+        ("TimeoutStopUSec", micros(spec.stop_timeout).into()),
+        ("OOMPolicy", "kill".into()),
+        ("UMask", 0o022_u32.into()),
+        ("StandardOutput", "journal".into()),
+        ("StandardError", "journal".into()),
+        ("SyslogIdentifier", spec.syslog_identifier.as_str().into()),
+        ("LogExtraFields", log_fields(spec).into()),
+        ("CPUAccounting", true.into()),
+        ("MemoryAccounting", true.into()),
+        ("TasksAccounting", true.into()),
+    ];
+    if let Some(command) = &spec.stop_post {
+        all.push(("ExecStopPostEx", exec(command, &["privileged", "no-env-expand"]).into()));
+    }
+    if let Stdin::Descriptor(descriptor) = &spec.stdin {
+        all.push(("StandardInputFileDescriptor", Value::Fd(Fd::from(descriptor))));
+    }
+    if let Some(user) = &spec.user {
+        all.push(("User", user.as_str().into()));
+    }
+    for (name, soft, hard) in &spec.rlimits {
+        if let Some((hard_name, soft_name)) = rlimit_names(name) {
+            all.push((hard_name, hard.unwrap_or(u64::MAX).into()));
+            all.push((soft_name, soft.unwrap_or(u64::MAX).into()));
+        }
+    }
+    ceiling(&spec.ceiling, &mut all);
+    all
+}
+
+fn exec(command: &Command, flags: &[&str]) -> ExecEx {
+    let path = command.path.to_string_lossy().into_owned();
+    vec![(path, command.argv.clone(), flags.iter().map(|flag| (*flag).to_owned()).collect())]
+}
+
+fn environment(spec: &UnitSpec) -> Vec<String> {
+    spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// `aay`: each field as bytes.
+fn log_fields(spec: &UnitSpec) -> Vec<Vec<u8>> {
+    let fields = spec.log_fields.iter();
+    fields.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+}
+
+fn ceiling<'a>(ceiling: &Ceiling, all: &mut Vec<Property<'a>>) {
+    let named = [
+        ("CPUWeight", ceiling.cpu_weight),
+        ("CPUQuotaPerSecUSec", ceiling.cpu_quota.map(micros)),
+        ("MemoryMax", ceiling.memory_max),
+        ("MemoryHigh", ceiling.memory_high),
+        ("MemorySwapMax", ceiling.swap_max),
+        ("TasksMax", ceiling.tasks_max),
+    ];
+    all.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+macro_rules! rlimits {
+    ($($name:literal)*) => {
+        /// The properties of a limit: hard, soft.
+        fn rlimit_names(name: &str) -> Option<(&'static str, &'static str)> {
+            match name {
+                $($name => Some((concat!("Limit", $name), concat!("Limit", $name, "Soft"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+rlimits! {
+    "AS" "CORE" "CPU" "DATA" "FSIZE" "LOCKS" "MEMLOCK" "MSGQUEUE" "NICE" "NOFILE" "NPROC" "RSS"
+    "RTPRIO" "RTTIME" "SIGPENDING" "STACK"
+}
+
+/// Reads a number out of a property's value.
+pub(crate) fn number(value: &OwnedValue) -> Option<u64> {
+    match **value {
+        Value::U64(number) => Some(number),
+        Value::U32(number) => Some(number.into()),
+        Value::I32(number) => u64::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// Reads a text out of a property's value.
+pub(crate) fn text(value: &OwnedValue) -> Option<String> {
+    match &**value {
+        Value::Str(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// Reads bytes out of a property's value.
+pub(crate) fn bytes(value: &OwnedValue) -> Option<Vec<u8>> {
+    match &**value {
+        Value::Array(array) => array.iter().map(|one| one.downcast_ref::<u8>().ok()).collect(),
+        _ => None,
+    }
+}
