@@ -118,6 +118,8 @@ pub struct RunSpec {
     pub run: ContainerId,
     /// The sandbox, relative to the work directory.
     pub sandbox: Arc<str>,
+    /// The role that its resources are allocated to, once known.
+    pub role: Option<tepui_types::Role>,
     /// The command: shell text or arguments.
     pub command: Command,
     /// The complete environment, in order; later entries win. `${sandbox}` stands for nothing:

@@ -51,6 +51,7 @@ impl Agent {
         Some(RunSpec {
             run: executor.run.clone(),
             sandbox: executor.sandbox.clone(),
+            role: executor.role.clone(),
             command: command_to_run(command)?,
             environment: self.environment_of(framework, executor, Some(command)),
             user: self.user_of(framework, Some(command)),

@@ -54,6 +54,9 @@ pub struct Settings {
     /// Run tasks as the user that they name: true or false [default: true for root]
     #[arg(long)]
     pub switch_user: Option<bool>,
+    /// What runs tasks: systemd, process, or auto for systemd where the host has it [default: auto]
+    #[arg(long)]
+    pub launcher: Option<LauncherKind>,
     /// The program that supervises each task [default: tepui-shim beside this program]
     #[arg(long)]
     pub shim: Option<PathBuf>,
@@ -77,6 +80,19 @@ pub struct Settings {
     pub allow_unauthenticated: bool,
 }
 
+/// What runs tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LauncherKind {
+    /// Units where the host was booted with systemd, else processes.
+    #[default]
+    Auto,
+    /// Units of systemd.
+    Systemd,
+    /// Processes with a shim.
+    Process,
+}
+
 /// The configuration in force.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -94,6 +110,8 @@ pub struct Config {
     pub attributes: Attributes,
     /// Run tasks as the user that they name.
     pub switch_user: bool,
+    /// What runs tasks.
+    pub launcher: LauncherKind,
     /// The program that supervises each task.
     pub shim: PathBuf,
     /// Supervising processes that wait for a task.
@@ -125,6 +143,7 @@ impl Settings {
             attributes: self.attributes.or(file.attributes),
             default_role: self.default_role.or(file.default_role),
             switch_user: self.switch_user.or(file.switch_user),
+            launcher: self.launcher.or(file.launcher),
             shim: self.shim.or(file.shim),
             spare_shims: self.spare_shims.or(file.spare_shims),
             gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
@@ -167,6 +186,7 @@ impl Settings {
             resources,
             attributes,
             switch_user: self.switch_user.unwrap_or_else(|| nix::unistd::geteuid().is_root()),
+            launcher: self.launcher.unwrap_or_default(),
             shim: self.shim.map_or_else(shim_beside, Ok)?,
             spare_shims,
             gc_delay_days: self.gc_delay_days.unwrap_or(GC_DELAY_DAYS),

@@ -12,10 +12,10 @@ use tepui_agent::{
     SANDBOX_MARK,
 };
 use tepui_launch::{
-    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, LostReason,
-    Program, Rlimit, RlimitKind, RunEvent, RunOutcome, RunState, SignalScope,
+    Ceiling, CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, Program,
+    Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
 };
-use tepui_types::{ContainerId, Span};
+use tepui_types::{ContainerId, Resources, Role, Span};
 use tepui_wire::v1;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -23,6 +23,8 @@ use tracing::{debug, warn};
 
 use crate::driver::Driver;
 use crate::sandbox::{self, Folders};
+
+const MB: u64 = 1 << 20;
 
 /// How often the sockets of running tasks are compared with their ports.
 pub const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
@@ -210,6 +212,7 @@ impl Shared {
         let marked = sandbox.to_string_lossy().into_owned();
         let env = fill_in(spec.environment, &marked);
         self.sandboxes.lock().insert(run.clone(), sandbox.clone());
+        let label = label(&env, spec.role.as_ref());
         let launch = LaunchSpec {
             run_id: run.clone(),
             run_dir: self.folders.run(&run),
@@ -220,6 +223,8 @@ impl Shared {
             rlimits: rlimits(spec.rlimits.as_ref()),
             log_policy: self.log_policy,
             own_group: true,
+            label,
+            ceiling: ceiling(&spec.resources),
         };
         let outcome = match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),
@@ -304,6 +309,31 @@ fn exit(outcome: RunOutcome) -> Exit {
         },
         RunOutcome::NotStarted(reason) => Exit::Unknown(reason.into()),
         RunOutcome::Lost(reason) => Exit::Unknown(reason.to_string().into()),
+    }
+}
+
+/// What the host may call a run, from its documented environment.
+fn label(env: &[(String, String)], role: Option<&Role>) -> RunLabel {
+    let variable =
+        |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    RunLabel {
+        task: variable("MESOS_EXECUTOR_ID").unwrap_or_default(),
+        framework: variable("MESOS_FRAMEWORK_ID").unwrap_or_default(),
+        role: role.map_or_else(|| "*".to_owned(), ToString::to_string),
+        app: variable("MARATHON_APP_ID"),
+        version: variable("MARATHON_APP_VERSION"),
+    }
+}
+
+/// What a run may use: its memory is a limit, its processors are a share, as in Mesos without
+/// `--cgroups_enable_cfs`.
+fn ceiling(resources: &Resources) -> Ceiling {
+    let (cpus, mem) = (resources.cpus(), resources.mem());
+    Ceiling {
+        cpu_milli: (!cpus.is_zero()).then(|| cpus.as_milli()),
+        cpu_quota_milli: None,
+        memory_bytes: (!mem.is_zero()).then(|| mem.as_milli().saturating_mul(MB) / 1000),
+        processes: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a configuration to a serving process, and back down. Tasks go on either way.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,7 +12,9 @@ use sd_notify::NotifyState;
 use tepui_agent::{Agent, Event};
 use tepui_agent_api::Facts;
 use tepui_checkpoint::Journal;
-use tepui_launch::{GroupSupport, LogPolicy, PlainConfig, PlainLauncher, RunEvent};
+use tepui_launch::{
+    GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
+};
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
 use tepui_types::{Entropy, Span};
 use tepui_wire::resources::{self, Format};
@@ -21,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, LauncherKind};
 use crate::detect;
 use crate::driver::Driver;
 use crate::host::AgentHost;
@@ -74,6 +77,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         }
     }
 
+    let launcher = host_launcher(config.launcher, launcher).await?;
+
     let (sender, inbox) = channel();
     let driver = Driver::new(sender);
     let limits = tepui_fetch::Limits::default();
@@ -119,6 +124,33 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     tokio::spawn(watch_ports(driver.clone(), runs.clone()));
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
     serve_until(config, clock, driver, runs, listener, over).await
+}
+
+/// Whether the host was booted with systemd, as sd_booted(3) finds out.
+const BOOTED_WITH_SYSTEMD: &str = "/run/systemd/system";
+
+/// Adds systemd's launcher where the host has one and the operator does not want to do without.
+async fn host_launcher(kind: LauncherKind, plain: PlainLauncher) -> anyhow::Result<HostLauncher> {
+    let is_booted = Path::new(BOOTED_WITH_SYSTEMD).is_dir();
+    if kind == LauncherKind::Auto && !is_booted {
+        info!("tasks are processes: this host was not booted with systemd");
+        return Ok(HostLauncher::new(plain, None, false));
+    }
+    match UnitLauncher::new(plain.clone()).await {
+        Ok(units) => {
+            let version = units.version().await.unwrap_or_else(|error| error.to_string());
+            let starts_units = kind != LauncherKind::Process;
+            info!(version, starts_units, "systemd answers");
+            Ok(HostLauncher::new(plain, Some(units), starts_units))
+        }
+        Err(error) if kind == LauncherKind::Systemd => {
+            Err(error).context("launcher = \"systemd\", which this host cannot do")
+        }
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "tasks are processes, not units");
+            Ok(HostLauncher::new(plain, None, false))
+        }
+    }
 }
 
 fn agent_config(config: &Config) -> anyhow::Result<tepui_agent::Config> {

@@ -131,6 +131,9 @@ pub enum LostReason {
     /// The agent died before the run began, and it never will.
     #[error("the agent died before the command was started")]
     NeverStarted,
+    /// Its unit is gone and left no word.
+    #[error("systemd has removed the unit of the command and nobody recorded how it ended")]
+    UnitGone,
     /// Its records cannot be read.
     #[error("the records of the command are damaged or gone")]
     Damaged,
@@ -176,6 +179,12 @@ pub enum LaunchError {
     /// The run's control group could not be made.
     #[error("failed to prepare a control group")]
     Group(#[source] tepui_cgroup::CgroupError),
+    /// systemd could not start the unit.
+    #[error("failed to start a unit")]
+    Systemd(#[source] tepui_systemd::SystemdError),
+    /// The run's first record could not be written.
+    #[error("failed to prepare the run")]
+    Record(#[source] RecordError),
     /// The command could not be executed; the text names the step and what it met.
     #[error("{0}")]
     NotStarted(String),

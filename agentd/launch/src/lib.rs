@@ -22,21 +22,27 @@
 //! is gone either left the true exit status or died itself.
 
 mod codec;
+mod host;
 mod launcher;
 mod plain;
 mod ports;
 mod tree;
+mod unit;
 
 pub mod procfs;
 pub mod protocol;
 pub mod record;
 mod spec;
 
+pub use host::HostLauncher;
 pub use launcher::{
     BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LostReason, Recovered, RunEvent,
     RunOutcome, RunState, SignalError, Started, Usage, UsageError,
 };
 pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
 pub use record::{Ending, ExitStatus, SpentResources};
-pub use spec::{CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, SignalScope};
+pub use spec::{
+    Ceiling, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, RunLabel, SignalScope,
+};
 pub use tree::ProcessTree;
+pub use unit::{UnitError, UnitLauncher};

@@ -6,6 +6,8 @@ mod spares;
 mod spawn;
 mod watch;
 
+pub(crate) use spawn::make_run_dir;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -142,6 +144,31 @@ impl PlainLauncher {
         }
     }
 
+    /// Runs a check in a control group that may be anybody's.
+    pub(crate) fn exec_check_in(
+        &self,
+        spec: CheckSpec,
+        group: Option<Leaf>,
+    ) -> impl Future<Output = Result<CheckReply, LaunchError>> + Send + use<> {
+        check::exec(self.inner.clone(), spec, group)
+    }
+
+    pub(crate) fn shim(&self) -> &Path {
+        &self.inner.config.shim
+    }
+
+    pub(crate) fn default_path(&self) -> &str {
+        &self.inner.config.default_path
+    }
+
+    pub(crate) fn start_timeout(&self) -> Duration {
+        self.inner.config.start_timeout
+    }
+
+    pub(crate) fn events(&self) -> mpsc::UnboundedSender<RunEvent> {
+        self.inner.events.clone()
+    }
+
     /// Shims that wait for a run now.
     #[must_use]
     pub fn spares(&self) -> Vec<Pid> {
@@ -213,7 +240,8 @@ impl Launcher for PlainLauncher {
     }
 
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
-        Box::pin(check::exec(self.inner.clone(), spec))
+        let group = spec.beside.as_ref().and_then(|run| self.processes(run)?.1.group);
+        Box::pin(self.exec_check_in(spec, group))
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {

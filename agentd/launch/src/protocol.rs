@@ -177,6 +177,34 @@ impl RunReply {
     }
 }
 
+/// First line of the stage in a unit; what follows before the end is why it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitReply {
+    /// The unit's main process.
+    pub pid: i32,
+    /// Start time of that process in clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl UnitReply {
+    /// Text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        format!("stage {} {}\n", self.pid, self.start_time)
+    }
+
+    /// Reads the text form, and the refusal behind it, which is empty when there is none.
+    #[must_use]
+    pub fn decode(text: &str) -> (Option<Self>, &str) {
+        let Some((line, rest)) = text.split_once('\n') else { return (None, text) };
+        let parsed = line.strip_prefix("stage ").and_then(|line| {
+            let (pid, start_time) = line.split_once(' ')?;
+            Some(Self { pid: pid.parse().ok()?, start_time: start_time.parse().ok()? })
+        });
+        if parsed.is_some() { (parsed, rest) } else { (None, text) }
+    }
+}
+
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
@@ -380,6 +408,16 @@ mod tests {
             assert_eq!(CheckReply::decode(&bytes).unwrap(), reply);
             assert!(CheckReply::decode(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn the_word_of_a_unit_is_read_with_and_without_its_refusal() {
+        let reply = UnitReply { pid: 7, start_time: 99 };
+        assert_eq!(UnitReply::decode(&reply.encode()), (Some(reply), ""));
+        let text = format!("{}failed to execute", reply.encode());
+        assert_eq!(UnitReply::decode(&text), (Some(reply), "failed to execute"));
+        assert_eq!(UnitReply::decode("no\nstage"), (None, "no\nstage"));
+        assert_eq!(UnitReply::decode(""), (None, ""));
     }
 
     #[test]

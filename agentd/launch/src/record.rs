@@ -15,6 +15,7 @@ pub const EXIT: &str = "exit";
 
 const STARTED_HEADER: &str = "tepui-run-started 1";
 const EXIT_HEADER: &str = "tepui-run-exit 1";
+const UNIT_HEADER: &str = "tepui-run-unit 1";
 const ABANDONED_HEADER: &str = "tepui-run-abandoned 1";
 
 /// Largest record that is read, in bytes.
@@ -66,6 +67,19 @@ pub struct StartRecord {
     pub started_at: SystemTime,
 }
 
+/// Written before systemd is asked to start a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitRecord {
+    /// The run's id.
+    pub run_id: String,
+    /// Boot in which the unit can be.
+    pub boot_id: String,
+    /// Name of the unit.
+    pub unit: String,
+    /// Wall time.
+    pub asked_at: SystemTime,
+}
+
 /// A process, named so that a later one with the same pid is not mistaken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessMark {
@@ -80,6 +94,8 @@ pub struct ProcessMark {
 pub enum StartMark {
     /// The run started.
     Started(StartRecord),
+    /// systemd was asked to start it.
+    Unit(UnitRecord),
     /// A recovering agent made sure that it never will.
     Abandoned,
 }
@@ -152,6 +168,22 @@ impl StartRecord {
     }
 }
 
+impl UnitRecord {
+    /// Creates the record durably, unless the name is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Taken`] or [`RecordError::Io`].
+    pub fn create(&self, dir: &Path) -> Result<(), RecordError> {
+        let mut body = String::new();
+        line(&mut body, "run", &escape(&self.run_id));
+        line(&mut body, "boot", &self.boot_id);
+        line(&mut body, "unit", &escape(&self.unit));
+        line(&mut body, "at", &nanos(self.asked_at).to_string());
+        create_exclusively(dir, STARTED, &seal(UNIT_HEADER, &body))
+    }
+}
+
 impl StartMark {
     /// Reads the record; `None` when there is none.
     ///
@@ -164,6 +196,10 @@ impl StartMark {
         let damaged = |reason| RecordError::Damaged { path: path.clone(), reason };
         if unseal(&text, ABANDONED_HEADER).is_ok() {
             return Ok(Some(Self::Abandoned));
+        }
+        if let Ok(body) = unseal(&text, UNIT_HEADER) {
+            let record = parse_unit(body).ok_or_else(|| damaged("a field is missing"))?;
+            return Ok(Some(Self::Unit(record)));
         }
         let body = unseal(&text, STARTED_HEADER).map_err(damaged)?;
         let record = parse_start(body).ok_or_else(|| damaged("a field is missing"))?;
@@ -230,6 +266,15 @@ fn parse_start(body: &str) -> Option<StartRecord> {
         main: parse_mark(field(body, "main")?)?,
         group: field(body, "group").and_then(unescape).map(PathBuf::from),
         started_at: parse_time(field(body, "at")?)?,
+    })
+}
+
+fn parse_unit(body: &str) -> Option<UnitRecord> {
+    Some(UnitRecord {
+        run_id: unescape(field(body, "run")?)?,
+        boot_id: field(body, "boot")?.to_owned(),
+        unit: unescape(field(body, "unit")?)?,
+        asked_at: parse_time(field(body, "at")?)?,
     })
 }
 
@@ -426,6 +471,20 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "temporaries stay behind: {names:?}");
+    }
+
+    #[test]
+    fn the_record_of_a_unit_is_told_apart_from_that_of_a_shim() {
+        let dir = tempfile::tempdir().unwrap();
+        let unit = UnitRecord {
+            run_id: "run-1".to_owned(),
+            boot_id: "boot".to_owned(),
+            unit: "tepui-task-a\\x2db.service".to_owned(),
+            asked_at: UNIX_EPOCH + Duration::from_secs(9),
+        };
+        unit.create(dir.path()).unwrap();
+        assert_eq!(StartMark::load(dir.path()).unwrap(), Some(StartMark::Unit(unit.clone())));
+        assert!(matches!(unit.create(dir.path()), Err(RecordError::Taken { .. })));
     }
 
     #[test]

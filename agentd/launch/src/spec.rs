@@ -29,6 +29,67 @@ pub struct LaunchSpec {
     pub log_policy: LogPolicy,
     /// Gives the run a control group of its own where the host has version 2 groups.
     pub own_group: bool,
+    /// What the host may call it.
+    pub label: RunLabel,
+    /// What it may use.
+    pub ceiling: Ceiling,
+}
+
+/// Names of a run that people look for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunLabel {
+    /// The task, or the executor of several.
+    pub task: String,
+    /// Whose it is.
+    pub framework: String,
+    /// For which role.
+    pub role: String,
+    /// The app that it is an instance of.
+    pub app: Option<String>,
+    /// The app's version.
+    pub version: Option<String>,
+}
+
+impl RunLabel {
+    /// A sentence for people, for example `app /shop/cart, version …, task …`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match (&self.app, &self.version) {
+            (Some(app), Some(version)) => {
+                format!("Tepui app {app}, version {version}, task {}", self.task)
+            }
+            (Some(app), None) => format!("Tepui app {app}, task {}", self.task),
+            _ => format!("Tepui task {} of framework {}", self.task, self.framework),
+        }
+    }
+
+    /// A short name in front of log lines: the last part of the app's, or the task's.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        let app = self.app.as_deref().and_then(|app| app.rsplit('/').next());
+        app.filter(|name| !name.is_empty()).unwrap_or(&self.task).to_owned()
+    }
+
+    /// What a unit is named after. Two frameworks may have tasks of one name, and an executor may
+    /// run again: the run tells them apart.
+    #[must_use]
+    pub fn unit_id(&self, run: &ContainerId) -> String {
+        let run: String = run.as_str().chars().take(8).collect();
+        if self.task.is_empty() { run } else { format!("{}.{run}", self.task) }
+    }
+}
+
+/// What a run may use; `None` is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Processors in thousandths: its share when they are scarce.
+    pub cpu_milli: Option<u64>,
+    /// Processors in thousandths that it may not exceed.
+    pub cpu_quota_milli: Option<u64>,
+    /// Bytes of memory that it may not exceed.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads that it may not exceed.
+    pub processes: Option<u64>,
 }
 
 /// A command as `CommandInfo` describes it (`spec/mesos-wire.tsv`, mesos.v1.CommandInfo).
@@ -85,6 +146,12 @@ macro_rules! rlimit_kinds {
             #[must_use]
             pub fn by_name(name: &str) -> Option<Self> {
                 match name { $(concat!("RLMT_", $name) => Some(Self::$kind),)* _ => None }
+            }
+
+            /// Its name without `RLMT_` or `RLIMIT_`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
             }
 
             fn code(self) -> u64 {

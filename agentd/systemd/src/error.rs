@@ -5,7 +5,7 @@
 pub enum SystemdError {
     /// This host was not booted with systemd, or its bus cannot be reached.
     #[error("systemd cannot be reached over D-Bus")]
-    Unreachable(#[source] zbus::Error),
+    Unreachable(#[source] Box<zbus::Error>),
     /// systemd refused; its own words.
     #[error("systemd refused to {verb} {unit}: {reason}")]
     Refused {
@@ -24,7 +24,7 @@ pub enum SystemdError {
         /// Of which unit.
         unit: String,
         /// Cause.
-        source: zbus::Error,
+        source: Box<zbus::Error>,
     },
     /// The job that starts a unit ended otherwise than `done`.
     #[error("{unit} did not start: its job ended as '{result}'")]
@@ -51,7 +51,7 @@ impl SystemdError {
                     Self::Refused { verb, unit, reason }
                 }
             },
-            source => Self::Bus { verb, unit, source },
+            source => Self::Bus { verb, unit, source: Box::new(source) },
         }
     }
 }

@@ -4,18 +4,8 @@ use zbus::proxy;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 /// A unit in a list: name, description, load state, active state, sub state, followed, path, job.
-pub(crate) type Listed = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
+pub(crate) type Listed =
+    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",

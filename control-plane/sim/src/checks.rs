@@ -422,6 +422,7 @@ mod tests {
         RunSpec {
             run: tepui_types::ContainerId::parse("run").unwrap(),
             sandbox: "sandbox".into(),
+            role: None,
             command: tepui_agent::Command::Shell("forever".to_owned()),
             environment: vec![
                 ("MESOS_FRAMEWORK_ID".to_owned(), framework.to_owned()),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tepui_cgroup::Leaf;
 use tokio::io::AsyncReadExt;
 
 use super::spawn::{self, Shim};
@@ -14,11 +15,11 @@ use crate::spec::{CheckSpec, StagePlace, StageSpec};
 const MAX_REPLY_BYTES: u64 = MAX_CHECK_OUTPUT as u64 * 2 + 1024;
 
 /// Runs the check. The shim kills it in time, and when this future is dropped.
-pub(super) async fn exec(inner: Arc<Inner>, spec: CheckSpec) -> Result<CheckReply, LaunchError> {
-    let group = spec.beside.as_ref().and_then(|run| {
-        let runs = inner.runs.lock();
-        runs.get(run)?.processes.as_ref()?.group.clone()
-    });
+pub(super) async fn exec(
+    inner: Arc<Inner>,
+    spec: CheckSpec,
+    group: Option<Leaf>,
+) -> Result<CheckReply, LaunchError> {
     let frame = CheckFrame {
         timeout: spec.timeout,
         place: StagePlace { group: group.map(|leaf| leaf.path().to_owned()), oom_score_adj: None },

@@ -190,7 +190,7 @@ impl Inner {
     }
 }
 
-fn make_run_dir(run_dir: &Path) -> Result<(), LaunchError> {
+pub(crate) fn make_run_dir(run_dir: &Path) -> Result<(), LaunchError> {
     let error = |source| LaunchError::Prepare {
         verb: "create run directory",
         path: run_dir.to_owned(),

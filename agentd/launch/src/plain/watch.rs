@@ -62,7 +62,9 @@ pub(super) fn judge(run_dir: &Path) -> RunOutcome {
     }
     match StartMark::load(run_dir) {
         Ok(Some(StartMark::Started(record))) => RunOutcome::Lost(bury(&record)),
-        Ok(Some(StartMark::Abandoned) | None) => RunOutcome::Lost(LostReason::NeverStarted),
+        Ok(Some(StartMark::Abandoned | StartMark::Unit(_)) | None) => {
+            RunOutcome::Lost(LostReason::NeverStarted)
+        }
         Err(error) => RunOutcome::Lost(error.into()),
     }
 }

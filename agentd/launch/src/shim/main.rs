@@ -1,7 +1,8 @@
 //! `tepui-shim`: one tiny process per run that outlives the agent.
 //!
 //! `run` supervises a run, `check` a short check, `stage` becomes the command, `trial` waits to be
-//! killed (the agent proves with it that control groups work here). One thread, no runtime: what
+//! killed (the agent proves with it that control groups work here). Inside a unit of systemd, `unit`
+//! becomes the command, `log` spreads its output, and `unit-end` writes down how it ended. One thread, no runtime: what
 //! it keeps in memory is paid for by every task of the host.
 
 mod check;
@@ -12,6 +13,7 @@ mod ready;
 mod reaper;
 mod run;
 mod stage;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,10 @@ fn main() -> ExitCode {
         Some("run") => run::supervise(),
         Some("check") => check::supervise(),
         Some("stage") => stage::become_command(),
+        Some("unit") => unit::become_command(),
+        Some("log-start") => unit::start_log(),
+        Some("log") => unit::log(),
+        Some("unit-end") => unit::record_end(),
         Some("trial") => wait_to_be_killed(),
         Some("--version") => {
             println!("tepui-shim {}", env!("CARGO_PKG_VERSION"));

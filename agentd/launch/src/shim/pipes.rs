@@ -30,9 +30,19 @@ enum Taken {
 impl Stream {
     /// A stream and the end that the command writes to.
     pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (read, write) = Self::ends()?;
         fcntl_setfl(&read, OFlags::NONBLOCK)?;
-        Ok((Self { pipe: Some(read) }, write))
+        Ok((Self::of(read), write))
+    }
+
+    /// Both ends of a new pipe: to read, to write.
+    pub(crate) fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
+        Ok(pipe_with(PipeFlags::CLOEXEC)?)
+    }
+
+    /// The stream at the end of this pipe, which does not block.
+    pub(crate) fn of(pipe: OwnedFd) -> Self {
+        Self { pipe: Some(pipe) }
     }
 
     /// The descriptor to wait on, while anybody can still write.

@@ -169,6 +169,8 @@ pub(crate) fn spec(dir: &Path, run: &str, line: &str) -> LaunchSpec {
         rlimits: Vec::new(),
         log_policy: LogPolicy::default(),
         own_group: true,
+        label: tepui_launch::RunLabel::default(),
+        ceiling: tepui_launch::Ceiling::default(),
     }
 }
 

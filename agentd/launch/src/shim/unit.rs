@@ -1,0 +1,204 @@
+//! Inside a unit of systemd: the stage that becomes the unit's command, the process that spreads its
+//! output, and the last word when the unit is over.
+//!
+//! systemd has done everything that it has a property for. What is left: output belongs into the
+//! journal *and* into the sandbox, with rotation, and nobody but a process of the unit itself may
+//! read it, or it would stop with the agent. That process is no child of the command, which may
+//! wait for all children that it has.
+
+use std::env;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::SystemTime;
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{getpid, setsid};
+use tepui_launch::protocol::UnitReply;
+use tepui_launch::record::ExitRecord;
+use tepui_launch::{Ending, ExitStatus, LogPolicy, SpentResources, procfs};
+
+use crate::logs::Log;
+use crate::pipes::Stream;
+
+/// Exit code of a stage that failed, as systemd's own for a program that cannot be executed.
+const CANNOT_EXECUTE: u8 = 203;
+/// The descriptor on which the log process reads the error output.
+const ERROR_OUTPUT: i32 = 3;
+
+/// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program.
+pub(crate) fn become_command() -> ExitCode {
+    let channel = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
+    let Ok(mut channel) = channel else { return ExitCode::from(CANNOT_EXECUTE) };
+    let Err(reason) = prepare(&mut channel);
+    // When the agent is gone, the exit code says enough.
+    let _ = channel.write_all(reason.as_bytes());
+    eprintln!("{reason}");
+    ExitCode::from(CANNOT_EXECUTE)
+}
+
+fn prepare(channel: &mut UnixStream) -> Result<std::convert::Infallible, String> {
+    let mut words = env::args().skip(2);
+    let (Some(max_bytes), Some(keep), Some(program), Some(name)) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err("the command line of the unit is incomplete".to_owned());
+    };
+    let null = std::fs::File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
+    rustix::stdio::dup2_stdin(null).map_err(|e| format!("no standard input: {e}"))?;
+    let (out, err) = spread_output(&max_bytes, &keep)
+        .map_err(|e| format!("failed to start the log process: {e}"))?;
+    let pid = getpid();
+    let start_time = procfs::stat(pid).map(|stat| stat.start_time).unwrap_or_default();
+    let reply = UnitReply { pid: pid.as_raw_nonzero().get(), start_time };
+    // Nobody listens when the agent died meanwhile: the command runs all the same.
+    let _ = channel.write_all(reply.encode().as_bytes());
+    rustix::stdio::dup2_stdout(out).map_err(|e| format!("no standard output: {e}"))?;
+    rustix::stdio::dup2_stderr(err).map_err(|e| format!("no error output: {e}"))?;
+    let error = Command::new(&program).arg0(name).args(words).exec();
+    Err(format!("failed to execute '{program}': {error}"))
+}
+
+/// Starts the log process; the ends that the command writes to.
+fn spread_output(max_bytes: &str, keep: &str) -> io::Result<(OwnedFd, OwnedFd)> {
+    let ((out, out_end), (err, err_end)) = (Stream::ends()?, Stream::ends()?);
+    let mut starter = Command::new("/proc/self/exe");
+    starter.args(["log-start", max_bytes, keep]).stdin(Stdio::from(out));
+    starter
+        .fd_mappings(vec![FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT }])
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    let status = starter.spawn()?.wait()?;
+    if status.success() { Ok((out_end, err_end)) } else { Err(io::Error::other("it refused")) }
+}
+
+/// `log-start MAX_BYTES KEEP`: starts the log process and goes, so that systemd adopts it.
+pub(crate) fn start_log() -> ExitCode {
+    let words: Vec<String> = env::args().skip(2).collect();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("log").args(words).stdin(Stdio::inherit());
+    let Some(err) = inherited() else { return ExitCode::FAILURE };
+    let mapping = vec![FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT }];
+    let started = command.fd_mappings(mapping).map(|command| command.spawn());
+    if matches!(started, Ok(Ok(_))) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The descriptor of the error output, found by its number without claiming what is not ours.
+fn inherited() -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{ERROR_OUTPUT}");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()
+}
+
+/// `log MAX_BYTES KEEP`: reads both streams to their ends.
+pub(crate) fn log() -> ExitCode {
+    let numbers: Vec<u64> = env::args().skip(2).filter_map(|word| word.parse().ok()).collect();
+    let &[max_bytes, keep] = numbers.as_slice() else { return ExitCode::FAILURE };
+    let policy = LogPolicy { max_bytes, keep: u32::try_from(keep).unwrap_or(u32::MAX) };
+    // It ends when nobody can write any more, and by SIGKILL: what stops the unit must not cost
+    // the last lines.
+    let _ = setsid();
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+    let Some(err) = inherited() else { return ExitCode::FAILURE };
+    let Ok(out) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
+    let mut streams = [
+        Spread::new(out, "stdout", policy, io::stdout().as_fd().try_clone_to_owned().ok()),
+        Spread::new(err, "stderr", policy, io::stderr().as_fd().try_clone_to_owned().ok()),
+    ];
+    while streams.iter().any(|stream| stream.stream.pipe().is_some()) {
+        let pipes = streams.iter().filter_map(|stream| stream.stream.pipe());
+        let mut waited: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+        // An interruption is one more look around.
+        let _ = poll(&mut waited, None);
+        streams.iter_mut().for_each(Spread::take);
+    }
+    ExitCode::SUCCESS
+}
+
+/// A stream on its way to the sandbox and the journal.
+#[derive(Debug)]
+struct Spread {
+    stream: Stream,
+    log: Option<Log>,
+    journal: Option<OwnedFd>,
+}
+
+impl Spread {
+    fn new(pipe: OwnedFd, name: &'static str, policy: LogPolicy, journal: Option<OwnedFd>) -> Self {
+        for end in [Some(&pipe), journal.as_ref()].into_iter().flatten() {
+            if let Ok(flags) = fcntl_getfl(end) {
+                // A journal that does not keep up loses lines; the task never waits for it.
+                let _ = fcntl_setfl(end, flags | OFlags::NONBLOCK);
+            }
+        }
+        let log = Log::open(Path::new("."), name, policy).ok();
+        Self { stream: Stream::of(pipe), log, journal }
+    }
+
+    fn take(&mut self) {
+        let (log, journal) = (&mut self.log, &self.journal);
+        self.stream.take(&mut |data| {
+            if let Some(log) = log {
+                log.write(data);
+            }
+            if let Some(journal) = journal {
+                let _ = rustix::io::write(journal, data);
+            }
+        });
+    }
+}
+
+/// `unit-end RUN_DIR`, run by systemd when the unit is over: writes down how it ended.
+pub(crate) fn record_end() -> ExitCode {
+    let Some(run_dir) = env::args_os().nth(2).map(PathBuf::from) else {
+        return ExitCode::FAILURE;
+    };
+    let Some(ending) = told_ending() else { return ExitCode::FAILURE };
+    let record = ExitRecord::Ended(ExitStatus {
+        ending,
+        ended_at: SystemTime::now(),
+        spent: spent_by_group(),
+        lost_output_bytes: 0,
+    });
+    match record.save(&run_dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How the main process ended, from what systemd tells commands of the end (systemd.exec(5)).
+fn told_ending() -> Option<Ending> {
+    let status = env::var("EXIT_STATUS").ok()?;
+    let signal = || {
+        let name = format!("SIG{}", status.trim_start_matches("SIG"));
+        let named = name.parse::<Signal>().ok().map(|signal| signal as i32);
+        named.or_else(|| status.parse().ok())
+    };
+    match env::var("EXIT_CODE").ok()?.as_str() {
+        "exited" => status.parse().ok().map(Ending::Exited),
+        "killed" => Some(Ending::Signaled { signal: signal()?, core_dumped: false }),
+        "dumped" => Some(Ending::Signaled { signal: signal()?, core_dumped: true }),
+        _ => None,
+    }
+}
+
+/// What the unit's control group has used, this process included.
+fn spent_by_group() -> SpentResources {
+    let group = tepui_cgroup::Mount::probe().map(|mount| mount.own_group().to_owned());
+    let Ok(leaf) = group.map(tepui_cgroup::Leaf::at) else { return SpentResources::default() };
+    let cpu = leaf.cpu().ok();
+    let memory = leaf.memory().ok().flatten();
+    SpentResources {
+        user_cpu: cpu.map(|cpu| cpu.user).unwrap_or_default(),
+        system_cpu: cpu.map(|cpu| cpu.system).unwrap_or_default(),
+        max_resident_bytes: memory.and_then(|memory| memory.peak).unwrap_or_default(),
+    }
+}

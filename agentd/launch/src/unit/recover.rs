@@ -1,0 +1,66 @@
+//! Finding units again that an earlier agent process started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tepui_systemd::{SystemdError, UnitName, UnitStatus};
+
+use super::{Inner, Phase, UnitRun, watch};
+use crate::launcher::{KnownRun, LostReason, Recovered, RunOutcome, RunState, Started};
+use crate::procfs;
+use crate::record::{ProcessMark, StartMark};
+
+/// Pause before systemd is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+pub(super) async fn recover(inner: Arc<Inner>, runs: Vec<KnownRun>) -> Vec<Recovered> {
+    let mut recovered = Vec::with_capacity(runs.len());
+    for run in runs {
+        let state = examine(&inner, &run).await;
+        recovered.push(Recovered { run_id: run.run_id, state });
+    }
+    recovered
+}
+
+async fn examine(inner: &Inner, run: &KnownRun) -> RunState {
+    let unit = match StartMark::load(&run.run_dir) {
+        Ok(Some(StartMark::Unit(record))) => UnitName::parse(&record.unit),
+        _ => None,
+    };
+    let Some(unit) = unit else { return RunState::Over(RunOutcome::Lost(LostReason::Damaged)) };
+    match ask(inner, &unit).await {
+        Some(status) if !watch::is_over(&status.active) => adopt(inner, run, unit, &status),
+        _ => RunState::Over(watch::judge(&run.run_dir)),
+    }
+}
+
+/// The unit's status, `None` when it is not loaded. While systemd does not answer nothing may be
+/// decided: what it was asked for before is done by the time it does.
+async fn ask(inner: &Inner, unit: &UnitName) -> Option<UnitStatus> {
+    loop {
+        match inner.manager.status(unit).await {
+            Ok(status) => return Some(status),
+            Err(SystemdError::NoSuchUnit(_)) => return None,
+            Err(error) => {
+                tracing::warn!(%unit, error = &error as &dyn std::error::Error, "asking again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn adopt(inner: &Inner, run: &KnownRun, unit: UnitName, status: &UnitStatus) -> RunState {
+    let known = UnitRun {
+        unit,
+        run_dir: run.run_dir.clone(),
+        group: inner.group_of(status),
+        phase: Phase::Running,
+    };
+    inner.runs.lock().insert(run.run_id.clone(), known);
+    let pid = status.main_pid.unwrap_or_default();
+    let stat = Pid::from_raw(pid).and_then(procfs::stat);
+    let main =
+        ProcessMark { pid, start_time: stat.map(|stat| stat.start_time).unwrap_or_default() };
+    RunState::Running(Started { main })
+}

@@ -1,0 +1,137 @@
+//! Starting a run as a unit.
+
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tepui_cgroup::Leaf;
+use tepui_systemd::{SystemdError, UnitName, UnitStatus};
+use tokio::io::AsyncReadExt;
+
+use super::{Inner, Phase, UnitRun, watch};
+use crate::launcher::{LaunchError, Started};
+use crate::plain::make_run_dir;
+use crate::procfs;
+use crate::protocol::UnitReply;
+use crate::record::{ProcessMark, UnitRecord};
+use crate::spec::LaunchSpec;
+
+/// Longest word of a stage.
+const MAX_REPLY_BYTES: u64 = 8 * 1024;
+
+/// Starts a run in a task of its own, so that a caller that loses patience leaves nothing behind
+/// that nobody follows.
+pub(super) async fn start(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Started, LaunchError> {
+    match tokio::spawn(start_uncancelled(inner, spec)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
+    }
+}
+
+async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Started, LaunchError> {
+    let (run_id, run_dir) = (spec.run_id.clone(), spec.run_dir.clone());
+    let unit = UnitName::of_task(&spec.label.unit_id(&run_id));
+    let fresh = UnitRun {
+        unit: unit.clone(),
+        run_dir: run_dir.clone(),
+        group: None,
+        phase: Phase::Starting,
+    };
+    {
+        let mut runs = inner.runs.lock();
+        if runs.contains_key(&run_id) {
+            return Err(LaunchError::Exists(run_id));
+        }
+        runs.insert(run_id.clone(), fresh);
+    }
+    let record = UnitRecord {
+        run_id: run_id.to_string(),
+        boot_id: procfs::boot_id().unwrap_or_default(),
+        unit: unit.to_string(),
+        asked_at: SystemTime::now(),
+    };
+    let dir = run_dir.clone();
+    let prepared = tokio::task::spawn_blocking(move || {
+        make_run_dir(&dir)?;
+        record.create(&dir).map_err(LaunchError::Record)
+    });
+    let prepared = match prepared.await {
+        Ok(prepared) => prepared,
+        Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
+    };
+    let outcome = match prepared {
+        Ok(()) => launch(&inner, spec, unit).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok((started, group)) => {
+            let was_over = {
+                let mut runs = inner.runs.lock();
+                runs.get_mut(&run_id).is_some_and(|run| {
+                    run.group = group;
+                    std::mem::replace(&mut run.phase, Phase::Running) == Phase::OverWhileStarting
+                })
+            };
+            if was_over {
+                watch::over(&inner, run_id);
+            }
+            Ok(started)
+        }
+        Err(error) => {
+            inner.runs.lock().remove(&run_id);
+            // What is left would only be found again at the next recovery.
+            let _ = fs::remove_dir_all(&run_dir);
+            Err(error)
+        }
+    }
+}
+
+async fn launch(
+    inner: &Inner,
+    spec: LaunchSpec,
+    unit: UnitName,
+) -> Result<(Started, Option<Leaf>), LaunchError> {
+    let failed = |source: io::Error| LaunchError::Prepare {
+        verb: "open a channel to",
+        path: inner.shim.clone(),
+        source,
+    };
+    let (channel, theirs) = UnixStream::pair().map_err(failed)?;
+    let described = inner.describe(spec, unit.clone(), theirs);
+    let started = inner.manager.start(&described).await;
+    // Its copy of the channel would keep it open for ever.
+    drop(described);
+    let status = match started {
+        Ok(status) => Some(status),
+        // It was over before anybody looked.
+        Err(SystemdError::NoSuchUnit(_)) => None,
+        Err(error) => return Err(LaunchError::Systemd(error)),
+    };
+    channel.set_nonblocking(true).map_err(failed)?;
+    let mut channel = tokio::net::UnixStream::from_std(channel).map_err(failed)?;
+    let mut text = Vec::new();
+    let mut limited = (&mut channel).take(MAX_REPLY_BYTES);
+    let heard = tokio::time::timeout(inner.start_timeout, limited.read_to_end(&mut text)).await;
+    if !matches!(heard, Ok(Ok(_))) {
+        let _ = inner.manager.stop(&unit).await;
+        return Err(LaunchError::Shim("did not start the command in time"));
+    }
+    let text = String::from_utf8_lossy(&text);
+    match UnitReply::decode(&text) {
+        (Some(UnitReply { pid, start_time }), "") => {
+            let main = ProcessMark { pid, start_time };
+            Ok((Started { main }, status.and_then(|status| inner.group_of(&status))))
+        }
+        (None, "") => Err(LaunchError::Shim("died while it started the command")),
+        (_, refusal) => Err(LaunchError::NotStarted(refusal.to_owned())),
+    }
+}
+
+impl Inner {
+    pub(super) fn group_of(&self, status: &UnitStatus) -> Option<Leaf> {
+        let path = status.control_group.trim_start_matches('/');
+        (!path.is_empty()).then(|| Leaf::at(self.groups.join(path)))
+    }
+}

@@ -1,0 +1,94 @@
+//! Learning that units are over.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use tepui_systemd::{News, SystemdError, UnitName, Watch};
+use tepui_types::ContainerId;
+
+use super::{Inner, Phase};
+use crate::launcher::{LostReason, RunEvent, RunOutcome};
+use crate::procfs;
+use crate::record::{ExitRecord, StartMark};
+
+/// Passes ends on until the launcher is gone.
+pub(super) async fn listen(inner: Weak<Inner>, mut news: Watch) {
+    while let Some(one) = news.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        match one {
+            News::Removed(unit) => removed(&inner, &unit),
+            News::Missed => look_again(&inner).await,
+        }
+    }
+}
+
+fn removed(inner: &Arc<Inner>, unit: &UnitName) {
+    let run = {
+        let mut runs = inner.runs.lock();
+        let found = runs.iter_mut().find(|(_, run)| run.unit == *unit);
+        let Some((id, run)) = found else { return };
+        if run.phase != Phase::Running {
+            run.phase = Phase::OverWhileStarting;
+            return;
+        }
+        id.clone()
+    };
+    over(inner, run);
+}
+
+/// A run's unit is gone: tells how it ended.
+pub(super) fn over(inner: &Arc<Inner>, run_id: ContainerId) {
+    let Some(run) = inner.runs.lock().remove(&run_id) else { return };
+    let events = inner.events.clone();
+    tokio::spawn(async move {
+        let judged = tokio::task::spawn_blocking(move || judge(&run.run_dir)).await;
+        let outcome = judged.unwrap_or(RunOutcome::Lost(LostReason::Damaged));
+        // Without a receiver the agent is going down and will recover the run.
+        let _ = events.send(RunEvent { run_id, outcome });
+    });
+}
+
+/// Asks for every unit after a time in which nothing was heard.
+async fn look_again(inner: &Arc<Inner>) {
+    let known: Vec<_> = {
+        let runs = inner.runs.lock();
+        let running = runs.iter().filter(|(_, run)| run.phase == Phase::Running);
+        running.map(|(id, run)| (id.clone(), run.unit.clone())).collect()
+    };
+    for (run, unit) in known {
+        match inner.manager.status(&unit).await {
+            Err(SystemdError::NoSuchUnit(_)) => over(inner, run),
+            Ok(status) if is_over(&status.active) => over(inner, run),
+            Ok(_) => {}
+            // The bus is away again, which will be news.
+            Err(_) => return,
+        }
+    }
+}
+
+pub(super) fn is_over(active: &str) -> bool {
+    matches!(active, "inactive" | "failed")
+}
+
+/// What the records say of a run whose unit is gone.
+pub(super) fn judge(run_dir: &Path) -> RunOutcome {
+    match ExitRecord::load(run_dir) {
+        Ok(Some(ExitRecord::Ended(status))) => return RunOutcome::Ended(status),
+        Ok(Some(ExitRecord::NotStarted(reason))) => return RunOutcome::NotStarted(reason),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "exit record unusable, run counts as lost"
+            );
+        }
+    }
+    match StartMark::load(run_dir) {
+        Ok(Some(StartMark::Unit(record))) => {
+            let same_boot = procfs::boot_id().is_ok_and(|boot| boot == record.boot_id);
+            let reason = if same_boot { LostReason::UnitGone } else { LostReason::HostRestarted };
+            RunOutcome::Lost(reason)
+        }
+        _ => RunOutcome::Lost(LostReason::Damaged),
+    }
+}
