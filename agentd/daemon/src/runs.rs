@@ -12,8 +12,8 @@ use tepui_agent::{
     SANDBOX_MARK,
 };
 use tepui_launch::{
-    Ceiling, CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, Program,
-    Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
+    Ceiling, CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy,
+    LostReason, Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
 };
 use tepui_types::{ContainerId, Resources, Role, Span};
 use tepui_wire::v1;

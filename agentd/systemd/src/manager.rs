@@ -77,7 +77,8 @@ impl Manager {
     ///
     /// [`SystemdError::Unreachable`].
     pub async fn connect() -> Result<(Self, Watch), SystemdError> {
-        let (systemd, signals) = open().await.map_err(|error| SystemdError::Unreachable(Box::new(error)))?;
+        let (systemd, signals) =
+            open().await.map_err(|error| SystemdError::Unreachable(Box::new(error)))?;
         let shared = Arc::new(Shared { jobs: Mutex::default(), systemd: Mutex::new(systemd) });
         let (news, watch) = mpsc::unbounded_channel();
         tokio::spawn(listen(Arc::downgrade(&shared), signals, news));

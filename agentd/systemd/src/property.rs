@@ -29,6 +29,7 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("TimeoutStopUSec", micros(spec.stop_timeout).into()),
         ("OOMPolicy", "kill".into()),
         ("UMask", 0o022_u32.into()),
+        ("IgnoreSIGPIPE", false.into()),
         ("StandardOutput", "journal".into()),
         ("StandardError", "journal".into()),
         ("SyslogIdentifier", spec.syslog_identifier.as_str().into()),

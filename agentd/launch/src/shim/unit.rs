@@ -7,9 +7,10 @@
 //! wait for all children that it has.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -19,6 +20,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{getpid, setsid};
 use tepui_launch::protocol::UnitReply;
 use tepui_launch::record::ExitRecord;
@@ -34,23 +36,37 @@ const ERROR_OUTPUT: i32 = 3;
 
 /// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program.
 pub(crate) fn become_command() -> ExitCode {
-    let channel = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from);
-    let Ok(mut channel) = channel else { return ExitCode::from(CANNOT_EXECUTE) };
-    let Err(reason) = prepare(&mut channel);
+    let Some(mut answer) = answer_pipe() else { return ExitCode::from(CANNOT_EXECUTE) };
+    let Err(reason) = prepare(&mut answer);
     // When the agent is gone, the exit code says enough.
-    let _ = channel.write_all(reason.as_bytes());
+    let _ = answer.write_all(reason.as_bytes());
     eprintln!("{reason}");
     ExitCode::from(CANNOT_EXECUTE)
 }
 
-fn prepare(channel: &mut UnixStream) -> Result<std::convert::Infallible, String> {
+/// The pipe that closes by itself when the command is executed. It comes in a message, because
+/// systemd keeps standard input open itself for as long as the unit lasts.
+fn answer_pipe() -> Option<File> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    recvmsg(io::stdin(), &mut parts, &mut ancillary, flags).ok()?;
+    ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next().map(File::from),
+        _ => None,
+    })
+}
+
+fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     let mut words = env::args().skip(2);
     let (Some(max_bytes), Some(keep), Some(program), Some(name)) =
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err("the command line of the unit is incomplete".to_owned());
     };
-    let null = std::fs::File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
+    let null = File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
     rustix::stdio::dup2_stdin(null).map_err(|e| format!("no standard input: {e}"))?;
     let (out, err) = spread_output(&max_bytes, &keep)
         .map_err(|e| format!("failed to start the log process: {e}"))?;
@@ -58,7 +74,7 @@ fn prepare(channel: &mut UnixStream) -> Result<std::convert::Infallible, String>
     let start_time = procfs::stat(pid).map(|stat| stat.start_time).unwrap_or_default();
     let reply = UnitReply { pid: pid.as_raw_nonzero().get(), start_time };
     // Nobody listens when the agent died meanwhile: the command runs all the same.
-    let _ = channel.write_all(reply.encode().as_bytes());
+    let _ = answer.write_all(reply.encode().as_bytes());
     rustix::stdio::dup2_stdout(out).map_err(|e| format!("no standard output: {e}"))?;
     rustix::stdio::dup2_stderr(err).map_err(|e| format!("no error output: {e}"))?;
     let error = Command::new(&program).arg0(name).args(words).exec();

@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::pipe::{PipeFlags, pipe_with};
 use tepui_cgroup::Leaf;
 use tepui_systemd::{SystemdError, UnitName, UnitStatus};
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 
 use super::{Inner, Phase, UnitRun, watch};
 use crate::launcher::{LaunchError, Started};
@@ -98,21 +104,18 @@ async fn launch(
         path: inner.shim.clone(),
         source,
     };
-    let (channel, theirs) = UnixStream::pair().map_err(failed)?;
+    let (theirs, answer) = answer_channel().map_err(failed)?;
     let described = inner.describe(spec, unit.clone(), theirs);
     let started = inner.manager.start(&described).await;
-    // Its copy of the channel would keep it open for ever.
-    drop(described);
     let status = match started {
         Ok(status) => Some(status),
         // It was over before anybody looked.
         Err(SystemdError::NoSuchUnit(_)) => None,
         Err(error) => return Err(LaunchError::Systemd(error)),
     };
-    channel.set_nonblocking(true).map_err(failed)?;
-    let mut channel = tokio::net::UnixStream::from_std(channel).map_err(failed)?;
+    drop(described);
     let mut text = Vec::new();
-    let mut limited = (&mut channel).take(MAX_REPLY_BYTES);
+    let mut limited = answer.take(MAX_REPLY_BYTES);
     let heard = tokio::time::timeout(inner.start_timeout, limited.read_to_end(&mut text)).await;
     if !matches!(heard, Ok(Ok(_))) {
         let _ = inner.manager.stop(&unit).await;
@@ -127,6 +130,21 @@ async fn launch(
         (None, "") => Err(LaunchError::Shim("died while it started the command")),
         (_, refusal) => Err(LaunchError::NotStarted(refusal.to_owned())),
     }
+}
+
+/// A socket that gives its reader the writing end of a pipe, and the other end of that pipe.
+fn answer_channel() -> io::Result<(UnixStream, Receiver)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setfl(&read, OFlags::NONBLOCK)?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [write.as_fd()];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("no room for a descriptor"));
+    }
+    sendmsg(&ours, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::empty())?;
+    Ok((theirs, Receiver::from_owned_fd(read)?))
 }
 
 impl Inner {

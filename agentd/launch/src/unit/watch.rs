@@ -16,24 +16,34 @@ pub(super) async fn listen(inner: Weak<Inner>, mut news: Watch) {
     while let Some(one) = news.recv().await {
         let Some(inner) = inner.upgrade() else { return };
         match one {
-            News::Removed(unit) => removed(&inner, &unit),
+            News::Removed(unit) => removed(&inner, unit),
             News::Missed => look_again(&inner).await,
         }
     }
 }
 
-fn removed(inner: &Arc<Inner>, unit: &UnitName) {
-    let run = {
-        let mut runs = inner.runs.lock();
-        let found = runs.iter_mut().find(|(_, run)| run.unit == *unit);
-        let Some((id, run)) = found else { return };
-        if run.phase != Phase::Running {
-            run.phase = Phase::OverWhileStarting;
-            return;
+/// A unit was unloaded. systemd says so too when it only loads all units anew, so it is asked.
+fn removed(inner: &Arc<Inner>, unit: UnitName) {
+    let known =
+        inner.runs.lock().iter().find(|(_, run)| run.unit == unit).map(|(id, _)| id.clone());
+    let Some(run) = known else { return };
+    let inner = inner.clone();
+    tokio::spawn(async move {
+        match inner.manager.status(&unit).await {
+            Ok(status) if !is_over(&status.active) => {}
+            Ok(_) | Err(SystemdError::NoSuchUnit(_)) => {
+                if let Some(known) = inner.runs.lock().get_mut(&run)
+                    && known.phase != Phase::Running
+                {
+                    known.phase = Phase::OverWhileStarting;
+                    return;
+                }
+                over(&inner, run);
+            }
+            // The bus is away: all units are looked at when it is back.
+            Err(_) => {}
         }
-        id.clone()
-    };
-    over(inner, run);
+    });
 }
 
 /// A run's unit is gone: tells how it ended.

@@ -1,0 +1,91 @@
+import json
+
+APP = {
+    "id": "/shop/cart",
+    "cmd": "echo hello from $MESOS_TASK_ID; exec python3 -m http.server $PORT0",
+    "cpus": 0.1,
+    "mem": 32,
+    "instances": 3,
+}
+UNITS = "systemctl list-units --plain --no-legend 'tepui-task-*' | awk '{print $1}'"
+
+
+def tasks():
+    answer = json.loads(one.succeed("curl -sf http://one:8080/v2/apps/shop/cart/tasks"))
+    return {task["id"]: task for task in answer["tasks"] if task["state"] == "TASK_RUNNING"}
+
+
+def wait_for_tasks(count):
+    retry(lambda _: len(tasks()) == count, 60)
+
+
+def units():
+    return sorted(one.succeed(UNITS).split())
+
+
+def identity(unit):
+    names = ("MainPID", "InvocationID", "ExecMainStartTimestampMonotonic")
+    return [one.get_unit_property(unit, name) for name in names]
+
+
+def kill_agent():
+    pid = one.get_unit_property("tepui-agentd.service", "MainPID")
+    one.succeed(f"kill -9 {pid}")
+    one.wait_until_succeeds(
+        f"p=$(systemctl show -P MainPID tepui-agentd.service); test $p != 0 -a $p != {pid}"
+        " && systemctl is-active tepui-agentd.service",
+        timeout=60,
+    )
+
+
+start_all()
+one.wait_for_unit("tepui-control-plane.service")
+one.wait_for_unit("tepui-agentd.service")
+one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+
+with subtest("an app of three instances runs as three units"):
+    one.succeed(f"echo '{json.dumps(APP)}' >/root/cart.json", "tepui app create /root/cart.json --timeout 20s")
+    wait_for_tasks(3)
+    t.assertEqual(len(units()), 3)
+    for task in tasks().values():
+        one.wait_for_open_port(task["ports"][0], addr="one", timeout=60)
+
+with subtest("systemctl, systemd-cgls and journalctl show them"):
+    status = one.succeed(f"systemctl status '{units()[0]}' --no-pager")
+    t.assertIn("Tepui app /shop/cart", status)
+    t.assertIn("hello from", status)
+    t.assertRegex(one.succeed("systemd-cgls --no-pager"), r"tepui-tasks-default\.slice")
+    one.wait_until_succeeds(
+        "test $(journalctl TEPUI_APP=/shop/cart --no-pager -o cat | grep -c '^hello from') = 3",
+        timeout=30,
+    )
+    t.assertIn("hello from", one.succeed("tepui app logs /shop/cart"))
+
+with subtest("the death of the agent changes no unit"):
+    before = {unit: identity(unit) for unit in units()}
+    for _ in range(10):
+        kill_agent()
+    t.assertEqual({unit: identity(unit) for unit in units()}, before)
+    wait_for_tasks(3)
+
+with subtest("an end while the agent is away is told truthfully"):
+    one.succeed(
+        "tepui run --name quick --command 'read x < /run/go; exit 7' >/root/quick.log 2>&1"
+        " </dev/null & mkfifo /run/go; echo $! >/root/quick.pid"
+    )
+    one.wait_until_succeeds("systemctl list-units --plain 'tepui-task-quick*' | grep running", 60)
+    one.succeed("systemctl stop tepui-agentd.service", "echo >/run/go")
+    one.wait_until_fails("systemctl list-units --plain 'tepui-task-quick*' | grep running", 60)
+    one.succeed("systemctl start tepui-agentd.service")
+    one.wait_until_succeeds("grep -q 'exited with status 7' /root/quick.log", timeout=60)
+
+with subtest("a restart of D-Bus and a re-execution of systemd change no unit"):
+    one.succeed("systemctl daemon-reexec")
+    one.succeed("systemctl restart dbus.service")
+    t.assertEqual({unit: identity(unit) for unit in units()}, before)
+    one.wait_until_succeeds("tepui app scale /shop/cart 4 --timeout 60s", timeout=120)
+    t.assertEqual(len(units()), 4)
+
+with subtest("what ended leaves no unit behind"):
+    one.succeed("tepui app scale /shop/cart 0 --timeout 60s")
+    retry(lambda _: units() == [], 30)
