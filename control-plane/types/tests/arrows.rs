@@ -17,6 +17,7 @@ const ROWS: &[&[&str]] = &[
     &[
         "tepui-process",
         "tepui-cgroup",
+        "tepui-systemd",
         "tepui-probe",
         "tepui-fetch",
         "tepui-store",
