@@ -133,6 +133,8 @@ pub struct RunSpec {
     pub ports: tepui_types::Ranges,
     /// Processors and memory for control groups where the host has them.
     pub resources: tepui_types::Resources,
+    /// Tasks come to it and go while it runs, so what it may use changes: it is a custom executor.
+    pub is_executor: bool,
 }
 
 /// Stands in environment values for the absolute path of the sandbox, which only the daemon

@@ -58,6 +58,7 @@ impl Agent {
             rlimits: container.and_then(|container| container.rlimit_info.clone()),
             ports: resources.ports(),
             resources,
+            is_executor: !executor.is_command(),
         })
     }
 

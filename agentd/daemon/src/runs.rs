@@ -224,7 +224,8 @@ impl Shared {
             log_policy: self.log_policy,
             own_group: true,
             label,
-            ceiling: ceiling(&spec.resources),
+            // What an executor may use changes with its tasks: it gets no limit that stays behind.
+            ceiling: if spec.is_executor { Ceiling::default() } else { ceiling(&spec.resources) },
         };
         let outcome = match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),

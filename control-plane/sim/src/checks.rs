@@ -432,6 +432,7 @@ mod tests {
             rlimits: None,
             ports: tepui_types::Ranges::new(),
             resources: Resources::new(),
+            is_executor: false,
         }
     }
 
