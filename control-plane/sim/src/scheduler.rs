@@ -279,7 +279,9 @@ impl World {
                 let message = event.error.map(|error| error.message).unwrap_or_default();
                 let name = self.schedulers[scheduler].name.clone();
                 self.tell(|| format!("{name}: error: {message}"));
-                self.removed(scheduler);
+                if message == "Framework has been removed" {
+                    self.removed(scheduler);
+                }
             }
             _ => {}
         }
