@@ -54,7 +54,8 @@ pub struct Settings {
     /// Run tasks as the user that they name: true or false [default: true for root]
     #[arg(long)]
     pub switch_user: Option<bool>,
-    /// What runs tasks: systemd, process, or auto for systemd where the host has it [default: auto]
+    /// What runs tasks: systemd, process, or auto, which is systemd for root where the host has it
+    /// [default: auto]
     #[arg(long)]
     pub launcher: Option<LauncherKind>,
     /// The program that supervises each task [default: tepui-shim beside this program]
@@ -84,7 +85,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LauncherKind {
-    /// Units where the host was booted with systemd, else processes.
+    /// Units where the host was booted with systemd and the agent is root, else processes.
     #[default]
     Auto,
     /// Units of systemd.

@@ -131,10 +131,19 @@ const BOOTED_WITH_SYSTEMD: &str = "/run/systemd/system";
 
 /// Adds systemd's launcher where the host has one and the operator does not want to do without.
 async fn host_launcher(kind: LauncherKind, plain: PlainLauncher) -> anyhow::Result<HostLauncher> {
-    let is_booted = Path::new(BOOTED_WITH_SYSTEMD).is_dir();
-    if kind == LauncherKind::Auto && !is_booted {
-        info!("tasks are processes: this host was not booted with systemd");
-        return Ok(HostLauncher::new(plain, None, false));
+    if kind == LauncherKind::Auto {
+        let reason = if !Path::new(BOOTED_WITH_SYSTEMD).is_dir() {
+            Some("this host was not booted with systemd")
+        } else if !nix::unistd::geteuid().is_root() {
+            // systemd would ask somebody for a password, for every task.
+            Some("only root may start units of the system")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            info!(reason, "tasks are processes");
+            return Ok(HostLauncher::new(plain, None, false));
+        }
     }
     match UnitLauncher::new(plain.clone()).await {
         Ok(units) => {
