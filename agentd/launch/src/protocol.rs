@@ -177,6 +177,26 @@ impl RunReply {
     }
 }
 
+/// Variables for the stage of a unit.
+#[must_use]
+pub fn encode_variables(all: &[(String, String)]) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.list(all, |out, (name, value)| {
+        out.text(name);
+        out.text(value);
+    });
+    out.into_bytes()
+}
+
+/// Reads what [`encode_variables`] wrote.
+///
+/// # Errors
+///
+/// [`Damaged`] for anything else.
+pub fn decode_variables(bytes: &[u8]) -> Result<Vec<(String, String)>, Damaged> {
+    Reader::new(bytes).list(|from| Ok((from.text()?, from.text()?)))
+}
+
 /// First line of the stage in a unit; what follows before the end is why it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitReply {
@@ -408,6 +428,14 @@ mod tests {
             assert_eq!(CheckReply::decode(&bytes).unwrap(), reply);
             assert!(CheckReply::decode(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn variables_survive_the_journey() {
+        let all = vec![("a.b".to_owned(), "x".to_owned()), ("c-d".to_owned(), "\u{1}".to_owned())];
+        let bytes = encode_variables(&all);
+        assert_eq!(decode_variables(&bytes).unwrap(), all);
+        assert!(decode_variables(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

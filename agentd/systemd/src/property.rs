@@ -62,6 +62,15 @@ fn exec(command: &Command, flags: &[&str]) -> ExecEx {
     vec![(path, command.argv.clone(), flags.iter().map(|flag| (*flag).to_owned()).collect())]
 }
 
+/// Whether systemd takes a variable: it refuses the whole unit for one that it does not like.
+#[must_use]
+pub fn takes_variable(name: &str, value: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
+    first && name.bytes().all(plain) && !value.contains(control)
+}
+
 fn environment(spec: &UnitSpec) -> Vec<String> {
     spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
@@ -128,5 +137,20 @@ pub(crate) fn bytes(value: &OwnedValue) -> Option<Vec<u8>> {
     match &**value {
         Value::Array(array) => array.iter().map(|one| one.downcast_ref::<u8>().ok()).collect(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes_variable;
+
+    #[test]
+    fn variables_that_systemd_refuses_are_known() {
+        for (name, value) in [("A", ""), ("_a1", "x\ty\nz"), ("PATH", "/bin:ä")] {
+            assert!(takes_variable(name, value), "{name}");
+        }
+        for (name, value) in [("", "x"), ("1A", "x"), ("a.b", "x"), ("A", "x\u{1}"), ("ä", "x")] {
+            assert!(!takes_variable(name, value), "{name}");
+        }
     }
 }

@@ -79,6 +79,23 @@ with subtest("an end while the agent is away is told truthfully"):
     one.succeed("systemctl start tepui-agentd.service")
     one.wait_until_succeeds("grep -q 'exited with status 7' /root/quick.log", timeout=60)
 
+with subtest("a task gets every variable, also those that systemd refuses"):
+    # Without a shell: dash drops what it cannot use itself.
+    look = "import os, time; print(*map(os.getenv, ('a.b-c', 'PLAIN')), flush=True)"
+    program = ["python3", "-c", f"{look}; time.sleep(1000)"]
+    definition = {"id": "/env", "args": program, "cpus": 0.1, "mem": 32}
+    definition["env"] = {"a.b-c": "odd", "PLAIN": "two\nlines"}
+    document = json.dumps(definition).replace("'", "'\\''")
+    one.succeed(f"echo '{document}' >/root/env.json")
+    one.succeed("tepui app create /root/env.json --timeout 60s")
+    one.wait_until_succeeds("tepui app logs /env | grep 'odd two$'", timeout=30)
+    one.succeed("tepui app delete /env")
+    retry(lambda _: len(units()) == 3, 30)
+
+with subtest("a command that cannot be executed says why"):
+    status, output = one.execute("tepui run --name nothing --command /no/such/file 2>&1")
+    t.assertEqual(status, 127)
+
 with subtest("a restart of D-Bus and a re-execution of systemd change no unit"):
     one.succeed("systemctl daemon-reexec")
     one.succeed("systemctl restart dbus.service")

@@ -8,7 +8,7 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{getpid, setsid};
-use tepui_launch::protocol::UnitReply;
+use tepui_launch::protocol::{UnitReply, decode_variables};
 use tepui_launch::record::ExitRecord;
 use tepui_launch::{Ending, ExitStatus, LogPolicy, SpentResources, procfs};
 
@@ -66,6 +66,9 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     else {
         return Err("the command line of the unit is incomplete".to_owned());
     };
+    let mut rest = Vec::new();
+    io::stdin().read_to_end(&mut rest).map_err(|e| format!("failed to hear the rest: {e}"))?;
+    let variables = decode_variables(&rest).map_err(|e| e.to_string())?;
     let null = File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
     rustix::stdio::dup2_stdin(null).map_err(|e| format!("no standard input: {e}"))?;
     let (out, err) = spread_output(&max_bytes, &keep)
@@ -77,7 +80,15 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     let _ = answer.write_all(reply.encode().as_bytes());
     rustix::stdio::dup2_stdout(out).map_err(|e| format!("no standard output: {e}"))?;
     rustix::stdio::dup2_stderr(err).map_err(|e| format!("no error output: {e}"))?;
-    let error = Command::new(&program).arg0(name).args(words).exec();
+    let mut command = Command::new(&program);
+    command.arg0(name).args(words);
+    for (name, value) in variables {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(format!("the environment of '{program}' contains a NUL byte"));
+        }
+        command.env(name, value);
+    }
+    let error = command.exec();
     Err(format!("failed to execute '{program}': {error}"))
 }
 

@@ -1,14 +1,18 @@
 //! A run as a unit.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tepui_systemd::{Ceiling, Command, SliceName, Stdin, UnitName, UnitSpec};
+use tepui_systemd::{Ceiling, Command, SliceName, Stdin, UnitName, UnitSpec, takes_variable};
 
 use super::Inner;
 use crate::spec::{LaunchSpec, Program, RunLabel};
+
+/// Names and values.
+pub(super) type Variables = Vec<(String, String)>;
 
 /// Time between SIGTERM and SIGKILL when systemd itself stops a unit: at shutdown, and for what a
 /// command has left behind.
@@ -20,7 +24,22 @@ const WEIGHTS: (u64, u64) = (1, 10_000);
 const HIGH_PERCENT: u64 = 90;
 
 impl Inner {
-    pub(super) fn describe(&self, spec: LaunchSpec, unit: UnitName, stdin: UnixStream) -> UnitSpec {
+    /// The whole environment: what systemd takes, and the rest, which the stage adds itself. Later
+    /// values win.
+    pub(super) fn environment(&self, spec: &mut LaunchSpec) -> (Variables, Variables) {
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        all.insert("PATH".to_owned(), self.default_path.clone());
+        all.extend(std::mem::take(&mut spec.env));
+        all.into_iter().partition(|(name, value)| takes_variable(name, value))
+    }
+
+    pub(super) fn describe(
+        &self,
+        spec: LaunchSpec,
+        environment: Variables,
+        unit: UnitName,
+        stdin: UnixStream,
+    ) -> UnitSpec {
         let (path, argv) = command(&spec.program);
         let shim = self.shim.clone();
         let mut words = vec![
@@ -39,10 +58,6 @@ impl Inner {
                 spec.run_dir.to_string_lossy().into_owned(),
             ],
         };
-        let mut environment = spec.env;
-        if !environment.iter().any(|(name, _)| name == "PATH") {
-            environment.push(("PATH".to_owned(), self.default_path.clone()));
-        }
         UnitSpec {
             name: unit,
             slice: SliceName::of_role(&spec.label.role),

@@ -1,7 +1,7 @@
 //! Starting a run as a unit.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,10 +20,12 @@ use super::{Inner, Phase, UnitRun, watch};
 use crate::launcher::{LaunchError, Started};
 use crate::plain::make_run_dir;
 use crate::procfs;
-use crate::protocol::UnitReply;
+use crate::protocol::{UnitReply, encode_variables};
 use crate::record::{ProcessMark, UnitRecord};
 use crate::spec::LaunchSpec;
 
+/// Most bytes of variables that systemd does not take: what a socket holds without a reader.
+const MAX_REST_BYTES: usize = 64 * 1024;
 /// Longest word of a stage.
 const MAX_REPLY_BYTES: u64 = 8 * 1024;
 
@@ -96,7 +98,7 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
 
 async fn launch(
     inner: &Inner,
-    spec: LaunchSpec,
+    mut spec: LaunchSpec,
     unit: UnitName,
 ) -> Result<(Started, Option<Leaf>), LaunchError> {
     let failed = |source: io::Error| LaunchError::Prepare {
@@ -104,8 +106,13 @@ async fn launch(
         path: inner.shim.clone(),
         source,
     };
-    let (theirs, answer) = answer_channel().map_err(failed)?;
-    let described = inner.describe(spec, unit.clone(), theirs);
+    let (environment, rest) = inner.environment(&mut spec);
+    let rest = encode_variables(&rest);
+    if rest.len() > MAX_REST_BYTES {
+        return Err(LaunchError::TooLarge { limit: MAX_REST_BYTES });
+    }
+    let (theirs, answer) = answer_channel(&rest).map_err(failed)?;
+    let described = inner.describe(spec, environment, unit.clone(), theirs);
     let started = inner.manager.start(&described).await;
     let status = match started {
         Ok(status) => Some(status),
@@ -132,8 +139,9 @@ async fn launch(
     }
 }
 
-/// A socket that gives its reader the writing end of a pipe, and the other end of that pipe.
-fn answer_channel() -> io::Result<(UnixStream, Receiver)> {
+/// A socket that gives its reader the writing end of a pipe and then `rest`, and the other end of
+/// that pipe.
+fn answer_channel(rest: &[u8]) -> io::Result<(UnixStream, Receiver)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&read, OFlags::NONBLOCK)?;
     let (ours, theirs) = UnixStream::pair()?;
@@ -144,6 +152,9 @@ fn answer_channel() -> io::Result<(UnixStream, Receiver)> {
         return Err(io::Error::other("no room for a descriptor"));
     }
     sendmsg(&ours, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::empty())?;
+    // Nobody reads yet: it must fit into the socket.
+    ours.set_nonblocking(true)?;
+    (&ours).write_all(rest)?;
     Ok((theirs, Receiver::from_owned_fd(read)?))
 }
 
