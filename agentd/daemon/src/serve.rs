@@ -77,7 +77,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         }
     }
 
-    let launcher = host_launcher(config.launcher, launcher).await?;
+    let launcher = host_launcher(config.launcher, launcher, &folders.runs()).await?;
 
     let (sender, inbox) = channel();
     let driver = Driver::new(sender);
@@ -130,27 +130,28 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
 const BOOTED_WITH_SYSTEMD: &str = "/run/systemd/system";
 
 /// Adds systemd's launcher where the host has one and the operator does not want to do without.
-async fn host_launcher(kind: LauncherKind, plain: PlainLauncher) -> anyhow::Result<HostLauncher> {
-    if kind == LauncherKind::Auto {
-        let reason = if !Path::new(BOOTED_WITH_SYSTEMD).is_dir() {
-            Some("this host was not booted with systemd")
-        } else if !nix::unistd::geteuid().is_root() {
-            // systemd would ask somebody for a password, for every task.
-            Some("only root may start units of the system")
-        } else {
-            None
-        };
-        if let Some(reason) = reason {
-            info!(reason, "tasks are processes");
-            return Ok(HostLauncher::new(plain, None, false));
-        }
+/// Units of an earlier process are never given up because systemd does not answer just now.
+async fn host_launcher(
+    kind: LauncherKind,
+    plain: PlainLauncher,
+    runs: &Path,
+) -> anyhow::Result<HostLauncher> {
+    let known = tepui_launch::list_run_dirs(runs).context("failed to look at former tasks")?;
+    let has_units = tepui_launch::needs_systemd(&known);
+    let without = reason_without_units(kind);
+    if let (Some(reason), false) = (without, has_units) {
+        info!(reason, "tasks are processes");
+        return Ok(HostLauncher::new(plain, None, false));
     }
     match UnitLauncher::new(plain.clone()).await {
         Ok(units) => {
             let version = units.version().await.unwrap_or_else(|error| error.to_string());
-            let starts_units = kind != LauncherKind::Process;
+            let starts_units = without.is_none();
             info!(version, starts_units, "systemd answers");
             Ok(HostLauncher::new(plain, Some(units), starts_units))
+        }
+        Err(error) if has_units => {
+            Err(error).context("former tasks are units, of which only systemd can tell")
         }
         Err(error) if kind == LauncherKind::Systemd => {
             Err(error).context("launcher = \"systemd\", which this host cannot do")
@@ -159,6 +160,22 @@ async fn host_launcher(kind: LauncherKind, plain: PlainLauncher) -> anyhow::Resu
             warn!(error = &error as &dyn std::error::Error, "tasks are processes, not units");
             Ok(HostLauncher::new(plain, None, false))
         }
+    }
+}
+
+/// Why new tasks shall not be units.
+fn reason_without_units(kind: LauncherKind) -> Option<&'static str> {
+    match kind {
+        LauncherKind::Systemd => None,
+        LauncherKind::Process => Some("launcher = \"process\""),
+        LauncherKind::Auto if !Path::new(BOOTED_WITH_SYSTEMD).is_dir() => {
+            Some("this host was not booted with systemd")
+        }
+        // systemd would ask somebody for a password, for every task.
+        LauncherKind::Auto if !nix::unistd::geteuid().is_root() => {
+            Some("only root may start units of the system")
+        }
+        LauncherKind::Auto => None,
     }
 }
 

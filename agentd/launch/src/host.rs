@@ -15,6 +15,7 @@ use crate::protocol::CheckReply;
 use crate::record::StartMark;
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::unit::UnitLauncher;
+use crate::verdict;
 
 /// Both launchers behind the one trait.
 #[derive(Clone, Debug)]
@@ -22,6 +23,13 @@ pub struct HostLauncher {
     plain: PlainLauncher,
     units: Option<UnitLauncher>,
     starts_units: bool,
+}
+
+/// Whether any of these runs may still go on as a unit: then nothing may be said of them without
+/// systemd.
+#[must_use]
+pub fn needs_systemd(runs: &[KnownRun]) -> bool {
+    runs.iter().any(verdict::may_be_unit)
 }
 
 impl HostLauncher {

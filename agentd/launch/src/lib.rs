@@ -28,13 +28,14 @@ mod plain;
 mod ports;
 mod tree;
 mod unit;
+mod verdict;
 
 pub mod procfs;
 pub mod protocol;
 pub mod record;
 mod spec;
 
-pub use host::HostLauncher;
+pub use host::{HostLauncher, needs_systemd};
 pub use launcher::{
     BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LostReason, Recovered, RunEvent,
     RunOutcome, RunState, SignalError, Started, Usage, UsageError,

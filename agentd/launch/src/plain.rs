@@ -33,6 +33,7 @@ use crate::protocol::{CONTROL, CheckReply, Order};
 use crate::record::{ProcessMark, StartMark};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::tree::ProcessTree;
+use crate::verdict;
 
 use spares::Spares;
 
@@ -246,10 +247,7 @@ impl Launcher for PlainLauncher {
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {
         self.inner.runs.lock().remove(&run.run_id);
-        match fs::remove_dir_all(&run.run_dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        verdict::forget(&run.run_dir)
     }
 }
 

@@ -30,6 +30,7 @@ use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::CheckReply;
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
+use crate::verdict;
 
 /// Rounds in which the processes of a unit are killed before its log process goes with the rest.
 const KILL_ROUNDS: usize = 40;
@@ -204,10 +205,7 @@ impl Launcher for UnitLauncher {
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {
         self.inner.runs.lock().remove(&run.run_id);
-        match fs::remove_dir_all(&run.run_dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        verdict::forget(&run.run_dir)
     }
 }
 

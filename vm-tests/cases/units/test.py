@@ -81,6 +81,16 @@ with subtest("an end while the agent is away is told truthfully"):
     one.succeed("systemctl start tepui-agentd.service")
     one.wait_until_succeeds("grep -q 'exited with status 7' /root/quick.log", timeout=60)
 
+with subtest("an agent that cannot reach systemd does not give its units up"):
+    agent = "tepui-agentd.service"
+    one.succeed(f"systemctl stop {agent}", "mv /run/dbus/system_bus_socket /run/dbus/away")
+    one.execute(f"systemctl start --no-block {agent}")
+    one.wait_until_succeeds(f"journalctl -u {agent} | grep 'only systemd can tell'", timeout=60)
+    one.succeed("mv /run/dbus/away /run/dbus/system_bus_socket")
+    one.wait_until_succeeds(f"systemctl is-active {agent}", timeout=60)
+    wait_for_tasks(3)
+    t.assertEqual({unit: identity(unit) for unit in units()}, before)
+
 with subtest("a task gets every variable, also those that systemd refuses"):
     # Without a shell: dash drops what it cannot use itself.
     look = "import os, time; print(*map(os.getenv, ('a.b-c', 'PLAIN')), flush=True)"

@@ -61,9 +61,8 @@ fn examine(run_dir: &Path) -> Found {
     }
     match StartMark::load(run_dir) {
         Ok(Some(StartMark::Started(record))) => examine_started(run_dir, record),
-        Ok(Some(StartMark::Abandoned | StartMark::Unit(_))) => {
-            Found::Over(RunOutcome::Lost(LostReason::NeverStarted))
-        }
+        Ok(Some(StartMark::Unit(_))) => Found::Over(watch::judge(run_dir)),
+        Ok(Some(StartMark::Abandoned)) => Found::Over(RunOutcome::Lost(LostReason::NeverStarted)),
         Ok(None) => match StartMark::abandon(run_dir) {
             // The shim was faster after all.
             Err(RecordError::Taken { .. }) => match StartMark::load(run_dir) {

@@ -11,8 +11,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::Inner;
 use crate::launcher::{LostReason, RunEvent, RunOutcome};
-use crate::record::{ExitRecord, ProcessMark, StartMark, StartRecord};
-use crate::{procfs, spec, tree};
+use crate::record::{ProcessMark, StartMark, StartRecord};
+use crate::{procfs, spec, tree, verdict};
 
 /// Reports the end of a run when its shim is gone. One small task per run, no thread.
 pub(super) fn follow(inner: Arc<Inner>, run_id: ContainerId, run_dir: PathBuf, shim: OwnedFd) {
@@ -49,22 +49,13 @@ pub(super) async fn wait_for(pidfd: OwnedFd) {
 
 /// What the records say of a run whose shim is gone; kills what a killed shim left behind.
 pub(super) fn judge(run_dir: &Path) -> RunOutcome {
-    match ExitRecord::load(run_dir) {
-        Ok(Some(ExitRecord::Ended(status))) => return RunOutcome::Ended(status),
-        Ok(Some(ExitRecord::NotStarted(reason))) => return RunOutcome::NotStarted(reason),
-        Ok(None) => {}
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "exit record unusable, run counts as lost"
-            );
-        }
+    if let Some(end) = verdict::recorded_end(run_dir) {
+        return end;
     }
     match StartMark::load(run_dir) {
         Ok(Some(StartMark::Started(record))) => RunOutcome::Lost(bury(&record)),
-        Ok(Some(StartMark::Abandoned | StartMark::Unit(_)) | None) => {
-            RunOutcome::Lost(LostReason::NeverStarted)
-        }
+        Ok(Some(StartMark::Unit(record))) => RunOutcome::Lost(verdict::lost_unit(&record)),
+        Ok(Some(StartMark::Abandoned) | None) => RunOutcome::Lost(LostReason::NeverStarted),
         Err(error) => RunOutcome::Lost(error.into()),
     }
 }

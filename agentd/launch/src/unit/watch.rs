@@ -8,8 +8,8 @@ use tepui_types::ContainerId;
 
 use super::{Inner, Phase};
 use crate::launcher::{LostReason, RunEvent, RunOutcome};
-use crate::procfs;
-use crate::record::{ExitRecord, StartMark};
+use crate::record::StartMark;
+use crate::verdict;
 
 /// Passes ends on until the launcher is gone.
 pub(super) async fn listen(inner: Weak<Inner>, mut news: Watch) {
@@ -82,23 +82,11 @@ pub(super) fn is_over(active: &str) -> bool {
 
 /// What the records say of a run whose unit is gone.
 pub(super) fn judge(run_dir: &Path) -> RunOutcome {
-    match ExitRecord::load(run_dir) {
-        Ok(Some(ExitRecord::Ended(status))) => return RunOutcome::Ended(status),
-        Ok(Some(ExitRecord::NotStarted(reason))) => return RunOutcome::NotStarted(reason),
-        Ok(None) => {}
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "exit record unusable, run counts as lost"
-            );
-        }
+    if let Some(end) = verdict::recorded_end(run_dir) {
+        return end;
     }
     match StartMark::load(run_dir) {
-        Ok(Some(StartMark::Unit(record))) => {
-            let same_boot = procfs::boot_id().is_ok_and(|boot| boot == record.boot_id);
-            let reason = if same_boot { LostReason::UnitGone } else { LostReason::HostRestarted };
-            RunOutcome::Lost(reason)
-        }
+        Ok(Some(StartMark::Unit(record))) => RunOutcome::Lost(verdict::lost_unit(&record)),
         _ => RunOutcome::Lost(LostReason::Damaged),
     }
 }
