@@ -64,10 +64,11 @@ fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Lowers the score where allowed, and returns the former one.
+/// Lowers the score where allowed, and returns the one that commands get: the former one, unless
+/// that protects the agent, which is nothing that commands inherit.
 fn protect_from_oom() -> Option<String> {
     let path = "/proc/self/oom_score_adj";
     let before = fs::read_to_string(path).ok()?.trim().to_owned();
     fs::write(path, SHIM_OOM_SCORE).ok()?;
-    Some(before)
+    Some(if before.starts_with('-') { "0".to_owned() } else { before })
 }

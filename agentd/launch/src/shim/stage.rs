@@ -16,8 +16,8 @@ use nix::sys::signal::SigSet;
 use nix::unistd::{User, getuid, initgroups, setgid, setuid};
 use rustix::fs::Mode;
 use rustix::process::{
-    Resource, Rlimit as RawRlimit, Signal, set_parent_process_death_signal, setrlimit, setsid,
-    umask,
+    Resource, Rlimit as RawRlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+    setsid, umask,
 };
 use tepui_cgroup::{CgroupError, Leaf};
 use tepui_launch::protocol::{self, StagePlace, StageSpec};
@@ -25,6 +25,9 @@ use tepui_launch::{Program, Rlimit, RlimitKind};
 
 /// Exit code of a stage that failed; never seen outside the shim, which reports the text.
 const STAGE_FAILED: u8 = 125;
+
+/// Soft limit of open files of a command that asks for none.
+const USUAL_OPEN_FILES: u64 = 1024;
 
 /// A step of the stage that failed; the texts reach the framework's user.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,7 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     take_place(place)?;
     let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
     let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
+    lower_open_files();
     for limit in &spec.rlimits {
         limit_resource(*limit)?;
     }
@@ -112,6 +116,16 @@ fn take_place(place: StagePlace) -> Result<(), StageError> {
 fn die_with_the_shim() {
     // Refused only for a signal that does not exist.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// The agent raised its own limit for itself. Commands start with the one that programs are written
+/// for, as from systemd: some walk over all numbers up to it, or use `select`.
+fn lower_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let usual = USUAL_OPEN_FILES.min(limit.maximum.unwrap_or(USUAL_OPEN_FILES));
+    let lowered = RawRlimit { current: Some(usual), maximum: limit.maximum };
+    // Lowering is never refused.
+    let _ = setrlimit(Resource::Nofile, lowered);
 }
 
 fn limit_resource(limit: Rlimit) -> Result<(), StageError> {

@@ -100,6 +100,28 @@ async fn resource_limits_hold_for_the_command() {
 }
 
 #[tokio::test]
+async fn the_agents_own_protection_is_not_inherited() {
+    // As the agent's service has it: many files, and spared by the out-of-memory killer.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum },
+    )
+    .unwrap();
+    let score = "/proc/self/oom_score_adj";
+    let spared = is_root() && std::fs::write(score, "-500").is_ok();
+    let mut bench = Bench::new();
+    bench.start("plain", "ulimit -n; cat /proc/self/oom_score_adj").await;
+    assert_eq!(bench.ending().await, Ending::Exited(0));
+    let output = bench.read("plain", "stdout");
+    assert!(output.starts_with("1024\n"), "{output}");
+    if spared {
+        std::fs::write(score, "0").unwrap();
+        assert_eq!(output, "1024\n0\n");
+    }
+}
+
+#[tokio::test]
 async fn the_command_runs_as_the_user_with_its_groups() {
     if !is_root() {
         return;
