@@ -196,13 +196,9 @@ fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
         webui_url: Some(format!("http://{}", config.marathon_listen)),
         min_revive_interval: MIN_REVIVE_INTERVAL,
         reconciliation_delay: FIRST_RECONCILIATION,
-        user: config.marathon_user.clone().unwrap_or_else(current_user),
+        user: config.marathon_user.clone().unwrap_or_default(),
         ..defaults
     })
-}
-
-fn current_user() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "root".into())
 }
 
 async fn serve_until(
