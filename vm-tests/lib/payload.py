@@ -11,7 +11,12 @@ from .lab import Lab, command
 from .progress import TestFailure
 
 PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim")
-UNITS = Path(__file__).resolve().parent.parent / "units"
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+UNITS = {
+    "tepui-control-plane.service": REPOSITORY / "control-plane/daemon",
+    "tepui-agentd.service": REPOSITORY / "agentd/daemon",
+}
+"""The units as they are shipped, each beside its daemon."""
 RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
 """What an agent offers unless its case says otherwise: the same on every machine."""
 STRETCHED = frozenset({"agent_patience_seconds"})
@@ -74,7 +79,7 @@ def add_unit(tree: Path, unit: str, config: str, settings: dict[str, Any]) -> No
     units = tree / "etc/systemd/system"
     wants = units / "multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
-    shutil.copy(UNITS / unit, units / unit)
+    shutil.copy(UNITS[unit] / unit, units / unit)
     (wants / unit).symlink_to(f"../{unit}")
     (tree / "etc/tepui").mkdir(exist_ok=True)
     (tree / "etc/tepui" / config).write_text(toml(settings))
