@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot};
 use zbus::Connection;
 use zbus::zvariant::OwnedObjectPath;
 
@@ -23,6 +23,10 @@ const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How long a start may take before it counts as refused; systemd itself gives up after less.
 const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Calls that wait for their answers at a time. The bus allows a connection 128 (dbus-daemon's
+/// `max_replies_per_connection`) and refuses the next.
+const CALLS: usize = 64;
 
 /// What is heard of our units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,21 @@ struct Shared {
     /// has answered the call that made them, so results that nobody waits for yet are kept.
     jobs: Mutex<Jobs>,
     systemd: Mutex<SystemdProxy<'static>>,
+    calls: Semaphore,
+}
+
+/// systemd, for one call or several after each other.
+struct Turn<'a> {
+    systemd: SystemdProxy<'static>,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl std::ops::Deref for Turn<'_> {
+    type Target = SystemdProxy<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.systemd
+    }
 }
 
 #[derive(Debug, Default)]
@@ -79,14 +98,19 @@ impl Manager {
     pub async fn connect() -> Result<(Self, Watch), SystemdError> {
         let (systemd, signals) =
             open().await.map_err(|error| SystemdError::Unreachable(Box::new(error)))?;
-        let shared = Arc::new(Shared { jobs: Mutex::default(), systemd: Mutex::new(systemd) });
+        let calls = Semaphore::new(CALLS);
+        let shared =
+            Arc::new(Shared { jobs: Mutex::default(), systemd: Mutex::new(systemd), calls });
         let (news, watch) = mpsc::unbounded_channel();
         tokio::spawn(listen(Arc::downgrade(&shared), signals, news));
         Ok((Self { shared }, watch))
     }
 
-    async fn systemd(&self) -> SystemdProxy<'static> {
-        self.shared.systemd.lock().await.clone()
+    /// Waits for its turn.
+    async fn systemd(&self) -> Turn<'_> {
+        // Closed by nobody: there is always a permit in the end.
+        let permit = self.shared.calls.acquire().await.ok();
+        Turn { systemd: self.shared.systemd.lock().await.clone(), _permit: permit }
     }
 
     /// systemd's version, as it says itself.
@@ -109,6 +133,7 @@ impl Manager {
         let systemd = self.systemd().await;
         self.shared.jobs.lock().await.starting += 1;
         let started = systemd.start_transient_unit(name, "fail", &properties(spec), &[]).await;
+        drop(systemd);
         let job = self.shared.wait_for(started.as_ref().ok()).await;
         started.map_err(|error| SystemdError::answered("start", name, error))?;
         let result = match tokio::time::timeout(START_LIMIT, job).await {
