@@ -52,6 +52,12 @@ with subtest("its records are there, and are nobody else's to read"):
     mounts = one.succeed(f"cat /proc/{pid}/mounts")
     t.assertRegex(mounts, r"\S+ / \S+ ro[, ]")
 
+with subtest("warnings of the daemons are warnings of the journal"):
+    one.succeed(f"systemctl kill --signal=KILL {PLANE}")
+    one.wait_until_succeeds(f"journalctl -p warning -u {AGENT} | grep tepui-agentd", timeout=30)
+    one.fail(f"journalctl -p warning -u {AGENT} | grep ' INFO '")
+    one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+
 with subtest("apps run, survive a restart of both daemons, and inherit nothing of the agent's"):
     one.succeed(f"echo '{json.dumps(APP)}' >/root/app.json", "tepui app create /root/app.json --timeout 60s")
     one.succeed(f"systemctl restart {PLANE} {AGENT}")
