@@ -24,6 +24,7 @@ NEEDS = {
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
+OPTIONAL_KEYS = {"only_by_name"}
 ROLES = {"control-plane", "agent"}
 
 
@@ -40,6 +41,8 @@ class Case:
     needs: frozenset[str]
     timeout_seconds: int
     hosts: dict[str, dict[str, Any]]
+    only_by_name: bool = False
+    """Left out where no case is named: it measures, and takes its time."""
 
     @property
     def script(self) -> Path:
@@ -71,7 +74,7 @@ def load(name: str) -> Case:
         raise BadCase(f"no case '{name}'; there are: {', '.join(all_names())}") from None
     except tomllib.TOMLDecodeError as error:
         raise BadCase(f"{name}/meta.toml is not TOML: {error}") from error
-    missing, unknown = KEYS - meta.keys(), meta.keys() - KEYS
+    missing, unknown = KEYS - meta.keys(), meta.keys() - KEYS - OPTIONAL_KEYS
     if missing or unknown:
         raise BadCase(f"{name}/meta.toml: missing {sorted(missing)}, unknown {sorted(unknown)}")
     if strange := set(meta["needs"]) - NEEDS.keys():
@@ -80,7 +83,10 @@ def load(name: str) -> Case:
         if strange := roles.keys() - ROLES:
             raise BadCase(f"{name}/meta.toml: host {host} is {sorted(strange)}; known: {ROLES}")
     needs = frozenset(meta["needs"])
-    return Case(name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"])
+    return Case(
+        name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"],
+        meta.get("only_by_name", False),
+    )  # fmt: skip
 
 
 def all_names() -> list[str]:

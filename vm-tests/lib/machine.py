@@ -11,6 +11,7 @@ from pathlib import Path
 from .lab import Lab
 from .progress import DEFAULT_TIMEOUT, TestFailure, log, nested, retry
 
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TRANSFER_BYTES = 65536
 """Of a file in one command: longer lines overflow the shell's channel."""
 
@@ -250,8 +251,8 @@ class Machine(abc.ABC):
         self.succeed(f"sleep {secs}")
 
     def copy_from_host(self, source: str, target: str) -> None:
-        """Brings a file or folder onto the host."""
-        path = Path(source)
+        """Brings a file or folder onto the host; relative paths begin at the repository."""
+        path = REPOSITORY / source
         pack = ["tar", "-C", str(path.parent), "-czf", "-", path.name]
         data = subprocess.run(pack, capture_output=True, check=True).stdout
         self.succeed("rm -rf /tmp/.copy && mkdir -p /tmp/.copy")

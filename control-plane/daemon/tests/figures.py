@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import http.client
-import json
 import os
 import pathlib
 import re
@@ -11,112 +9,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
-from harness import Cluster, Failed, wait_for
+from harness import Cluster, wait_for
+from scheduler import Framework
 
 MESOS = {
     "launches per second": 35.0, "p50 launch to RUNNING": 33.0, "private MB per task": 4.0,
     "orphans after TEARDOWN": 498, "control plane RSS": 22.0, "agent RSS": 28.0,
     "control plane ready": 80.0, "tasks/s over gRPC": 5330.0,
 }
-
-
-class Framework:
-    """A scheduler over the v1 HTTP API, JSON, one thread that reads events."""
-
-    def __init__(self, cluster, name):
-        self.cluster = cluster
-        self.offers, self.updates = [], []
-        self.changed = threading.Condition()
-        self.stream = http.client.HTTPConnection("127.0.0.1", cluster.mesos_port)
-        info = {"user": "root", "name": name, "checkpoint": True,
-                "capabilities": [{"type": "PARTITION_AWARE"}]}
-        self._send(self.stream, {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}})
-        self.answer = self.stream.getresponse()
-        self.stream_id = self.answer.headers["Mesos-Stream-Id"]
-        self.id = None
-        threading.Thread(target=self._read, daemon=True).start()
-        wait_for("SUBSCRIBED", lambda: self.id)
-        self.calls = http.client.HTTPConnection("127.0.0.1", cluster.mesos_port)
-        self.lock = threading.Lock()
-
-    def _send(self, connection, call, **headers):
-        head = {"Content-Type": "application/json", "Accept": "application/json", **headers}
-        connection.request("POST", "/api/v1/scheduler", json.dumps(call), head)
-
-    def _read(self):
-        with contextlib.suppress(Exception):
-            while True:
-                length = b""
-                while (byte := self.answer.read(1)) != b"\n":
-                    if not byte:
-                        return
-                    length += byte
-                event = json.loads(self.answer.read(int(length)))
-                self._take(event)
-
-    def _take(self, event):
-        kind = event["type"]
-        if kind == "SUBSCRIBED":
-            self.id = event["subscribed"]["framework_id"]["value"]
-        with self.changed:
-            if kind == "OFFERS":
-                self.offers += event["offers"]["offers"]
-            if kind == "UPDATE":
-                status = event["update"]["status"]
-                self.updates.append((time.monotonic(), status))
-            self.changed.notify_all()
-        if kind == "UPDATE" and "uuid" in event["update"]["status"]:
-            status = event["update"]["status"]
-            self.call({"type": "ACKNOWLEDGE", "acknowledge": {
-                k: status[k] for k in ("agent_id", "task_id", "uuid")}})
-
-    def call(self, call):
-        with self.lock:
-            head = {"Mesos-Stream-Id": self.stream_id}
-            self._send(self.calls, {**call, "framework_id": {"value": self.id}}, **head)
-            answer = self.calls.getresponse()
-            text = answer.read()
-            if answer.status != 202:
-                raise Failed(f"{call['type']}: {answer.status} {text}")
-
-    def offer(self, seconds=30):
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.offers, seconds):
-                raise Failed("no offer")
-            offer, self.offers = self.offers[-1], []
-            return offer
-
-    def launch(self, offer, names, command):
-        amount = [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.001}},
-                  {"name": "mem", "type": "SCALAR", "scalar": {"value": 1}}]
-        tasks = [{"name": n, "task_id": {"value": n}, "agent_id": offer["agent_id"],
-                  "resources": amount, "command": {"value": command}} for n in names]
-        operation = {"type": "LAUNCH", "launch": {"task_infos": tasks}}
-        started = time.monotonic()
-        self.call({"type": "ACCEPT", "accept": {
-            "offer_ids": [offer["id"]], "operations": [operation],
-            "filters": {"refuse_seconds": 0}}})
-        return started
-
-    def when(self, state, names, seconds=60):
-        """When each task was first seen in a state."""
-        wanted = set(names)
-
-        def seen():
-            found = {}
-            for at, status in self.updates:
-                task = status["task_id"]["value"]
-                if task in wanted and status["state"] == state:
-                    found.setdefault(task, at)
-            return found if len(found) == len(wanted) else None
-
-        with self.changed:
-            if not self.changed.wait_for(seen, seconds):
-                raise Failed(f"not all {len(wanted)} tasks came to {state}")
-            return seen()
 
 
 def rss_mb(pid):
@@ -160,7 +62,7 @@ def measure(cluster):
     framework = Framework(cluster, "many at once")
     names = [f"many-{number}" for number in range(500)]
     shims = set(processes(b"tepui-shim"))
-    started = framework.launch(framework.offer(), names, "sleep 987654")
+    started = framework.launch(framework.offer(len(names)), names, "sleep 987654")
     running = framework.when("TASK_RUNNING", names, 120)
     seconds = max(running.values()) - started
     yield "launches per second", len(names) / seconds, 150.0, "/s", False

@@ -58,11 +58,14 @@ def request(method, url, body=None, headers=None, timeout=30):
 class Cluster:
     """Control plane and agent as two processes, as in production."""
 
-    def __init__(self, binaries, folder, resources=None, control_plane_options=()):
+    def __init__(
+        self, binaries, folder, resources=None, control_plane_options=(), agent_options=()
+    ):
         self.bin = pathlib.Path(binaries).resolve()
         self.folder = pathlib.Path(folder)
         self.resources = resources
         self.options = list(control_plane_options)
+        self.agent_options = list(agent_options)
         self.mesos_port, self.marathon_port = free_port(), free_port()
         self.agent_link_port, self.agent_port = free_port(), free_port()
         self.mesos = f"http://127.0.0.1:{self.mesos_port}"
@@ -100,6 +103,7 @@ class Cluster:
             "--listen", f"127.0.0.1:{self.agent_port}",
             "--work-dir", str(self.folder / "agent"),
             *more,
+            *self.agent_options,
         )
         self._await(self.agent, "tepui-agentd", f"{self.agent_url}/health")
 
