@@ -67,6 +67,14 @@ need_build_tools() { # need_build_tools yes|no
   [ -z "$packages" ] || install_packages "$1" $packages
 }
 
+# A registry on loopback, and what fills it: tests of agentd/images.
+need_image_tools() { # need_image_tools yes|no
+  local packages
+  packages=$(missing docker-registry docker-registry; missing skopeo skopeo; missing umoci umoci)
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || install_packages "$1" $packages
+}
+
 need_smoke_tools() { # need_smoke_tools yes|no
   local packages
   packages=$(missing python3 python3; missing nc netcat-openbsd)

@@ -20,6 +20,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-systemd",
         "tepui-probe",
         "tepui-fetch",
+        "tepui-images",
         "tepui-store",
         "tepui-checkpoint",
     ],

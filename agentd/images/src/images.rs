@@ -1,0 +1,355 @@
+//! The store as its users see it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared as SharedFuture};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use crate::collect::{self, Collected, ImageInfo, Policy};
+use crate::credentials::{Auth, DockerConfig};
+use crate::digest::Digest;
+use crate::error::{ImageError, StoreError};
+use crate::progress::{Progress, Teller};
+use crate::pull::{Pull, blocking, name_present};
+use crate::reference::Reference;
+use crate::registry;
+use crate::resolve::{Resolution, complete, resolve};
+use crate::settings::Settings;
+use crate::state::{Books, Catalog, Prepared, rebuild};
+use crate::stats::Stats;
+use crate::store::{LayerKey, NameRecord, SharedStore, Store};
+
+/// Images of one host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Images {
+    shared: Arc<Shared>,
+}
+
+/// What all handles and pulls share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: SharedStore,
+    pub(crate) settings: Settings,
+    pub(crate) client: reqwest::Client,
+    pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) books: Mutex<Books>,
+    pub(crate) unpackers: Arc<Semaphore>,
+    pub(crate) stats: Stats,
+    flights: Mutex<HashMap<FlightKey, Weak<Flight>>>,
+    layer_locks: Mutex<HashMap<LayerKey, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// An image that is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct ImageRequest {
+    /// As [`Reference::parse`] takes it.
+    pub reference: String,
+    /// Ask the registry even when the image is here (Marathon's `forcePullImage`).
+    pub fresh: bool,
+    /// Credentials of whoever wants it; before those of the settings.
+    pub credentials: Option<DockerConfig>,
+}
+
+impl ImageRequest {
+    /// A request without credentials that takes what is here.
+    #[must_use]
+    pub fn new(reference: impl Into<String>) -> Self {
+        Self { reference: reference.into(), ..Self::default() }
+    }
+}
+
+/// Pulls are shared by those who want the same with the same right.
+type FlightKey = (String, Option<DockerConfig>);
+
+/// A pull that several wait for; the last who goes ends it.
+struct Flight {
+    outcome: SharedFuture<BoxFuture<'static, Result<Prepared, ImageError>>>,
+    progress: watch::Receiver<Progress>,
+    abort: AbortHandle,
+}
+
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flight").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+impl Images {
+    /// Opens the store in this folder, which is made if it is missing, and belongs to this process
+    /// from then on. What an earlier process left unfinished is removed. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when another process has it, it was made by a newer version, or it cannot be
+    /// read and written.
+    pub fn open(root: &Path, settings: Settings) -> Result<Self, StoreError> {
+        let client =
+            registry::client(&settings.limits).map_err(|e| StoreError::Tls(Arc::new(e)))?;
+        let (store, found) = Store::open(root)?;
+        let (catalog, books) = rebuild(&store, found);
+        let unpackers = Arc::new(Semaphore::new(settings.limits.unpackers.max(1)));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store: Arc::new(store),
+                settings,
+                client,
+                catalog: ArcSwap::from_pointee(catalog),
+                books: Mutex::new(books),
+                unpackers,
+                stats: Stats::default(),
+                flights: Mutex::default(),
+                layer_locks: Mutex::default(),
+            }),
+        })
+    }
+
+    /// An image, pulled if it is not here. One that is here takes neither lock nor network.
+    /// `progress` is called in between, by the caller's own task. When the future is dropped and
+    /// nobody else waits, the pull ends soon and leaves whole layers or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`], naming the image.
+    pub async fn ensure(
+        &self,
+        request: &ImageRequest,
+        progress: impl Fn(&Progress),
+    ) -> Result<Prepared, ImageError> {
+        let reference =
+            Reference::parse(&request.reference, &self.shared.settings.default_registry)?;
+        let name = reference.to_string();
+        if !request.fresh
+            && let Some(prepared) = self.find_name(&name)
+        {
+            return Ok(prepared);
+        }
+        let flight = self.flight(name, reference, request.credentials.clone());
+        let (mut outcome, mut heard) = (flight.outcome.clone(), flight.progress.clone());
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut outcome => return done,
+                Ok(()) = heard.changed() => {
+                    let now = heard.borrow_and_update().clone();
+                    progress(&now);
+                }
+            }
+        }
+    }
+
+    /// An image by its full name, if it is here.
+    fn find_name(&self, name: &str) -> Option<Prepared> {
+        self.shared.catalog.load().names.get(name)?.acquire()
+    }
+
+    /// An image that is here, by digest.
+    #[must_use]
+    pub fn find(&self, digest: &Digest) -> Option<Prepared> {
+        self.shared.catalog.load().images.get(digest)?.acquire()
+    }
+
+    /// Keeps an image from being collected, beyond the end of this process, until its owner is
+    /// unpinned. An owner pins one image; another one takes its place. Blocks for a write.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Unknown`] when no such image is here, [`ImageError::Store`] when the pin
+    /// cannot be written.
+    pub fn pin(&self, digest: &Digest, owner: &str) -> Result<(), ImageError> {
+        if owner.is_empty() || owner.len() > 1000 {
+            return Err(StoreError::Owner(owner.chars().take(100).collect()).into());
+        }
+        let mut books = self.shared.books.lock();
+        if books.pins.get(owner) == Some(digest) {
+            return Ok(());
+        }
+        // Held while it is written down, so that it cannot be collected meanwhile.
+        let held = self.find(digest).ok_or_else(|| ImageError::Unknown(digest.clone()))?;
+        let record = NameRecord { name: owner.to_owned(), digest: digest.to_string() };
+        self.shared.store.keep_pin(&record)?;
+        books.pins.insert(owner.to_owned(), digest.clone());
+        drop(books);
+        drop(held);
+        Ok(())
+    }
+
+    /// Ends an owner's pin, if it has one. Blocks for a write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be written; the pin then stays.
+    pub fn unpin(&self, owner: &str) -> Result<(), StoreError> {
+        let mut books = self.shared.books.lock();
+        if books.pins.contains_key(owner) {
+            self.shared.store.drop_pin(owner)?;
+            books.pins.remove(owner);
+        }
+        Ok(())
+    }
+
+    /// The image that an owner has pinned.
+    #[must_use]
+    pub fn pinned(&self, owner: &str) -> Option<Prepared> {
+        let digest = self.shared.books.lock().pins.get(owner).cloned()?;
+        self.find(&digest)
+    }
+
+    /// Everybody who has pinned an image.
+    #[must_use]
+    pub fn pin_owners(&self) -> Vec<String> {
+        self.shared.books.lock().pins.keys().cloned().collect()
+    }
+
+    /// Removes what the policy no longer wants to keep; never what is in use or pinned. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] at the first step that fails; what was removed before stays removed.
+    pub fn collect(&self, policy: &Policy, now: SystemTime) -> Result<Collected, StoreError> {
+        collect::collect(&self.shared, policy, now)
+    }
+
+    /// Removes a name, and the image when nothing else holds it. Whether the name was here. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`] for a name that names nothing, or when the store fails.
+    pub fn remove(&self, reference: &str) -> Result<bool, ImageError> {
+        let reference = Reference::parse(reference, &self.shared.settings.default_registry)?;
+        Ok(collect::remove(&self.shared, &reference.to_string())?)
+    }
+
+    /// Everything that is here.
+    #[must_use]
+    pub fn list(&self) -> Vec<ImageInfo> {
+        collect::list(&self.shared)
+    }
+
+    /// Bytes of all layers on disk.
+    #[must_use]
+    pub fn store_bytes(&self) -> u64 {
+        self.shared.books.lock().layers.values().map(|layer| layer.bytes).sum()
+    }
+
+    /// Figures for metrics.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// The full name of a reference, as [`ImageInfo::names`] has it.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::InvalidReference`].
+    pub fn full_name(&self, reference: &str) -> Result<String, crate::InvalidReference> {
+        let registry = &self.shared.settings.default_registry;
+        Reference::parse(reference, registry).map(|reference| reference.to_string())
+    }
+
+    fn flight(
+        &self,
+        name: String,
+        reference: Reference,
+        credentials: Option<DockerConfig>,
+    ) -> Arc<Flight> {
+        let key = (name.clone(), credentials.clone());
+        let mut flights = self.shared.flights.lock();
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        if let Some(flight) = flights.get(&key).and_then(Weak::upgrade)
+            && flight.outcome.peek().is_none()
+        {
+            return flight;
+        }
+        let teller = Teller::new();
+        let progress = teller.listen();
+        let shared = self.shared.clone();
+        let given_up = ImageError::GivenUp { image: name.clone() };
+        let pull = tokio::spawn(fly(shared, name, reference, credentials, teller));
+        let abort = pull.abort_handle();
+        let outcome = async move { pull.await.unwrap_or(Err(given_up)) }.boxed().shared();
+        let flight = Arc::new(Flight { outcome, progress, abort });
+        flights.insert(key, Arc::downgrade(&flight));
+        flight
+    }
+}
+
+impl Shared {
+    /// The lock of a layer: whoever holds it pulls it.
+    pub(crate) fn lock_of(&self, key: &LayerKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.layer_locks.lock();
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(key).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        locks.insert(key.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// One pull, within its time.
+async fn fly(
+    shared: Arc<Shared>,
+    name: String,
+    reference: Reference,
+    credentials: Option<DockerConfig>,
+    teller: Teller,
+) -> Result<Prepared, ImageError> {
+    let limit = shared.settings.limits.total;
+    let measured = shared.stats.pull();
+    let pulling = fly_untimed(&shared, &name, &reference, credentials.as_ref(), teller);
+    let outcome = tokio::time::timeout(limit, pulling).await;
+    let outcome =
+        outcome.unwrap_or_else(|_| Err(ImageError::TooSlow { image: name.clone(), limit }));
+    measured.ended(outcome.is_ok());
+    outcome
+}
+
+async fn fly_untimed(
+    shared: &Arc<Shared>,
+    name: &str,
+    reference: &Reference,
+    credentials: Option<&DockerConfig>,
+    teller: Teller,
+) -> Result<Prepared, ImageError> {
+    let resolution = resolve(shared, name, reference, credentials).await?;
+    let digest = match &resolution {
+        Resolution::Manifest(digest, ..) => digest.clone(),
+        Resolution::Parts(parts) => parts.digest.clone(),
+    };
+    let here = {
+        let (shared, name, digest) = (shared.clone(), name.to_owned(), digest.clone());
+        let full = name.clone();
+        blocking(&full, move || name_present(&shared, &name, &digest)).await??
+    };
+    if let Some(prepared) = here {
+        return Ok(prepared);
+    }
+    let resolved = match resolution {
+        Resolution::Parts(parts) => parts,
+        Resolution::Manifest(digest, manifest, source) => {
+            complete(shared, name, digest, manifest, source).await?
+        }
+    };
+    Pull { shared: shared.clone(), name: name.to_owned(), teller }.bring(resolved).await
+}
+
+impl From<(&str, Auth)> for DockerConfig {
+    fn from((registry, auth): (&str, Auth)) -> Self {
+        Self::single(registry, auth)
+    }
+}
