@@ -38,6 +38,7 @@ nix_names() {
       netcat-openbsd) printf 'netcat-openbsd ' ;;
       libelf-dev) printf 'elfutils ' ;;
       zlib1g-dev) printf 'zlib ' ;;
+      libseccomp-dev) printf 'libseccomp ' ;;
       python3*) printf 'python3 ' ;;
       qemu-system-x86) printf 'qemu ' ;;
       systemd-container) printf 'systemd ' ;;
@@ -62,6 +63,8 @@ need_build_tools() { # need_build_tools yes|no
   packages+=" $(missing clang clang; missing pkg-config pkg-config)"
   pkg-config --exists libelf 2>/dev/null || packages+=" libelf-dev"
   pkg-config --exists zlib 2>/dev/null || packages+=" zlib1g-dev"
+  # The filters of containers are built by libseccomp.
+  pkg-config --exists libseccomp 2>/dev/null || packages+=" libseccomp-dev"
   packages=$(xargs <<<"$packages")
   # shellcheck disable=SC2086 # a list of names
   [ -z "$packages" ] || install_packages "$1" $packages

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const ROWS: &[&[&str]] = &[
     &["tepui-types"],
     &["tepui-wire", "tepui-marathon", "tepui-allocator"],
-    &["tepui-link"],
+    &["tepui-link", "tepui-container"],
     &["tepui-cluster", "tepui-apps", "tepui-agent"],
     &["tepui-leader"],
     &[
@@ -24,7 +24,14 @@ const ROWS: &[&[&str]] = &[
         "tepui-store",
         "tepui-checkpoint",
     ],
-    &["tepui-launch", "tepui-accounting", "tepui-api", "tepui-rest", "tepui-agent-api"],
+    &[
+        "tepui-launch",
+        "tepui-runtime",
+        "tepui-accounting",
+        "tepui-api",
+        "tepui-rest",
+        "tepui-agent-api",
+    ],
     &["tepui-control-plane", "tepui-agentd", "tepui", "tepui-sim"],
 ];
 
@@ -35,6 +42,7 @@ const PURE: &[&str] = &[
     "tepui-marathon",
     "tepui-allocator",
     "tepui-link",
+    "tepui-container",
     "tepui-cluster",
     "tepui-apps",
     "tepui-agent",

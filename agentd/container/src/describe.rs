@@ -1,0 +1,331 @@
+//! From Mesos's description of a container to ours.
+
+use tepui_wire::v1::{
+    self, container_info, image, linux_info::IpcMode, secret, volume, volume::source,
+};
+
+use crate::docker;
+use crate::wish::{
+    Capabilities, Container, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,
+    Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
+};
+
+/// Where a container with an image sees its sandbox (`--sandbox_directory`).
+pub const SANDBOX: &str = "/mnt/mesos/sandbox";
+/// The name that Marathon gives to bridge networking with Mesos's own containerizer.
+const MESOS_BRIDGE: &str = "mesos-bridge";
+const MB: u64 = 1 << 20;
+
+/// A wish that cannot be fulfilled, with the field that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+impl Refusal {
+    pub(crate) fn of<T>(text: impl Into<String>) -> Result<T, Self> {
+        Err(Self(text.into()))
+    }
+}
+
+/// The container that a command is to run in; `None` when it needs none.
+///
+/// `user` is whom the command or its framework names, and counts as the command's own wish only
+/// when `named_by_command`: Docker's containers run as their image says otherwise.
+///
+/// # Errors
+/// [`Refusal`] for what Tepui cannot do; nothing that was asked for is ignored.
+pub fn describe(
+    info: &v1::ContainerInfo,
+    command: &v1::CommandInfo,
+    user: Option<&str>,
+    named_by_command: bool,
+) -> Result<Option<Container>, Refusal> {
+    let is_docker = info.r#type() == container_info::Type::Docker;
+    if !is_docker && needs_no_container(info) {
+        return Ok(None);
+    }
+    let mut container = Container {
+        image: None,
+        entry: entry(command, is_docker),
+        user: user.filter(|_| named_by_command || !is_docker).map(str::to_owned),
+        groups: Vec::new(),
+        working_directory: None,
+        begins_in_sandbox: !is_docker,
+        environment: Vec::new(),
+        hostname: info.hostname.clone().filter(|name| !name.is_empty()),
+        network: Network::Host,
+        mounts: info.volumes.iter().map(|one| mount(one, is_docker)).collect::<Result<_, _>>()?,
+        privileged: false,
+        read_only: false,
+        capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
+        seccomp: Seccomp::Usual,
+        new_privileges: false,
+        ipc: Ipc::Private,
+        shm_bytes: None,
+        shares_processes: false,
+        tty: info.tty_info.as_ref().map(tty),
+        rlimits: rlimits(info.rlimit_info.as_ref())?,
+        devices: Vec::new(),
+        sysctls: Vec::new(),
+        dns: Dns::default(),
+        stop_signal: None,
+    };
+    check_networks(&info.network_infos)?;
+    if let Some(linux) = &info.linux_info {
+        apply_linux(&mut container, linux)?;
+    }
+    if is_docker {
+        let Some(wanted) = &info.docker else {
+            return Refusal::of("container type DOCKER needs container.docker");
+        };
+        docker::apply(&mut container, wanted, &info.network_infos)?;
+    } else {
+        let wanted = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref());
+        container.image = wanted.map(image_wish).transpose()?;
+        container.network = mesos_network(&info.network_infos)?;
+    }
+    if container.image.is_none() && container.read_only {
+        return Refusal::of("a read-only root file system needs an image");
+    }
+    Ok(Some(container))
+}
+
+/// Whether a MESOS container asks for nothing that an ordinary process does not have.
+fn needs_no_container(info: &v1::ContainerInfo) -> bool {
+    let named = |one: &v1::NetworkInfo| one.name.is_some() || !one.port_mappings.is_empty();
+    info.mesos.as_ref().is_none_or(|mesos| mesos.image.is_none())
+        && info.volumes.is_empty()
+        && !info.network_infos.iter().any(named)
+        && info.linux_info.is_none()
+        && info.tty_info.is_none()
+        && info.hostname.as_ref().is_none_or(String::is_empty)
+}
+
+fn entry(command: &v1::CommandInfo, docker: bool) -> Entry {
+    Entry {
+        value: command.value.clone().filter(|value| !value.is_empty()),
+        shell: command.shell(),
+        arguments: command.arguments.clone(),
+        entrypoint: None,
+        docker,
+    }
+}
+
+fn tty(info: &v1::TtyInfo) -> Tty {
+    let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let size = info.window_size.as_ref();
+    size.map_or_else(Tty::default, |size| Tty {
+        rows: small(size.rows),
+        columns: small(size.columns),
+    })
+}
+
+fn rlimits(info: Option<&v1::RLimitInfo>) -> Result<Vec<Rlimit>, Refusal> {
+    let all = info.map(|info| info.rlimits.as_slice()).unwrap_or_default();
+    all.iter()
+        .map(|limit| match limit.r#type().as_str_name().strip_prefix("RLMT_") {
+            Some(name) => Ok(Rlimit { name: name.to_owned(), soft: limit.soft, hard: limit.hard }),
+            None => Refusal::of("a resource limit (container.rlimit_info) has no known type"),
+        })
+        .collect()
+}
+
+pub(crate) fn image_wish(image: &v1::Image) -> Result<ImageWish, Refusal> {
+    let docker = match (image.r#type(), &image.docker) {
+        (image::Type::Docker, Some(docker)) => docker,
+        (image::Type::Docker, None) => return Refusal::of("an image of type DOCKER has no name"),
+        (image::Type::Appc, _) => {
+            return Refusal::of("image type APPC is not supported, only DOCKER");
+        }
+    };
+    #[allow(deprecated)] // Still what Marathon's `docker.credential` becomes.
+    let credential = &docker.credential;
+    let auth = match (&docker.config, credential) {
+        (Some(secret), _) => Some(RegistryAuth::DockerConfig(secret_text(secret)?)),
+        (None, Some(known)) => Some(RegistryAuth::Basic {
+            name: known.principal.clone(),
+            password: known.secret.clone().unwrap_or_default(),
+        }),
+        (None, None) => None,
+    };
+    Ok(ImageWish { reference: docker.name.clone(), fresh: !image.cached(), auth })
+}
+
+fn secret_text(secret: &v1::Secret) -> Result<String, Refusal> {
+    match (secret.r#type(), &secret.value) {
+        (secret::Type::Value, Some(value)) => String::from_utf8(value.data.clone())
+            .or_else(|_| Refusal::of("the image's pull configuration is not text")),
+        _ => Refusal::of(
+            "the image's pull configuration refers to a secret, and this agent has no secret \
+             resolver; only secrets given by value work",
+        ),
+    }
+}
+
+fn mount(volume: &v1::Volume, is_docker: bool) -> Result<Mount, Refusal> {
+    let read_only = volume.mode() == volume::Mode::Ro;
+    let target = target(&volume.container_path)?;
+    if let Some(image) = &volume.image {
+        return Ok(Mount { source: MountSource::Image(image_wish(image)?), target, read_only });
+    }
+    if let Some(path) = &volume.host_path {
+        let source = host_source(path, is_docker, false)?;
+        return Ok(Mount { source, target, read_only });
+    }
+    let source = volume.source.as_ref();
+    let source = match source.map(v1::volume::Source::r#type) {
+        Some(source::Type::HostPath) => {
+            let host = source.and_then(|source| source.host_path.as_ref());
+            let follows = host.and_then(|host| host.mount_propagation.as_ref());
+            let follows = follows
+                .is_some_and(|one| one.mode() == v1::mount_propagation::Mode::HostToContainer);
+            let both = host
+                .and_then(|host| host.mount_propagation.as_ref())
+                .is_some_and(|one| one.mode() == v1::mount_propagation::Mode::Bidirectional);
+            if both {
+                return Refusal::of("mount propagation BIDIRECTIONAL is not supported");
+            }
+            host_source(&host.map(|host| host.path.clone()).unwrap_or_default(), false, follows)?
+        }
+        Some(source::Type::SandboxPath) => {
+            let place = source.and_then(|source| source.sandbox_path.as_ref());
+            let Some(place) = place else { return Refusal::of("a sandbox volume has no path") };
+            if place.r#type() == source::sandbox_path::Type::Parent {
+                return Refusal::of(
+                    "a volume of the parent's sandbox (SANDBOX_PATH of type PARENT) needs a pod",
+                );
+            }
+            MountSource::Sandbox { path: below(&place.path)? }
+        }
+        Some(other) => {
+            let name = other.as_str_name();
+            return Refusal::of(format!("a volume of type {name} is not supported"));
+        }
+        None => return Refusal::of(format!("volume '{}' has no source", volume.container_path)),
+    };
+    Ok(Mount { source, target, read_only })
+}
+
+/// A path of the host; a relative one is in the sandbox.
+pub(crate) fn host_source(
+    path: &str,
+    create: bool,
+    follows_host: bool,
+) -> Result<MountSource, Refusal> {
+    if path.starts_with('/') {
+        Ok(MountSource::Host { path: path.to_owned(), create, follows_host })
+    } else {
+        Ok(MountSource::Sandbox { path: below(path)? })
+    }
+}
+
+/// A path in a container; a relative one is below the sandbox.
+pub(crate) fn target(path: &str) -> Result<String, Refusal> {
+    if path.contains('\0') || path.split('/').any(|part| part == "..") {
+        return Refusal::of(format!("container path '{}' leads elsewhere", path.escape_debug()));
+    }
+    let clean: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if clean.is_empty() {
+        return Refusal::of(format!("container path '{path}' is the container itself"));
+    }
+    let clean = clean.join("/");
+    Ok(if path.starts_with('/') { format!("/{clean}") } else { format!("{SANDBOX}/{clean}") })
+}
+
+/// A relative path that stays below where it begins.
+fn below(path: &str) -> Result<String, Refusal> {
+    let clean: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if path.starts_with('/') || path.contains('\0') || clean.contains(&"..") || clean.is_empty() {
+        return Refusal::of(format!("path '{}' is not one below the sandbox", path.escape_debug()));
+    }
+    Ok(clean.join("/"))
+}
+
+fn apply_linux(container: &mut Container, linux: &v1::LinuxInfo) -> Result<(), Refusal> {
+    #[allow(deprecated)] // The name of `effective_capabilities` before Mesos 1.2.
+    let former = linux.capability_info.as_ref();
+    let effective = linux.effective_capabilities.as_ref().or(former);
+    if effective.is_some() || linux.bounding_capabilities.is_some() {
+        let effective = effective.map(names).transpose()?;
+        let bounding = linux.bounding_capabilities.as_ref().map(names).transpose()?;
+        let effective = effective.or_else(|| bounding.clone()).unwrap_or_default();
+        let bounding = bounding.unwrap_or_else(|| effective.clone());
+        if let Some(missing) = effective.iter().find(|one| !bounding.contains(one)) {
+            return Refusal::of(format!(
+                "effective capability {missing} is not among the bounding capabilities"
+            ));
+        }
+        container.capabilities = Capabilities::Exactly { effective, bounding };
+    }
+    if let Some(seccomp) = &linux.seccomp {
+        container.seccomp = match (&seccomp.profile_name, seccomp.unconfined()) {
+            (Some(_), true) => {
+                return Refusal::of("a seccomp profile cannot be named and unconfined at once");
+            }
+            (Some(name), false) => Seccomp::Profile(name.clone()),
+            (None, true) => Seccomp::Unconfined,
+            (None, false) => Seccomp::Usual,
+        };
+    }
+    container.shares_processes = linux.share_pid_namespace();
+    container.shm_bytes = linux.shm_size.map(|mb| u64::from(mb) * MB);
+    if linux.ipc_mode() == IpcMode::ShareParent {
+        if container.shm_bytes.is_some() {
+            return Refusal::of("shm_size needs ipc_mode PRIVATE");
+        }
+        container.ipc = Ipc::Host;
+    }
+    Ok(())
+}
+
+fn names(info: &v1::CapabilityInfo) -> Result<Vec<String>, Refusal> {
+    info.capabilities()
+        .map(|one| match one.as_str_name() {
+            "UNKNOWN" => Refusal::of("a capability (container.linux_info) is not known"),
+            name => Ok(name.to_owned()),
+        })
+        .collect()
+}
+
+/// What of networks can be wished for wherever they are.
+fn check_networks(infos: &[v1::NetworkInfo]) -> Result<(), Refusal> {
+    for info in infos {
+        if !info.groups.is_empty() {
+            return Refusal::of("network groups (network_infos.groups) are not supported");
+        }
+        if info.ip_addresses.iter().any(|one| one.ip_address.is_some()) {
+            return Refusal::of("a fixed address (network_infos.ip_addresses) is not supported");
+        }
+    }
+    Ok(())
+}
+
+fn mesos_network(infos: &[v1::NetworkInfo]) -> Result<Network, Refusal> {
+    let mut ports = Vec::new();
+    for mapping in infos.iter().flat_map(|info| &info.port_mappings) {
+        ports.push(port(mapping.host_port, mapping.container_port, mapping.protocol.as_deref())?);
+    }
+    let names: Vec<_> = infos.iter().filter_map(|info| info.name.clone()).collect();
+    match names.as_slice() {
+        [] if ports.is_empty() => Ok(Network::Host),
+        [] => Refusal::of("port mappings need a network with a name"),
+        [name] if name == MESOS_BRIDGE => Ok(Network::Bridge { ports }),
+        _ => Ok(Network::Cni { names, ports }),
+    }
+}
+
+pub(crate) fn port(host: u32, container: u32, protocol: Option<&str>) -> Result<Port, Refusal> {
+    let number = |port: u32| match u16::try_from(port) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Refusal::of(format!("{port} is not a port")),
+    };
+    let protocol = match protocol.unwrap_or("tcp").to_ascii_lowercase().as_str() {
+        "tcp" | "" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        other => return Refusal::of(format!("port protocol '{other}' is neither tcp nor udp")),
+    };
+    Ok(Port { host: number(host)?, container: number(container)?, protocol })
+}
+
+#[cfg(test)]
+mod tests;

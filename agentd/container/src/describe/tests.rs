@@ -1,0 +1,162 @@
+// Helpers of a test: what is not there fails it.
+#![allow(clippy::unwrap_used)]
+
+use tepui_wire::decode_json;
+
+use super::*;
+
+fn container(text: &str) -> Result<Option<Container>, String> {
+    let info: v1::ContainerInfo = decode_json(text.as_bytes()).unwrap();
+    let command = v1::CommandInfo { value: Some("true".into()), ..v1::CommandInfo::default() };
+    describe(&info, &command, Some("me"), true).map_err(|refusal| refusal.to_string())
+}
+
+fn refused(text: &str) -> String {
+    container(text).unwrap_err()
+}
+
+#[test]
+fn the_container_of_a_marathon_app_with_a_bridge_is_understood() {
+    let found = container(
+        r#"{"type": "DOCKER", "docker": {"image": "reg:5000/web:2", "network": "BRIDGE",
+            "force_pull_image": true,
+            "port_mappings": [{"host_port": 31005, "container_port": 80, "protocol": "tcp"},
+                              {"host_port": 31006, "container_port": 53, "protocol": "udp"}],
+            "parameters": [{"key": "label", "value": "MESOS_TASK_ID=x"}]}}"#,
+    );
+    let found = found.unwrap().unwrap();
+    let image = found.image.unwrap();
+    assert_eq!((image.reference.as_str(), image.fresh), ("reg:5000/web:2", true));
+    assert_eq!(
+        found.network,
+        Network::Bridge {
+            ports: vec![
+                Port { host: 31005, container: 80, protocol: Protocol::Tcp },
+                Port { host: 31006, container: 53, protocol: Protocol::Udp },
+            ]
+        }
+    );
+    assert!(!found.new_privileges && !found.privileged);
+}
+
+#[test]
+fn a_mesos_container_that_asks_for_nothing_needs_none() {
+    assert_eq!(container(r#"{"type": "MESOS"}"#), Ok(None));
+    assert_eq!(container(r#"{"type": "MESOS", "network_infos": [{}]}"#), Ok(None));
+    assert!(container(r#"{"type": "MESOS", "tty_info": {}}"#).unwrap().is_some());
+}
+
+#[test]
+fn mesos_networks_go_by_name() {
+    let network = |name: &str| {
+        let text = format!(
+            r#"{{"type": "MESOS", "network_infos": [{{"name": "{name}",
+                "port_mappings": [{{"host_port": 31000, "container_port": 80}}]}}]}}"#
+        );
+        container(&text).unwrap().unwrap().network
+    };
+    let ports = vec![Port { host: 31000, container: 80, protocol: Protocol::Tcp }];
+    assert_eq!(network("mesos-bridge"), Network::Bridge { ports: ports.clone() });
+    assert_eq!(network("dmz"), Network::Cni { names: vec!["dmz".into()], ports });
+}
+
+#[test]
+fn volumes_are_read_in_every_form() {
+    let found = container(
+        r#"{"type": "MESOS", "volumes": [
+            {"mode": "RO", "container_path": "/etc/x", "host_path": "/srv/x"},
+            {"mode": "RW", "container_path": "data", "host_path": "kept"},
+            {"mode": "RW", "container_path": "/d",
+             "source": {"type": "SANDBOX_PATH", "sandbox_path": {"type": "SELF", "path": "d"}}},
+            {"mode": "RO", "container_path": "/i",
+             "image": {"type": "DOCKER", "docker": {"name": "data:1"}}}]}"#,
+    );
+    let mounts = found.unwrap().unwrap().mounts;
+    let targets: Vec<_> = mounts.iter().map(|one| (one.target.as_str(), one.read_only)).collect();
+    let expected =
+        [("/etc/x", true), ("/mnt/mesos/sandbox/data", false), ("/d", false), ("/i", true)];
+    assert_eq!(targets, expected);
+    assert_eq!(mounts[1].source, MountSource::Sandbox { path: "kept".into() });
+    assert!(matches!(&mounts[3].source, MountSource::Image(wish) if wish.reference == "data:1"));
+}
+
+#[test]
+fn linux_info_says_what_processes_may_do() {
+    let found = container(
+        r#"{"type": "MESOS", "linux_info": {
+            "effective_capabilities": {"capabilities": ["NET_ADMIN"]},
+            "seccomp": {"profile_name": "strict.json"}, "share_pid_namespace": true,
+            "ipc_mode": "PRIVATE", "shm_size": 8}}"#,
+    );
+    let found = found.unwrap().unwrap();
+    let only = vec!["NET_ADMIN".to_owned()];
+    let exactly = Capabilities::Exactly { effective: only.clone(), bounding: only };
+    assert_eq!(found.capabilities, exactly);
+    assert_eq!(found.seccomp, Seccomp::Profile("strict.json".into()));
+    assert!(found.shares_processes);
+    assert_eq!(found.shm_bytes, Some(8 << 20));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_by_name() {
+    for (text, what) in [
+        (r#"{"type": "DOCKER"}"#, "needs container.docker"),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x", "volume_driver": "rexray"}}"#,
+            "volume driver",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x", "network": "USER"}}"#,
+            "needs a network's name",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x", "network": "HOST",
+               "port_mappings": [{"host_port": 1, "container_port": 1}]}}"#,
+            "port mappings need network BRIDGE",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x", "network": "BRIDGE",
+               "port_mappings": [{"host_port": 1, "container_port": 1, "protocol": "sctp"}]}}"#,
+            "'sctp' is neither",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x",
+               "parameters": [{"key": "memory", "value": "1g"}]}}"#,
+            "'memory' has no equivalent",
+        ),
+        (
+            r#"{"type": "MESOS", "mesos": {"image": {"type": "APPC", "appc": {"name": "x"}}}}"#,
+            "APPC is not supported",
+        ),
+        (
+            r#"{"type": "MESOS", "network_infos": [{"name": "n", "groups": ["g"]}]}"#,
+            "network groups",
+        ),
+        (
+            r#"{"type": "MESOS", "volumes": [{"mode": "RW", "container_path": "x",
+               "source": {"type": "DOCKER_VOLUME", "docker_volume": {"name": "v"}}}]}"#,
+            "DOCKER_VOLUME is not supported",
+        ),
+        (
+            r#"{"type": "MESOS", "volumes": [{"mode": "RW", "container_path": "x",
+               "host_path": "../out"}]}"#,
+            "not one below the sandbox",
+        ),
+        (
+            r#"{"type": "MESOS", "linux_info": {"ipc_mode": "SHARE_PARENT", "shm_size": 8}}"#,
+            "shm_size needs",
+        ),
+    ] {
+        let answer = refused(text);
+        assert!(answer.contains(what), "{text}: {answer}");
+    }
+}
+
+#[test]
+fn paths_in_a_container_stay_there() {
+    assert_eq!(target("a/./b//c").unwrap(), "/mnt/mesos/sandbox/a/b/c");
+    assert_eq!(target("/a/").unwrap(), "/a");
+    for bad in ["..", "/a/../b", "", "/", ".", "a\0b"] {
+        assert!(target(bad).is_err(), "{bad:?}");
+    }
+}

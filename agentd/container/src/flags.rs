@@ -1,0 +1,277 @@
+//! Flags of `docker run` (container.docker.parameters), each with what it means here.
+
+use crate::capabilities;
+use crate::describe::{Refusal, host_source, target};
+use crate::wish::{
+    Capabilities, Container, Device, Ipc, Mount, MountSource, Network, Rlimit, Seccomp, Tty,
+};
+
+/// Options of a memory file system that a task may choose.
+const TMPFS_OPTIONS: [&str; 12] = [
+    "rw",
+    "ro",
+    "nosuid",
+    "suid",
+    "nodev",
+    "noexec",
+    "exec",
+    "noatime",
+    "relatime",
+    "size",
+    "mode",
+    "nr_inodes",
+];
+
+/// Applies one flag.
+pub(crate) fn apply(container: &mut Container, key: &str, value: &str) -> Result<(), Refusal> {
+    match key {
+        "env" | "e" => environment(container, value),
+        // Labels of a container are read by nobody here: the task's own are.
+        "label" | "l" => Ok(()),
+        "volume" | "v" => volume(container, value),
+        "tmpfs" => tmpfs(container, value),
+        "read-only" => on(&mut container.read_only, key, value),
+        "hostname" | "h" => text(&mut container.hostname, key, value),
+        "user" | "u" => text(&mut container.user, key, value),
+        "workdir" | "w" => text(&mut container.working_directory, key, value),
+        "entrypoint" => text(&mut container.entry.entrypoint, key, value),
+        "stop-signal" => text(&mut container.stop_signal, key, value),
+        "group-add" => push(&mut container.groups, key, value),
+        "network" | "net" => network(container, value),
+        "cap-add" | "cap-drop" => capability(container, key, value),
+        "privileged" => on(&mut container.privileged, key, value),
+        "security-opt" => security(container, value),
+        "ulimit" => ulimit(container, value),
+        "device" => device(container, value),
+        "sysctl" => sysctl(container, value),
+        "shm-size" => {
+            container.shm_bytes = Some(bytes(value).ok_or_else(|| wrong(key, value, "a size"))?);
+            Ok(())
+        }
+        "ipc" => match value {
+            "private" => set(&mut container.ipc, Ipc::Private),
+            "host" => set(&mut container.ipc, Ipc::Host),
+            _ => Err(wrong(key, value, "private or host")),
+        },
+        "pid" => match value {
+            "host" => set(&mut container.shares_processes, true),
+            _ => Err(wrong(key, value, "host")),
+        },
+        "tty" | "t" => {
+            let mut wanted = false;
+            on(&mut wanted, key, value)?;
+            if wanted && container.tty.is_none() {
+                container.tty = Some(Tty::default());
+            }
+            Ok(())
+        }
+        "dns" => push(&mut container.dns.servers, key, value),
+        "dns-search" => push(&mut container.dns.search, key, value),
+        "dns-opt" | "dns-option" => push(&mut container.dns.options, key, value),
+        "add-host" => match value.rsplit_once(':').or_else(|| value.split_once('=')) {
+            Some(_) => {
+                // An IPv6 address has colons of its own: the name is what stands before the first.
+                let (name, address) = value.split_once([':', '=']).unwrap_or((value, ""));
+                container.dns.hosts.push((name.to_owned(), address.to_owned()));
+                Ok(())
+            }
+            None => Err(wrong(key, value, "name:address")),
+        },
+        _ => {
+            Refusal::of(format!("Docker parameter '{}' has no equivalent here", key.escape_debug()))
+        }
+    }
+}
+
+fn wrong(key: &str, value: &str, right: &str) -> Refusal {
+    Refusal(format!("Docker parameter {key}={} is not {right}", value.escape_debug()))
+}
+
+fn set<T>(place: &mut T, value: T) -> Result<(), Refusal> {
+    *place = value;
+    Ok(())
+}
+
+fn on(place: &mut bool, key: &str, value: &str) -> Result<(), Refusal> {
+    match value {
+        "" | "true" => set(place, true),
+        "false" => set(place, false),
+        _ => Err(wrong(key, value, "true or false")),
+    }
+}
+
+fn clean<'a>(key: &str, value: &'a str) -> Result<&'a str, Refusal> {
+    if value.is_empty() || value.contains(['\0', '\n']) {
+        return Err(wrong(key, value, "one line of text"));
+    }
+    Ok(value)
+}
+
+fn text(place: &mut Option<String>, key: &str, value: &str) -> Result<(), Refusal> {
+    set(place, Some(clean(key, value)?.to_owned()))
+}
+
+fn push(place: &mut Vec<String>, key: &str, value: &str) -> Result<(), Refusal> {
+    place.push(clean(key, value)?.to_owned());
+    Ok(())
+}
+
+fn environment(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    match value.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            container.environment.push((name.to_owned(), value.to_owned()));
+            Ok(())
+        }
+        // Docker takes the value from its own environment then; the agent's is nobody's business.
+        _ => Err(wrong("env", value, "NAME=value")),
+    }
+}
+
+fn volume(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let parts: Vec<_> = value.split(':').collect();
+    let (host, inside, mode) = match parts.as_slice() {
+        [host, inside] => (*host, *inside, ""),
+        [host, inside, mode] => (*host, *inside, *mode),
+        _ => return Err(wrong("volume", value, "/host:/container or /host:/container:ro")),
+    };
+    if !host.starts_with('/') {
+        return Refusal::of(format!("Docker volume '{value}' has a name; only host paths work"));
+    }
+    let mut read_only = false;
+    for word in mode.split(',').filter(|word| !word.is_empty()) {
+        match word {
+            "ro" => read_only = true,
+            // Labels of SELinux, which nothing here uses.
+            "rw" | "z" | "Z" | "rprivate" | "private" => {}
+            _ => return Err(wrong("volume", value, "read-only (ro) or not (rw)")),
+        }
+    }
+    let source = host_source(host, true, false)?;
+    container.mounts.push(Mount { source, target: target(inside)?, read_only });
+    Ok(())
+}
+
+fn tmpfs(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let (inside, options) = value.split_once(':').unwrap_or((value, ""));
+    let options: Vec<_> = options.split(',').filter(|one| !one.is_empty()).collect();
+    for option in &options {
+        let name = option.split_once('=').map_or(*option, |(name, _)| name);
+        if !TMPFS_OPTIONS.contains(&name) {
+            return Err(wrong("tmpfs", value, "a folder with known options"));
+        }
+    }
+    let options = options.into_iter().map(str::to_owned).collect();
+    let source = MountSource::Tmpfs { options };
+    container.mounts.push(Mount { source, target: target(inside)?, read_only: false });
+    Ok(())
+}
+
+fn network(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let ports = container.network.ports().to_vec();
+    container.network = match clean("network", value)? {
+        "host" => Network::Host,
+        "none" => Network::None,
+        "bridge" | "default" => Network::Bridge { ports },
+        name if name.starts_with("container:") => {
+            return Refusal::of("Docker parameter network=container:… needs a pod");
+        }
+        name => Network::Cni { names: vec![name.to_owned()], ports },
+    };
+    Ok(())
+}
+
+fn capability(container: &mut Container, key: &str, value: &str) -> Result<(), Refusal> {
+    let name = capabilities::plain_name(value)
+        .ok_or_else(|| wrong(key, value, "a capability of Linux, or ALL"))?;
+    match &mut container.capabilities {
+        Capabilities::Usual { add, .. } if key == "cap-add" => add.push(name),
+        Capabilities::Usual { drop, .. } => drop.push(name),
+        Capabilities::Exactly { .. } => {
+            return Refusal::of(format!(
+                "Docker parameter '{key}' and linux_info both say which capabilities there are"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn security(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    match value {
+        "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => {
+            set(&mut container.new_privileges, false)
+        }
+        "no-new-privileges:false" | "no-new-privileges=false" => {
+            set(&mut container.new_privileges, true)
+        }
+        "seccomp=unconfined" | "seccomp:unconfined" => {
+            set(&mut container.seccomp, Seccomp::Unconfined)
+        }
+        _ => match value.strip_prefix("seccomp=").filter(|name| !name.contains('/')) {
+            Some(name) => set(&mut container.seccomp, Seccomp::Profile(name.to_owned())),
+            None => Err(wrong("security-opt", value, "known")),
+        },
+    }
+}
+
+fn ulimit(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let failed = || wrong("ulimit", value, "name=soft or name=soft:hard");
+    let (name, limits) = value.split_once('=').ok_or_else(failed)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| failed()),
+    };
+    let name = name.to_ascii_uppercase();
+    if !crate::spec::is_rlimit(&name) {
+        return Err(failed());
+    }
+    container.rlimits.retain(|one| one.name != name);
+    container.rlimits.push(Rlimit { name, soft: number(soft)?, hard: number(hard)? });
+    Ok(())
+}
+
+fn device(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let parts: Vec<_> = value.split(':').collect();
+    let (host, inside) = match parts.as_slice() {
+        [host] | [host, "rwm" | "rw"] => (*host, *host),
+        [host, inside] | [host, inside, "rwm" | "rw"] => (*host, *inside),
+        _ => return Err(wrong("device", value, "/dev/host or /dev/host:/dev/container")),
+    };
+    let inside = target(inside)?;
+    if !host.starts_with("/dev/") || !inside.starts_with("/dev/") {
+        return Err(wrong("device", value, "a device below /dev"));
+    }
+    container.devices.push(Device { host: host.to_owned(), container: inside });
+    Ok(())
+}
+
+/// Only what belongs to namespaces of the container's own.
+fn sysctl(container: &mut Container, value: &str) -> Result<(), Refusal> {
+    let (name, value_) =
+        value.split_once('=').ok_or_else(|| wrong("sysctl", value, "name=value"))?;
+    let own_ipc = ["kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue."];
+    let is_ipc = own_ipc.iter().any(|start| name.starts_with(start));
+    if name.contains(['/', '\0']) || !(is_ipc || name.starts_with("net.")) {
+        return Err(wrong("sysctl", value, "a parameter of the network or of IPC"));
+    }
+    container.sysctls.push((name.to_owned(), value_.to_owned()));
+    Ok(())
+}
+
+/// A size as Docker reads it: bytes, or a number with b, k, m or g.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    let shift = match &text[digits.len()..] {
+        "" | "b" => 0,
+        "k" | "kb" => 10,
+        "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! What a container is: from Mesos's `ContainerInfo` to an OCI runtime specification.
+//!
+//! ```text
+//! ContainerInfo, CommandInfo ──describe──▶ Container       what is wished for; refusals name the field
+//! Container, image, network  ──order────▶ Order           what the runtime is told, in one file
+//! Order, facts of the host   ──runtime_spec──▶ OCI spec   what libcontainer is given
+//! ```
+//!
+//! Everything here is a function of its arguments. The daemon pulls images and makes networks
+//! between the first two steps; `tepui-runtime` looks up users and devices before the third.
+
+mod capabilities;
+mod command;
+mod describe;
+mod docker;
+mod files;
+mod flags;
+mod order;
+mod seccomp;
+mod spec;
+mod wish;
+
+pub use capabilities::capability_names;
+pub use command::{ImageConfig, Process, Unstartable, process};
+pub use describe::{Refusal, SANDBOX, describe};
+pub use files::{asks_only_itself, hosts_file, resolver_file};
+pub use order::{
+    EtcFiles, ExecOrder, Isolation, Namespace, ORDER_FILE, Order, OrderMount, OrderSource, Root,
+};
+pub use spec::{Facts, HostDevice, SpecError, UserFacts, runtime_spec};
+pub use wish::{
+    Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,
+    Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
+};

@@ -1,0 +1,137 @@
+//! Which system calls a container may make.
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder,
+    LinuxSeccompBuilder, LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
+};
+
+const ALWAYS: &str = include_str!("syscalls.txt");
+/// `CLONE_NEW…` of every namespace.
+const NEW_NAMESPACES: u64 = 0x7e02_0000;
+const AF_VSOCK: u64 = 40;
+const ENOSYS: u32 = 38;
+const EPERM: u32 = 1;
+/// Execution domains that change nothing but names and addresses.
+const PERSONALITIES: [u64; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
+/// What a capability adds.
+const BY_CAPABILITY: [(&str, &[&str]); 14] = [
+    ("DAC_READ_SEARCH", &["open_by_handle_at"]),
+    (
+        "SYS_ADMIN",
+        &[
+            "bpf",
+            "clone",
+            "clone3",
+            "fanotify_init",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "lookup_dcookie",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "perf_event_open",
+            "pivot_root",
+            "quotactl",
+            "quotactl_fd",
+            "setdomainname",
+            "sethostname",
+            "setns",
+            "syslog",
+            "umount",
+            "umount2",
+            "unshare",
+        ],
+    ),
+    ("SYS_BOOT", &["reboot"]),
+    ("SYS_CHROOT", &["chroot"]),
+    ("SYS_MODULE", &["delete_module", "init_module", "finit_module"]),
+    ("SYS_PACCT", &["acct"]),
+    ("SYS_PTRACE", &["kcmp", "pidfd_getfd", "process_madvise"]),
+    ("SYS_RAWIO", &["iopl", "ioperm"]),
+    ("SYS_TIME", &["settimeofday", "stime", "clock_settime", "clock_settime64"]),
+    ("SYS_TTY_CONFIG", &["vhangup"]),
+    ("SYS_NICE", &["get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"]),
+    ("SYSLOG", &["syslog"]),
+    ("BPF", &["bpf"]),
+    ("PERFMON", &["perf_event_open"]),
+];
+
+/// The usual filter for processes that can have these capabilities, on this architecture.
+pub(crate) fn usual(bounding: &[String], machine: &str) -> Result<LinuxSeccomp, OciSpecError> {
+    let has = |name: &str| bounding.iter().any(|one| one == name);
+    let mut rules = vec![allow(always())?];
+    if matches!(machine, "x86_64" | "x86") {
+        rules.push(allow(vec!["modify_ldt".to_owned()])?);
+    }
+    rules.push(allow_when("socket", 0, AF_VSOCK, None, LinuxSeccompOperator::ScmpCmpNe)?);
+    for domain in PERSONALITIES {
+        rules.push(allow_when("personality", 0, domain, None, LinuxSeccompOperator::ScmpCmpEq)?);
+    }
+    if !has("SYS_ADMIN") {
+        let no_namespaces = LinuxSeccompOperator::ScmpCmpMaskedEq;
+        rules.push(allow_when("clone", 0, NEW_NAMESPACES, Some(0), no_namespaces)?);
+        // Its flags are out of the filter's sight: callers fall back to clone.
+        let refused = LinuxSyscallBuilder::default()
+            .names(vec!["clone3".to_owned()])
+            .action(LinuxSeccompAction::ScmpActErrno)
+            .errno_ret(ENOSYS)
+            .build()?;
+        rules.push(refused);
+    }
+    for (capability, names) in BY_CAPABILITY {
+        if has(capability) {
+            rules.push(allow(names.iter().map(|name| (*name).to_owned()).collect())?);
+        }
+    }
+    LinuxSeccompBuilder::default()
+        .default_action(LinuxSeccompAction::ScmpActErrno)
+        .default_errno_ret(EPERM)
+        .architectures(architectures(machine))
+        .syscalls(rules)
+        .build()
+}
+
+fn always() -> Vec<String> {
+    let lines = ALWAYS.lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+fn architectures(machine: &str) -> Vec<Arch> {
+    match machine {
+        "x86_64" => vec![Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32],
+        "aarch64" => vec![Arch::ScmpArchAarch64, Arch::ScmpArchArm],
+        _ => vec![Arch::ScmpArchNative],
+    }
+}
+
+fn allow(names: Vec<String>) -> Result<LinuxSyscall, OciSpecError> {
+    LinuxSyscallBuilder::default().names(names).action(LinuxSeccompAction::ScmpActAllow).build()
+}
+
+fn allow_when(
+    name: &str,
+    index: usize,
+    value: u64,
+    value_two: Option<u64>,
+    how: LinuxSeccompOperator,
+) -> Result<LinuxSyscall, OciSpecError> {
+    let mut argument = LinuxSeccompArgBuilder::default().index(index).value(value).op(how);
+    if let Some(second) = value_two {
+        argument = argument.value_two(second);
+    }
+    let argument: LinuxSeccompArg = argument.build()?;
+    LinuxSyscallBuilder::default()
+        .names(vec![name.to_owned()])
+        .action(LinuxSeccompAction::ScmpActAllow)
+        .args(vec![argument])
+        .build()
+}
+
+/// A profile of the host's own, in the runtime specification's form.
+pub(crate) fn parse(text: &str) -> Result<LinuxSeccomp, serde_json::Error> {
+    serde_json::from_str(text)
+}

@@ -1,0 +1,60 @@
+//! A further process in a running container.
+
+use std::fs;
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use tepui_container::ExecOrder;
+
+use crate::answer::Answer;
+use crate::build;
+use crate::fault::{Attempt, Fault};
+use crate::place;
+use crate::seal;
+use crate::terminal::Console;
+use crate::wait::{End, Signals};
+
+/// Runs the order in the container of the bundle, as the container's own user and under its own
+/// restrictions, and stays to its end. The order's file is removed.
+pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<End, Fault> {
+    seal::demand()?;
+    let text = fs::read(file).on("read", file)?;
+    let _ = fs::remove_file(file);
+    let order: ExecOrder = serde_json::from_slice(&text).on("understand", file)?;
+    let signals = Signals::hold()?;
+    place::enter()?;
+    let config = bundle.join("config.json");
+    let spec = Spec::load(&config).on("read", &config)?;
+    let linux = spec.linux().as_ref();
+    let filter = linux.and_then(|linux| linux.seccomp().clone());
+    let mut process =
+        spec.process().clone().ok_or_else(|| Fault::new("the container has no process"))?;
+    let mut environment = process.env().clone().unwrap_or_default();
+    for (name, value) in order.environment {
+        let start = format!("{name}=");
+        environment.retain(|one| !one.starts_with(&start));
+        environment.push(format!("{start}{value}"));
+    }
+    process.set_args(Some(order.argv)).set_env(Some(environment));
+    process.set_terminal(Some(order.tty.is_some()));
+    if let Some(folder) = order.working_directory {
+        process.set_cwd(folder.into());
+    }
+    if filter.is_some() {
+        // The filter is loaded as the last step, when no privilege is left to load it with.
+        process.set_no_new_privileges(Some(true));
+    }
+    let name = format!("exec-{}", std::process::id());
+    let described = bundle.join(format!("{name}.json"));
+    let text = serde_json::to_vec(&process).to("write the process down")?;
+    fs::write(&described, text).on("write", &described)?;
+    let console = order.tty.map(|_| Console::open(bundle, &format!("{name}.sock"))).transpose()?;
+    let beginning = build::begin(bundle, filter, order.tty)?;
+    let joined = beginning.join(&described, console.as_ref().map(Console::path));
+    let _ = fs::remove_file(&described);
+    let (pid, starting) = joined?;
+    starting.hear()?;
+    answer.close();
+    let terminal = console.map(Console::take).transpose()?;
+    signals.follow(pid, None, terminal)
+}

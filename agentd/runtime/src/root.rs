@@ -1,0 +1,88 @@
+//! Folders on each other: the root of a container, and volumes that show an image.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use tepui_container::Root;
+
+use crate::fault::{Attempt, Fault};
+
+const NOTHING: Option<&str> = None;
+/// What overlayfs takes at most.
+const MAX_LAYERS: usize = 500;
+
+/// Makes the root of the container, and says where it is.
+pub(crate) fn mount_root(bundle: &Path, root: &Root) -> Result<PathBuf, Fault> {
+    let place = bundle.join("rootfs");
+    make(&place)?;
+    match root {
+        Root::Host => {
+            let all = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some("/"), &place, NOTHING, all, NOTHING).on("show the host at", &place)?;
+        }
+        Root::Layers(layers) => {
+            for name in ["upper", "work"] {
+                make(&bundle.join(name))?;
+            }
+            overlay(bundle, "r", layers, &place, Some(("upper", "work")))?;
+        }
+    }
+    Ok(place)
+}
+
+/// Shows an image's content at a folder of the bundle; it cannot be written.
+pub(crate) fn mount_image(bundle: &Path, name: &str, layers: &[PathBuf]) -> Result<PathBuf, Fault> {
+    let place = bundle.join(name);
+    make(&place)?;
+    if let [only] = layers {
+        mount(Some(only), &place, NOTHING, MsFlags::MS_BIND, NOTHING).on("show", only)?;
+        return Ok(place);
+    }
+    overlay(bundle, &format!("l{name}"), layers, &place, None)?;
+    Ok(place)
+}
+
+fn make(folder: &Path) -> Result<(), Fault> {
+    fs::create_dir_all(folder).on("create", folder)
+}
+
+/// The kernel takes one page of options, so layers go by short names.
+fn overlay(
+    bundle: &Path,
+    names: &str,
+    layers: &[PathBuf],
+    place: &Path,
+    upper: Option<(&str, &str)>,
+) -> Result<(), Fault> {
+    if layers.is_empty() || layers.len() > MAX_LAYERS {
+        return Err(Fault(format!("an image of {} layers cannot be mounted", layers.len())));
+    }
+    std::env::set_current_dir(bundle).on("enter", bundle)?;
+    make(Path::new(names))?;
+    let mut lower = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        if !layer.is_dir() {
+            return Err(Fault(format!("layer '{}' of the image is gone", layer.display())));
+        }
+        let name = format!("{names}/{at}");
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).on("replace", Path::new(&name));
+            }
+            _ => {}
+        }
+        symlink(layer, &name).on("link", layer)?;
+        lower.push(name);
+    }
+    lower.reverse();
+    let mut options = format!("lowerdir={}", lower.join(":"));
+    if let Some((upper, work)) = upper {
+        options.push_str(&format!(",upperdir={upper},workdir={work}"));
+    }
+    // Device nodes of an image mean nothing: those that a container has are in its /dev.
+    let flags = MsFlags::MS_NODEV;
+    mount(Some("overlay"), place, Some("overlay"), flags, Some(options.as_str()))
+        .on("mount the image at", place)
+}

@@ -1,0 +1,122 @@
+//! One container, from its order to its end.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::{Gid, Uid, fchown};
+use rustix::process::set_child_subreaper;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use tepui_container::{
+    EtcFiles, Facts, ORDER_FILE, Order, Root, UserFacts, capability_names, runtime_spec,
+};
+
+use crate::answer::Answer;
+use crate::build;
+use crate::devices::devices;
+use crate::fault::{Attempt, Fault, chain};
+use crate::place;
+use crate::root::mount_root;
+use crate::seal;
+use crate::sources::sources;
+use crate::terminal::Console;
+use crate::users;
+use crate::wait::{End, Signals, parse_signal};
+
+/// Largest order that is read.
+const MAX_ORDER_BYTES: u64 = 16 << 20;
+
+/// Makes the container of the bundle and stays with it to its end.
+pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
+    seal::demand()?;
+    let order = load(bundle)?;
+    let stop = order.stop_signal.as_deref().map(parse_signal).transpose()?;
+    let signals = Signals::hold()?;
+    place::enter()?;
+    let root = mount_root(bundle, &order.root)?;
+    let user = users::look_up(&root, order.user.as_deref(), &order.groups)?;
+    if matches!(order.root, Root::Layers(_)) {
+        users::give(&order.sandbox, &user)?;
+    }
+    give_output(&user)?;
+    let etc = bundle.join("etc");
+    if let Some(files) = &order.etc {
+        write_files(&etc, files)?;
+    }
+    let sources = sources(bundle, &order, &user)?;
+    let facts = Facts {
+        user,
+        devices: devices(&order)?,
+        capabilities: capability_names(own_capabilities()?),
+        machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        root,
+        sources,
+        etc,
+    };
+    let spec = runtime_spec(&order, &facts).map_err(|error| Fault(chain(&error)))?;
+    let file = bundle.join("config.json");
+    spec.save(&file).on("write", &file)?;
+    let console = order.tty.map(|_| Console::open(bundle, "console.sock")).transpose()?;
+    // Processes that lose their parent come to us, not to the launcher.
+    let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    let beginning = build::begin(bundle, None, order.tty)?;
+    let (init, starting) = beginning.create(bundle, console.as_ref().map(Console::path))?;
+    starting.hear()?;
+    answer.close();
+    let terminal = console.map(Console::take).transpose()?;
+    renounce();
+    signals.follow(init, stop, terminal)
+}
+
+fn load(bundle: &Path) -> Result<Order, Fault> {
+    let file = bundle.join(ORDER_FILE);
+    let meta = fs::metadata(&file).on("read", &file)?;
+    if meta.len() > MAX_ORDER_BYTES {
+        return Err(Fault(format!("'{}' is too large", file.display())));
+    }
+    serde_json::from_slice(&fs::read(&file).on("read", &file)?).on("understand", &file)
+}
+
+/// The user may open `/dev/stdout` by its name, which for a pipe needs its ownership.
+fn give_output(user: &UserFacts) -> Result<(), Fault> {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    for stream in [out.as_fd(), err.as_fd()] {
+        let is_pipe = fstat(stream).is_ok_and(|found| {
+            SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO
+        });
+        if is_pipe {
+            fchown(stream, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))
+                .to("give the user its output")?;
+        }
+    }
+    Ok(())
+}
+
+fn write_files(folder: &Path, files: &EtcFiles) -> Result<(), Fault> {
+    fs::create_dir_all(folder).on("create", folder)?;
+    let texts =
+        [("resolv.conf", &files.resolver), ("hosts", &files.hosts), ("hostname", &files.hostname)];
+    for (name, text) in texts {
+        let file = folder.join(name);
+        fs::write(&file, text).on("write", &file)?;
+    }
+    Ok(())
+}
+
+/// The capabilities of this process, which are all that it can give away.
+fn own_capabilities() -> Result<u64, Fault> {
+    let status = fs::read_to_string("/proc/self/status").to("read its own status")?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.ok_or_else(|| Fault::new("the kernel does not tell capabilities"))?;
+    u64::from_str_radix(mask.trim(), 16).to("read its own capabilities")
+}
+
+/// All that is left to do is to send signals.
+fn renounce() {
+    let kept = CapabilitySet::KILL;
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    // Without this the container is as safe, and this process only a little less.
+    let _ = set_capabilities(None, sets);
+}
