@@ -95,13 +95,46 @@ impl Book {
         self.frameworks.get_mut(framework)?.executors.get_mut(id)
     }
 
-    /// The executor that a run is of, while it is not over and its framework is here.
+    /// The executor that a run is of, its own or a task's, while it is not over and its framework
+    /// is here.
     pub(crate) fn owner(&self, run: &ContainerId) -> Option<(&Framework, &Executor)> {
         let (framework, executor) = self.runs.get(run)?.owner.as_ref()?;
         let framework = self.frameworks.get(framework)?;
-        let executor = framework.executors.get(executor).filter(|one| one.run == *run)?;
+        let executor = framework
+            .executors
+            .get(executor)
+            .filter(|one| one.run == *run || is_below(run, &one.run))?;
         Some((framework, executor))
     }
+
+    /// The run whose process is the task's; of a custom executor's task, the executor's.
+    pub(crate) fn run_of(&self, framework: &FrameworkId, task: &TaskId) -> Option<&ContainerId> {
+        let framework = self.frameworks.get(framework)?;
+        let task = framework.tasks.get(task)?;
+        let executor = framework.executors.get(&task.executor)?;
+        if executor.is_pod() { task.run.as_ref() } else { Some(&executor.run) }
+    }
+
+    /// Runs below this one that are not over.
+    pub(crate) fn live_below<'a>(
+        &'a self,
+        run: &'a ContainerId,
+    ) -> impl Iterator<Item = &'a ContainerId> {
+        let all = self.runs.range(run.clone()..).skip(1);
+        let below = all.take_while(|(one, _)| one.as_str().starts_with(run.as_str()));
+        below.filter(|(one, entry)| entry.exit.is_none() && is_below(one, run)).map(|(one, _)| one)
+    }
+}
+
+/// Whether a run is in another one's container. The id of such a run is its parent's, a dot and its
+/// own name; names have no dots.
+pub(crate) fn is_below(run: &ContainerId, above: &ContainerId) -> bool {
+    run.as_str().strip_prefix(above.as_str()).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The run that a run is directly below.
+pub(crate) fn parent_of(run: &ContainerId) -> Option<ContainerId> {
+    ContainerId::parse(run.as_str().rsplit_once('.')?.0).ok()
 }
 
 /// The id in a task's description; `None` when it is not a legal id.

@@ -130,13 +130,12 @@ impl Agent {
         turn: &mut Turn<'_>,
     ) {
         let Some(task) = self.book.task_mut(framework, name) else { return };
-        let executor = task.executor.clone();
         let Some(checker) = task.checker(which) else { return };
         checker.timer = None;
         // Zero means to wait for the answer however long it takes.
         let timeout = if checker.timeout == Span::ZERO { Span::MAX } else { checker.timeout };
         let target = checker.target.clone();
-        let Some(run) = self.live_run(framework, &executor) else { return };
+        let Some(run) = self.live_task_run(framework, name) else { return };
         let what = match target {
             Target::Http { tls, port, path } => Probe::Http { tls, port, path },
             Target::Tcp { port } => Probe::Tcp { port },
@@ -167,7 +166,7 @@ impl Agent {
         let task = framework.tasks.get(name)?;
         let executor = framework.executors.get(&task.executor)?;
         let own = task.info.command.as_ref();
-        let mut environment = self.environment_of(framework, executor, own);
+        let mut environment = self.environment_of(framework, executor, Some(task), own);
         if let Some(added) = &command.environment {
             environment.extend(crate::environment::variables(added));
         }
@@ -226,7 +225,7 @@ impl Agent {
     ) {
         let Some(task) = self.book.task_mut(framework, name) else { return };
         let check_status = task.check.as_ref().and_then(|check| check.reported);
-        let (executor, grace) = (task.executor.clone(), grace_of(None, &task.info));
+        let grace = grace_of(None, &task.info);
         let Some(checker) = &mut task.health else { return };
         let success = is_healthy(outcome);
         let mut too_many = false;
@@ -249,7 +248,7 @@ impl Agent {
         let message = (!success).then(|| failure_text(outcome));
         let saying = Saying { healthy: Some(success), check_status, message, ..saying };
         self.say(framework, name, saying, turn);
-        if too_many && let Some(run) = self.live_run(framework, &executor) {
+        if too_many && let Some(run) = self.live_task_run(framework, name) {
             self.end_command(&run, grace, Fate::Unhealthy, turn);
         }
     }
@@ -263,8 +262,7 @@ impl Agent {
     ) {
         let Some(task) = self.book.task_mut(framework, name) else { return };
         task.completion = None;
-        let executor = task.executor.clone();
-        if let Some(run) = self.live_run(framework, &executor) {
+        if let Some(run) = self.live_task_run(framework, name) {
             self.end_command(&run, Span::ZERO, Fate::CompletionTime, turn);
         }
     }

@@ -36,6 +36,8 @@ pub enum Effect {
         uris: Vec<v1::command_info::Uri>,
         /// Whose files they become.
         user: Option<String>,
+        /// What else the sandbox is.
+        setting: Box<Setting>,
     },
     /// Start the run's main process; answered with [`crate::Event::RunStarted`], later
     /// [`crate::Event::RunExited`].
@@ -109,6 +111,37 @@ pub enum Effect {
         /// Why, for the log.
         reason: String,
     },
+}
+
+/// What a sandbox is besides a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// Sandboxes of tasks will be below it, which may belong to other users.
+    pub is_pod: bool,
+    /// The sandbox that it is below, with the name under which people look for it there.
+    pub below: Option<(Arc<str>, Option<String>)>,
+    /// Volumes: names in the sandbox, relative to it, that lead elsewhere.
+    pub links: Vec<Link>,
+}
+
+/// A volume of a run without a file system of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Relative to the sandbox.
+    pub name: String,
+    /// Where it leads.
+    pub to: LinkTarget,
+}
+
+/// Where a volume's name leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkTarget {
+    /// An absolute path of the host.
+    Host(String),
+    /// A folder of the sandbox that this one is below, made when it is not there.
+    Above(String),
+    /// A folder of the sandbox itself, made when it is not there.
+    Own(String),
 }
 
 /// Everything that the launcher needs to start a run.

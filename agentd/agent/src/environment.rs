@@ -1,27 +1,37 @@
 //! Commands and environments as processes get them (`spec/mesos-http.md` 2.5).
 
 use tepui_link::Leftover;
-use tepui_types::{Ranges, Resources, Span, TaskId};
+use tepui_types::{ContainerId, Ranges, Resources, Span, TaskId};
 use tepui_wire::v1::{self, environment::variable, secret};
 
 use crate::machine::Agent;
-use crate::state::{Executor, Framework};
+use crate::state::{Executor, Framework, Task};
 use crate::{Command, RunSpec, SANDBOX_MARK};
 
 impl Agent {
-    /// The command that an executor's run executes: its own, or its command task's.
+    /// The command that a run executes: an executor's own, or its task's.
     pub(crate) fn command_of<'a>(
         &self,
         framework: &'a Framework,
         executor: &'a Executor,
+        run: &ContainerId,
     ) -> Option<&'a v1::CommandInfo> {
-        match &executor.info {
-            Some(info) => info.command.as_ref(),
-            None => {
-                let task = executor.tasks.first()?;
-                framework.tasks.get(task)?.info.command.as_ref()
-            }
+        match (&executor.info, self.task_of(framework, executor, run)) {
+            (_, Some(task)) => task.info.command.as_ref(),
+            (info, None) => info.as_ref()?.command.as_ref(),
         }
+    }
+
+    /// The task whose process a run is: a command task, or one of a pod.
+    pub(crate) fn task_of<'a>(
+        &self,
+        framework: &'a Framework,
+        executor: &'a Executor,
+        run: &ContainerId,
+    ) -> Option<&'a Task> {
+        let own = self.book.runs.get(run).and_then(|run| run.task.as_ref());
+        let command = || executor.tasks.first().filter(|_| executor.is_command());
+        framework.tasks.get(own.or_else(command)?)
     }
 
     /// The system user of a command; `None` is the daemon's own.
@@ -36,37 +46,45 @@ impl Agent {
         (self.config.switch_user && !user.is_empty()).then_some(user)
     }
 
-    /// Everything that the launcher needs for the executor's run; `None` when its command says
-    /// nothing to execute.
-    pub(crate) fn run_spec(&self, framework: &Framework, executor: &Executor) -> Option<RunSpec> {
-        let command = self.command_of(framework, executor)?;
-        let container = match &executor.info {
-            Some(info) => info.container.as_ref(),
-            None => {
-                let task = executor.tasks.first().and_then(|task| framework.tasks.get(task));
-                task.and_then(|task| task.info.container.as_ref())
-            }
+    /// Everything that the launcher needs for a run; `None` when its command says nothing to
+    /// execute.
+    pub(crate) fn run_spec(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        run: &ContainerId,
+    ) -> Option<RunSpec> {
+        let command = self.command_of(framework, executor, run)?;
+        let task = self.task_of(framework, executor, run);
+        let container = match task {
+            Some(task) => task.info.container.as_ref(),
+            None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
         };
-        let resources = resources_of(framework, executor);
+        // Each task of a pod is held to what is its own; the ports are the pod's, as its network is.
+        let resources = match task.filter(|_| executor.is_pod()) {
+            Some(task) => sum(&task.info.resources),
+            None => resources_of(framework, executor),
+        };
         Some(RunSpec {
-            run: executor.run.clone(),
-            sandbox: executor.sandbox.clone(),
+            run: run.clone(),
+            sandbox: self.book.runs.get(run)?.sandbox.clone(),
             role: executor.role.clone(),
             command: command_to_run(command)?,
-            environment: self.environment_of(framework, executor, Some(command)),
+            environment: self.environment_of(framework, executor, task, Some(command)),
             user: self.user_of(framework, Some(command)),
             rlimits: container.and_then(|container| container.rlimit_info.clone()),
-            ports: resources.ports(),
+            ports: ports_of(framework, executor),
             resources,
-            is_executor: !executor.is_command(),
+            is_executor: executor.is_custom(),
         })
     }
 
-    /// The complete environment of a process in the executor's sandbox.
+    /// The complete environment of a process in the sandbox of an executor or of its task.
     pub(crate) fn environment_of(
         &self,
         framework: &Framework,
         executor: &Executor,
+        task: Option<&Task>,
         command: Option<&v1::CommandInfo>,
     ) -> Vec<(String, String)> {
         let mut list = self.config.environment.clone();
@@ -92,6 +110,10 @@ impl Agent {
         if let Some(role) = &executor.role {
             set("MESOS_ALLOCATION_ROLE", role.as_str());
         }
+        if let Some(task) = task.filter(|_| executor.is_pod()) {
+            set("MESOS_TASK_ID", &task.info.task_id.value);
+            set("MESOS_CONTAINER_IP", &self.config.ip);
+        }
         list.extend(
             command.and_then(|one| one.environment.as_ref()).into_iter().flat_map(variables),
         );
@@ -110,9 +132,12 @@ impl Agent {
 pub(crate) fn resources_of(framework: &Framework, executor: &Executor) -> Resources {
     let own = executor.info.iter().flat_map(|info| &info.resources);
     let tasks = executor.tasks.iter().filter_map(|task: &TaskId| framework.tasks.get(task));
-    let wire: Vec<_> = own.chain(tasks.flat_map(|task| &task.info.resources)).cloned().collect();
+    sum(own.chain(tasks.flat_map(|task| &task.info.resources)))
+}
+
+fn sum<'a>(wire: impl IntoIterator<Item = &'a v1::Resource>) -> Resources {
     let mut sum = Resources::new();
-    for one in &wire {
+    for one in wire {
         if let Ok(decoded) = tepui_wire::resources::decode(std::slice::from_ref(one)) {
             sum.add_all(&decoded.resources);
         }

@@ -87,7 +87,7 @@ impl Agent {
         executor: &ExecutorId,
     ) -> Result<ContainerId, &'static str> {
         let framework = self.book.framework(framework).ok_or("Framework cannot be found")?;
-        let known = framework.executors.get(executor).filter(|one| !one.is_command());
+        let known = framework.executors.get(executor).filter(|one| one.is_custom());
         Ok(known.ok_or("Executor cannot be found")?.run.clone())
     }
 
@@ -105,7 +105,7 @@ impl Agent {
             executor_info: v1::ExecutorInfo { framework_id, ..info.cloned().unwrap_or_default() },
             framework_info: (*framework.info).clone(),
             agent_info: self.info(),
-            container_id: Some(v1::ContainerId { value: run.to_string(), parent: None }),
+            container_id: Some(crate::container_id(run)),
         };
         let event = Event { subscribed: Some(subscribed), ..of(event::Type::Subscribed) };
         self.tell_executor(run, event, turn);

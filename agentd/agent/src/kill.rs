@@ -45,6 +45,10 @@ impl Agent {
         let run = entry.run.clone();
         if entry.is_command() {
             self.end_command(&run, grace, Fate::Killed, turn);
+        } else if entry.is_pod() {
+            if let Some(run) = self.live_task_run(framework, name) {
+                self.end_command(&run, grace, Fate::Killed, turn);
+            }
         } else if delivered {
             self.pass_kill(&run, name, policy, turn);
         } else {
@@ -195,6 +199,8 @@ impl Agent {
         let (run, grace) = (entry.run.clone(), self.shutdown_grace(entry));
         if entry.is_command() {
             self.end_command(&run, grace, Fate::Shutdown, turn);
+        } else if entry.is_pod() {
+            self.end_pod(&run, turn);
         } else {
             self.end_custom(&run, grace, Fate::Shutdown, turn);
         }
@@ -212,6 +218,7 @@ impl Agent {
         let Some(entry) = self.run_mut(run) else { return };
         match entry.phase {
             Phase::Over => return,
+            _ if entry.is_pod => return self.end_pod(run, turn),
             Phase::Preparing => {
                 let text = "Executor was shut down before its start";
                 let saying = Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, text);
@@ -238,6 +245,8 @@ impl Agent {
     pub(crate) fn shutdown_framework(&mut self, id: &FrameworkId, turn: &mut Turn<'_>) {
         let Some(framework) = self.book.framework(id) else { return };
         let tasks: Vec<_> = framework.tasks.keys().cloned().collect();
+        let below = framework.executors.values().filter(|one| one.is_pod());
+        let below = below.flat_map(|pod| self.runs_of_pod(framework, &pod.run));
         let runs: Vec<_> = framework
             .executors
             .values()
@@ -249,6 +258,7 @@ impl Agent {
                 };
                 (one.run.clone(), grace)
             })
+            .chain(below)
             .filter(|(run, _)| self.book.runs.get(run).is_some_and(|run| run.exit.is_none()))
             .collect();
         for task in tasks {

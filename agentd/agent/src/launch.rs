@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tepui_link::LaunchOrder;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Role, TaskId, TaskState};
-use tepui_wire::v1::{self, container_info, executor_info, task_status::Reason};
+use tepui_wire::v1::{self, container_info, task_status::Reason};
 
 use crate::book::{MAX_IDLE_FRAMEWORKS, framework_id, task_id};
 use crate::machine::{Agent, Turn};
+use crate::state::is_pod;
 use crate::status::Saying;
 use crate::updates::never_here;
 use crate::{Effect, Record};
@@ -125,16 +126,21 @@ impl Agent {
             Some(Saying::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message))
         };
         let executor = info.executor.as_ref();
-        if executor.is_some_and(|one| one.r#type() == executor_info::Type::Default) {
-            return failed(
-                "Executor type DEFAULT (pods) is not supported by this agent yet; use a CUSTOM \
-                 executor or a command task"
-                    .into(),
-            );
+        if executor.is_some_and(is_pod) && info.command.as_ref().is_none() {
+            return failed("A task of a DEFAULT executor needs a command".into());
         }
         let containers = [info.container.as_ref(), executor.and_then(|one| one.container.as_ref())];
         if let Some(what) = containers.into_iter().flatten().find_map(unsupported) {
             return failed(format!("{what} is not supported by this agent yet"));
+        }
+        let in_pod = executor.is_some_and(is_pod);
+        let above = executor.and_then(|one| one.container.as_ref());
+        let volumes = [(info.container.as_ref(), in_pod), (above, false)];
+        let fault = volumes.into_iter().find_map(|(container, has_parent)| {
+            crate::volumes::links_of(container?, has_parent).err()
+        });
+        if let Some(fault) = fault {
+            return failed(fault);
         }
         let commands = [info.command.as_ref(), executor.and_then(|one| one.command.as_ref())];
         let unresolved = commands.into_iter().flatten().find_map(|command| {
@@ -216,6 +222,15 @@ impl Agent {
             }
             return;
         }
+        let goes_alone = !grouped && is_pod(info);
+        if goes_alone {
+            let message = "A DEFAULT executor takes task groups only (LAUNCH_GROUP)";
+            let saying = Saying::agent(TaskState::Error, Reason::TaskInvalid, message);
+            for one in tasks {
+                self.refuse_candidate(framework, one, saying.clone(), turn);
+            }
+            return;
+        }
         let present = self.live_run(framework, &executor);
         let is_new = present.is_none();
         let run = present.unwrap_or_else(|| {
@@ -226,12 +241,15 @@ impl Agent {
             self.commit_task(framework, &executor, one, grouped, turn);
         }
         if grouped {
-            let (framework, executor) = (framework.clone(), executor.clone());
-            self.commit(Record::Group { framework, executor, tasks: ids }, turn);
+            let (framework, executor, tasks) = (framework.clone(), executor.clone(), ids.clone());
+            self.commit(Record::Group { framework, executor, tasks }, turn);
+        }
+        if is_pod(info) {
+            self.add_to_pod(framework, &executor, &ids, turn);
         }
         if is_new {
             self.prepare(&run, turn);
-        } else {
+        } else if !is_pod(info) {
             self.deliver(framework, &executor, turn);
         }
     }
@@ -271,6 +289,16 @@ impl Agent {
         self.book.runs.get(run).is_some_and(|run| run.exit.is_none()).then(|| run.clone())
     }
 
+    /// The run whose process is the task's, while it is not over.
+    pub(crate) fn live_task_run(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Option<ContainerId> {
+        let run = self.book.run_of(framework, task)?;
+        self.book.runs.get(run).is_some_and(|run| run.exit.is_none()).then(|| run.clone())
+    }
+
     fn make_executor(
         &mut self,
         framework: &FrameworkId,
@@ -298,12 +326,14 @@ impl Agent {
     /// Has the run's sandbox made and filled.
     pub(crate) fn prepare(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
         let Some((framework, executor)) = self.book.owner(run) else { return };
-        let command = self.command_of(framework, executor);
+        let Some(entry) = self.book.runs.get(run) else { return };
+        let command = self.command_of(framework, executor, run);
         turn.push(Effect::Fetch {
             run: run.clone(),
-            sandbox: executor.sandbox.clone(),
+            sandbox: entry.sandbox.clone(),
             uris: command.map(|command| command.uris.clone()).unwrap_or_default(),
             user: self.user_of(framework, command),
+            setting: Box::new(self.setting_of(framework, executor, run)),
         });
     }
 }
@@ -316,9 +346,6 @@ fn unsupported(container: &v1::ContainerInfo) -> Option<&'static str> {
     let mesos = container.mesos.as_ref();
     if mesos.is_some_and(|mesos| mesos.image.is_some()) {
         return Some("a container image (container.mesos.image)");
-    }
-    if !container.volumes.is_empty() {
-        return Some("a volume (container.volumes)");
     }
     let named = |one: &v1::NetworkInfo| one.name.is_some() || !one.port_mappings.is_empty();
     if container.network_infos.iter().any(named) {

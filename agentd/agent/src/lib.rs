@@ -6,7 +6,8 @@
 //! [`Record`], and durable state changes in one place, for what happens and for what is replayed.
 //!
 //! * `machine`: the type, its door, its timers' arms; `link`: registration and directives;
-//! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API; `checks`;
+//! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API;
+//!   `pods`: executors of type DEFAULT; `checks`;
 //! * `updates`, `status`: status update streams; `recovery`, `compatibility`: the start;
 //!   `garbage`: sandboxes;
 //! * `book`: durable state and snapshots; `state`, `view`: what others read.
@@ -34,6 +35,7 @@ mod kill;
 mod launch;
 mod link;
 mod machine;
+mod pods;
 mod record;
 mod recovery;
 mod runs;
@@ -42,13 +44,17 @@ mod status;
 mod timers;
 mod updates;
 mod view;
+mod volumes;
 
 pub use compatibility::Incompatible;
 pub use config::{Config, Reconfiguration};
 pub use counters::Counters;
-pub use effect::{Command, Effect, Probe, Response, RunSpec, SANDBOX_MARK};
+pub use effect::{
+    Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, Setting,
+};
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
 pub use machine::Agent;
 pub use record::Record;
 pub use state::{Executor, Framework, Phase, Run, Task};
+pub use status::container_id;
 pub use view::{Census, Place};

@@ -32,6 +32,9 @@ pub struct Agent {
     pub(crate) disk_thousandths: u16,
     pub(crate) started: Now,
     pub(crate) quitting: Option<String>,
+    /// While the start looks at former runs: what one's end means for others waits until all were
+    /// looked at.
+    pub(crate) recovering: bool,
     pub(crate) counters: Counters,
 }
 
@@ -64,6 +67,7 @@ impl Agent {
             disk_thousandths: 0,
             started: Now::default(),
             quitting: None,
+            recovering: false,
             counters: Counters::default(),
         }
     }

@@ -68,6 +68,19 @@ pub enum Record {
         /// Its description; only its id when nothing else is known.
         task: Box<v1::TaskInfo>,
     },
+    /// A task of a pod has a run of its own, below the pod's.
+    TaskRun {
+        /// Whose.
+        framework: FrameworkId,
+        /// Of which pod.
+        executor: ExecutorId,
+        /// Which task; its [`Record::Task`] stands before this.
+        task: TaskId,
+        /// Its run.
+        run: ContainerId,
+        /// The sandbox, relative to the work directory.
+        sandbox: Arc<str>,
+    },
     /// The run's main process was started, or is about to be: after this it is never started
     /// again (invariant I-5).
     Starting {
@@ -130,8 +143,11 @@ pub enum Record {
         sandbox: Arc<str>,
         /// What it holds until it has ended.
         leftover: Option<Leftover>,
+        /// Whether it is a pod: it has no process, and is over with the last run below it.
+        is_pod: bool,
     },
-    /// Undelivered tasks that a custom executor gets in one piece, or not at all.
+    /// Tasks that go together: a custom executor gets them in one piece or not at all; those of a
+    /// pod end when one of them fails.
     Group {
         /// Whose.
         framework: FrameworkId,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tepui_types::{BootId, ContainerId, FrameworkId, Span, TaskState};
+use tepui_types::{BootId, ContainerId, FrameworkId, Span, TaskId, TaskState};
 use tepui_wire::v1::task_status::Reason;
 
 use crate::compatibility::Incompatible;
@@ -46,6 +46,7 @@ impl Agent {
         }
         let mut found: BTreeMap<_, _> = runs.into_iter().map(|one| (one.run, one.state)).collect();
         let known: Vec<_> = self.book.runs.keys().cloned().collect();
+        self.recovering = true;
         for run in known {
             self.recover_run(&run, found.remove(&run), rebooted, turn);
         }
@@ -53,6 +54,7 @@ impl Agent {
             self.end_stranger(&run, &state, turn);
         }
         self.settle_leftovers(turn);
+        self.settle_pods(turn);
         self.await_executors(turn);
         self.await_garbage(turn);
         turn.push(Effect::Reconnect { pause: Span::ZERO });
@@ -87,6 +89,9 @@ impl Agent {
     ) {
         let Some(entry) = self.book.runs.get(run) else { return };
         let (over, started) = (entry.exit.is_some(), entry.started);
+        if entry.is_pod {
+            return self.recover_pod(run, rebooted, turn);
+        }
         match found {
             Some(FoundState::Exited(_)) if over => {
                 turn.push(Effect::Discard { run: run.clone() });
@@ -129,8 +134,13 @@ impl Agent {
         let owner = self.book.owner(run);
         let aware = owner.is_some_and(|(framework, _)| framework.is_partition_aware());
         let killed = owner.is_some_and(|(framework, executor)| {
-            let mut tasks = executor.tasks.iter().filter_map(|task| framework.tasks.get(task));
-            tasks.any(|task| task.kill_asked)
+            match self.task_of(framework, executor, run) {
+                Some(task) => task.kill_asked,
+                None => {
+                    let mut all = executor.tasks.iter().filter_map(|id| framework.tasks.get(id));
+                    all.any(|task| task.kill_asked)
+                }
+            }
         });
         let saying = if killed {
             let text = "The task was killed while it was being launched";
@@ -151,7 +161,7 @@ impl Agent {
         let Some((_, executor)) = self.book.owner(run) else {
             return self.destroy(run, Fate::Shutdown, turn);
         };
-        if !executor.is_command() {
+        if executor.is_custom() {
             let asked_to_end = executor.tasks.is_empty() && !executor.ever_delivered;
             if asked_to_end {
                 return self.destroy(run, Fate::Shutdown, turn);
@@ -176,11 +186,16 @@ impl Agent {
         let Some((framework, executor)) = self.book.owner(run) else {
             return self.run_over(run, Exit::Unknown("never started".into()), turn);
         };
+        let own = self.book.runs.get(run).and_then(|run| run.task.as_ref());
+        let is_own = |id: &&TaskId| own.is_none_or(|own| own == *id);
         let live = |id| framework.tasks.get(id).filter(|task| !task.is_terminal());
-        let live_tasks = executor.tasks.iter().filter_map(live);
+        let live_tasks = executor.tasks.iter().filter(is_own).filter_map(live);
         let Some(killed) = live_tasks.map(|task| task.kill_asked).min() else {
             return self.run_over(run, Exit::Unknown("never started".into()), turn);
         };
+        if !killed && executor.is_pod() {
+            return self.prepare_task_of_pod(run, turn);
+        }
         if !killed {
             return self.prepare(run, turn);
         }
@@ -212,7 +227,8 @@ impl Agent {
             for (id, task) in &framework.tasks {
                 let executor = framework.executors.get(&task.executor);
                 let home = executor.filter(|executor| executor.tasks.contains(id));
-                let waits = home.and_then(|home| self.book.runs.get(&home.run));
+                let run = home.and_then(|_| self.book.run_of(&framework.id, id));
+                let waits = run.and_then(|run| self.book.runs.get(run));
                 if !task.is_terminal() && waits.is_none_or(|run| run.exit.is_some()) {
                     left.push((framework.id.clone(), id.clone(), aware));
                 }

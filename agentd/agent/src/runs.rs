@@ -4,6 +4,7 @@ use tepui_link::Report;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskId, TaskState};
 use tepui_wire::v1::task_status::Reason;
 
+use crate::book::parent_of;
 use crate::environment::{ports_of, span_of};
 use crate::machine::{Agent, Turn};
 use crate::state::{Fate, Phase};
@@ -13,10 +14,11 @@ use crate::updates::no_longer_here;
 use crate::{Effect, Exit, Record};
 
 impl Agent {
-    /// The command task of a run, while it is not terminal.
+    /// The task whose process a run is, while it is not terminal: a command task, or one of a pod.
     pub(crate) fn command_task(&self, run: &ContainerId) -> Option<(FrameworkId, TaskId)> {
         let (framework, executor) = self.book.owner(run)?;
-        let task = executor.tasks.first().filter(|_| executor.is_command())?;
+        let own = self.book.runs.get(run).and_then(|run| run.task.as_ref());
+        let task = own.or_else(|| executor.tasks.first().filter(|_| executor.is_command()))?;
         let live = framework.tasks.get(task).is_some_and(|task| !task.is_terminal());
         live.then(|| (framework.id.clone(), task.clone()))
     }
@@ -31,10 +33,17 @@ impl Agent {
         if !preparing {
             return;
         }
+        if self.book.runs.get(run).is_some_and(|run| run.is_pod) {
+            return self.pod_prepared(run, outcome, turn);
+        }
         match outcome {
             Ok(()) => {
                 self.counters.fetches_succeeded += 1;
-                self.start_run(run, turn);
+                if self.book.runs.get(run).is_some_and(|run| run.task.is_some()) {
+                    self.pod_task_ready(run, turn);
+                } else {
+                    self.start_run(run, turn);
+                }
             }
             Err(text) => {
                 self.counters.fetches_failed += 1;
@@ -48,9 +57,9 @@ impl Agent {
         }
     }
 
-    fn start_run(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+    pub(crate) fn start_run(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
         let Some((framework, executor)) = self.book.owner(run) else { return };
-        let Some(spec) = self.run_spec(framework, executor) else {
+        let Some(spec) = self.run_spec(framework, executor, run) else {
             return self.launch_failed(run, "The command has nothing to execute", turn);
         };
         if !self.book.runs.get(run).is_some_and(|run| run.started) {
@@ -148,7 +157,9 @@ impl Agent {
 
     pub(crate) fn end_tasks(&mut self, run: &ContainerId, saying: &Saying, turn: &mut Turn<'_>) {
         let Some((framework, executor)) = self.book.owner(run) else { return };
-        let (framework, tasks) = (framework.id.clone(), executor.tasks.clone());
+        let own = self.book.runs.get(run).and_then(|run| run.task.clone());
+        let tasks = own.map_or_else(|| executor.tasks.clone(), |task| [task].into());
+        let framework = framework.id.clone();
         for task in tasks {
             self.say(&framework, &task, saying.clone(), turn);
         }
@@ -178,7 +189,8 @@ impl Agent {
 
     pub(crate) fn custom_owner(&self, run: &ContainerId) -> Option<(FrameworkId, ExecutorId)> {
         let (framework, executor) = self.book.owner(run)?;
-        (!executor.is_command()).then(|| (framework.id.clone(), executor.id.clone()))
+        let own = executor.is_custom() && executor.run == *run;
+        own.then(|| (framework.id.clone(), executor.id.clone()))
     }
 
     fn executor_exited(
@@ -222,6 +234,7 @@ impl Agent {
         let timers = [entry.limit.take(), entry.beat.take(), entry.ending.take().map(|e| e.timer)];
         let stream = entry.stream.take();
         let was_leftover = entry.leftover.take().is_some();
+        let (is_pod, is_pod_task) = (entry.is_pod, entry.task.is_some());
         // A run that nobody knows has no sandbox to keep and no record to close.
         let is_stranger = entry.sandbox.is_empty();
         for timer in timers {
@@ -238,7 +251,12 @@ impl Agent {
             self.commit(record, turn);
             self.await_garbage(turn);
         }
-        turn.push(Effect::Discard { run: run.clone() });
+        if !is_pod {
+            turn.push(Effect::Discard { run: run.clone() });
+        }
+        if !is_pod || is_pod_task || parent_of(run).is_some() {
+            self.pod_run_over(run, turn);
+        }
         if was_leftover {
             // What it held is free now.
             self.tell_heartbeat(turn);

@@ -82,7 +82,7 @@ pub struct Executor {
     pub tasks: BTreeSet<TaskId>,
     /// Its tasks that are terminal and acknowledged, oldest first; the newest 200.
     pub completed_tasks: VecDeque<Task>,
-    /// Undelivered tasks that go together.
+    /// Tasks that go together: undelivered ones, or those of a pod while any of them lives.
     pub(crate) groups: Vec<Vec<TaskId>>,
     /// Whether a task was ever sent to it.
     pub(crate) ever_delivered: bool,
@@ -93,6 +93,21 @@ impl Executor {
     pub fn is_command(&self) -> bool {
         self.info.is_none()
     }
+
+    /// Whether this is a pod: an executor of type DEFAULT, which is the agent itself.
+    pub fn is_pod(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| is_pod(info))
+    }
+
+    /// Whether it is a process of its own that speaks the executor API.
+    pub fn is_custom(&self) -> bool {
+        !self.is_command() && !self.is_pod()
+    }
+}
+
+/// Whether the agent itself is this executor.
+pub(crate) fn is_pod(info: &v1::ExecutorInfo) -> bool {
+    info.r#type() == v1::executor_info::Type::Default
 }
 
 /// Where a run is in its life.
@@ -112,13 +127,16 @@ pub enum Phase {
     Over,
 }
 
-/// One run of an executor or command task: a sandbox and, in time, a process tree.
+/// One run of an executor or task: a sandbox and, in time, a process tree. The run of a pod has no
+/// process: those of its tasks, which are below it, have.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Whose it is; `None` when the framework was shut down, or nobody knows it.
     pub owner: Option<(FrameworkId, ExecutorId)>,
     /// The sandbox, relative to the work directory; empty for runs that nobody knows.
     pub sandbox: Arc<str>,
+    /// The task of a pod that it is of.
+    pub task: Option<TaskId>,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its main process, once known.
@@ -127,6 +145,14 @@ pub struct Run {
     pub exit: Option<(Exit, Wall)>,
     /// Ports on which it listens though they are not its own.
     pub foreign_ports: Ranges,
+    /// Whether it is a pod's, which has no process and is over with the last run below it.
+    pub(crate) is_pod: bool,
+    /// Its sandbox is filled, and the rest of its group is not yet.
+    pub(crate) is_ready: bool,
+    /// Its sandbox is being filled.
+    pub(crate) is_fetching: bool,
+    /// Somebody asked the agent's API for it.
+    pub(crate) is_asked: bool,
     pub(crate) started: bool,
     /// What it still holds after its framework was shut down.
     pub(crate) leftover: Option<Leftover>,
@@ -143,10 +169,15 @@ impl Run {
         Self {
             owner,
             sandbox,
+            task: None,
             phase: Phase::Preparing,
             pid: None,
             exit: None,
             foreign_ports: Ranges::new(),
+            is_pod: false,
+            is_ready: false,
+            is_fetching: false,
+            is_asked: false,
             started: false,
             leftover: None,
             ports: Ranges::new(),
@@ -205,6 +236,8 @@ pub struct Task {
     pub role: Role,
     /// Whether it came in a group.
     pub grouped: bool,
+    /// Its own run, when it is of a pod.
+    pub run: Option<ContainerId>,
     /// Its newest state.
     pub state: TaskState,
     /// One status per consecutive state, without data, oldest first.
@@ -246,6 +279,7 @@ impl Task {
             executor,
             role,
             grouped,
+            run: None,
             state: TaskState::Staging,
             statuses: Vec::new(),
             delivered: false,

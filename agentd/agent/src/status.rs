@@ -1,7 +1,7 @@
 //! Status updates as this agent and its command tasks write them.
 
 use tepui_link::codec::wire_state;
-use tepui_types::{TaskState, Wall};
+use tepui_types::{ContainerId, TaskState, Wall};
 use tepui_wire::v1::{
     self, TaskStatus,
     task_status::{Reason, Source},
@@ -70,9 +70,13 @@ impl Saying {
 
 /// A run's container as statuses describe it; without networks of its own a task has the agent's
 /// address.
-pub(crate) fn container_status(run: &str, ip: &str, pid: Option<u32>) -> v1::ContainerStatus {
+pub(crate) fn container_status(
+    run: &ContainerId,
+    ip: &str,
+    pid: Option<u32>,
+) -> v1::ContainerStatus {
     v1::ContainerStatus {
-        container_id: Some(v1::ContainerId { value: run.to_owned(), parent: None }),
+        container_id: Some(container_id(run)),
         network_infos: vec![v1::NetworkInfo {
             ip_addresses: vec![v1::network_info::IpAddress {
                 protocol: Some(v1::network_info::Protocol::IPv4.into()),
@@ -83,6 +87,16 @@ pub(crate) fn container_status(run: &str, ip: &str, pid: Option<u32>) -> v1::Con
         cgroup_info: None,
         executor_pid: pid,
     }
+}
+
+/// A run's container as the wire names it: with those that it is below.
+pub fn container_id(run: &ContainerId) -> v1::ContainerId {
+    let mut names = run.as_str().split('.');
+    let first = v1::ContainerId { value: names.next().unwrap_or_default().into(), parent: None };
+    names.fold(first, |above, name| v1::ContainerId {
+        value: name.to_owned(),
+        parent: Some(Box::new(above)),
+    })
 }
 
 /// How a command ended, in the words of Mesos's command executor.

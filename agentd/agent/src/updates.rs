@@ -2,7 +2,7 @@
 //! order, the next only after the previous is acknowledged, again and again until it is.
 
 use tepui_link::{Report, codec::task_state};
-use tepui_types::{ExecutorId, FrameworkId, Role, Span, TaskId, TaskState, UpdateId};
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Role, Span, TaskId, TaskState, UpdateId};
 use tepui_wire::v1::{self, task_status::Reason};
 
 use crate::Record;
@@ -48,7 +48,8 @@ impl Agent {
         }
         let is_oldest = known.pending.is_empty();
         let (executor, has_run) = (known.executor.clone(), !known.refused);
-        self.complete_status(framework, &executor, has_run, &mut status);
+        let run = self.book.run_of(framework, task).filter(|_| has_run).cloned();
+        self.complete_status(&executor, run.as_ref(), &mut status);
         self.count(state);
         self.commit(
             Record::Update { framework: framework.clone(), status: Box::new(status) },
@@ -65,18 +66,16 @@ impl Agent {
 
     fn complete_status(
         &self,
-        framework: &FrameworkId,
         executor: &ExecutorId,
-        has_run: bool,
+        run: Option<&ContainerId>,
         status: &mut v1::TaskStatus,
     ) {
         let agent = self.agent_text();
         status.agent_id = Some(v1::AgentId { value: agent });
         status.executor_id = Some(v1::ExecutorId { value: executor.to_string() });
-        let executor = self.book.executor(framework, executor).filter(|_| has_run);
-        let Some(executor) = executor else { return };
-        let pid = self.book.runs.get(&executor.run).and_then(|run| run.pid);
-        let ours = container_status(executor.run.as_str(), &self.config.ip, pid);
+        let Some(run) = run else { return };
+        let pid = self.book.runs.get(run).and_then(|run| run.pid);
+        let ours = container_status(run, &self.config.ip, pid);
         match &mut status.container_status {
             None => status.container_status = Some(ours),
             Some(theirs) => {

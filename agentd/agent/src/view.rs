@@ -151,10 +151,10 @@ impl Agent {
 impl Framework {
     /// Where one of [`Framework::tasks`] is.
     pub fn place(&self, task: &Task) -> Place {
-        let is_command = self.executors.get(&task.executor).is_some_and(Executor::is_command);
+        let alone = self.executors.get(&task.executor).is_some_and(|one| !one.is_custom());
         if task.is_terminal() {
             Place::Terminated
-        } else if task.delivered || (is_command && task.state != TaskState::Staging) {
+        } else if task.delivered || (alone && task.state != TaskState::Staging) {
             Place::Launched
         } else {
             Place::Queued

@@ -28,6 +28,10 @@ enum Step {
     LaunchGroup {
         task: u8,
     },
+    LaunchPod {
+        task: u8,
+        fetches: bool,
+    },
     Kill {
         task: u8,
     },
@@ -78,7 +82,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4_u8, any::<bool>()).prop_map(|(task, fetches)| Step::Launch { task, fetches }),
         2 => (4..7_u8).prop_map(|task| Step::LaunchCustom { task }),
         1 => (7..8_u8).prop_map(|task| Step::LaunchGroup { task }),
-        2 => (0..9_u8).prop_map(|task| Step::Kill { task }),
+        3 => (9..13_u8, any::<bool>())
+            .prop_map(|(task, fetches)| Step::LaunchPod { task, fetches }),
+        2 => (0..14_u8).prop_map(|task| Step::Kill { task }),
         8 => (any::<u8>(), prop::bool::weighted(0.9))
             .prop_map(|(index, works)| Step::Answer { index, works }),
         3 => (any::<u8>(), 0..3_u8).prop_map(|(process, code)| Step::Exit { process, code }),
@@ -122,6 +128,16 @@ struct Story {
 fn name(task: u8) -> String {
     format!("t{task}")
 }
+
+/// The same task, with an artifact or without.
+fn fetching(mut task: v1::TaskInfo, fetches: bool) -> v1::TaskInfo {
+    let uri = v1::command_info::Uri { value: "file:///x".into(), ..Default::default() };
+    task.command.as_mut().unwrap().uris = fetches.then_some(uri).into_iter().collect();
+    task
+}
+
+/// Tasks of the pod: where one ends badly, its group is ended by force.
+const POD: std::ops::Range<u8> = 9..14;
 
 impl Story {
     fn begin() -> Self {
@@ -177,18 +193,17 @@ impl Story {
     fn takes(&mut self, step: Step) {
         match step {
             Step::Launch { task, fetches } => {
-                let mut task = command(&name(task));
-                if fetches {
-                    let uri =
-                        v1::command_info::Uri { value: "file:///x".into(), ..Default::default() };
-                    task.command.as_mut().unwrap().uris = vec![uri];
-                }
-                self.launch(vec![task], None);
+                self.launch(vec![fetching(command(&name(task)), fetches)], None);
             }
             Step::LaunchCustom { task } => self.launch(vec![custom(&name(task))], None),
             Step::LaunchGroup { task } => {
                 let tasks = vec![command(&name(task)), command(&name(task + 1))];
                 self.launch(tasks, Some(rig::custom_executor()));
+            }
+            Step::LaunchPod { task, fetches } => {
+                let first = fetching(command(&name(task)), fetches);
+                let tasks = vec![first, command(&name(task + 1))];
+                self.launch(tasks, Some(rig::pod_executor()));
             }
             Step::Kill { task } => {
                 if self.rig.link {
@@ -436,7 +451,9 @@ proptest! {
             }
         }
         // Only what was asked for is ever ended by force.
-        for (executor, run) in story.rig.witness.iter().filter(|(id, _)| id != "e1") {
+        let in_pod = |id: &str| POD.map(name).any(|one| one == id);
+        let alone = |id: &str| id != "e1" && !in_pod(id);
+        for (executor, run) in story.rig.witness.iter().filter(|(id, _)| alone(id)) {
             if let Some(one) = story.rig.host.get(run) && !story.killed.contains(executor) {
                 prop_assert_eq!((one.terminated, one.killed), (0, 0), "I-19: {} was ended", executor);
             }

@@ -383,14 +383,16 @@ fn what_the_agent_cannot_do_yet_fails_with_its_name() {
     rig.launch(v1::TaskInfo { container: Some(docker), ..command("t1") });
     assert_eq!(rig.states("t1"), [Failed]);
     assert!(rig.last("t1").message().contains("container type DOCKER"));
-    let pods = v1::ExecutorInfo {
-        r#type: Some(v1::executor_info::Type::Default.into()),
-        command: None,
-        ..rig::custom_executor()
+    let image = v1::container_info::MesosInfo { image: Some(v1::Image::default()) };
+    let image = v1::ContainerInfo {
+        r#type: v1::container_info::Type::Mesos.into(),
+        mesos: Some(image),
+        ..v1::ContainerInfo::default()
     };
-    rig.launch_all(vec![command("p1"), command("p2")], Some(pods));
+    let pictured = v1::TaskInfo { container: Some(image), ..command("p1") };
+    rig.launch_all(vec![pictured, command("p2")], Some(rig::pod_executor()));
     assert_eq!(rig.states("p1"), [Failed]);
-    assert!(rig.last("p2").message().contains("DEFAULT"));
+    assert!(rig.last("p2").message().contains("container image"));
 }
 
 #[test]

@@ -137,7 +137,7 @@ async fn get_containers<H: Host>(app: &App<H>) -> Result<agent::Response, ApiErr
             resource_statistics: Some(container.statistics()),
             framework_id: Some(v1::FrameworkId { value: container.framework.to_string() }),
             executor_id: Some(v1::ExecutorId { value: container.executor.to_string() }),
-            container_id: v1::ContainerId { value: container.run.to_string(), parent: None },
+            container_id: tepui_agent::container_id(&container.run),
             executor_name: Some(container.name),
         })
         .collect();

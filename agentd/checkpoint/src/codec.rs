@@ -68,12 +68,22 @@ fn fact(record: &Record) -> Fact {
                 created_nanos: created.as_nanos(),
             })
         }
-        Record::Ownerless { run, sandbox, leftover } => Fact::Ownerless(proto::Ownerless {
+        Record::Ownerless { run, sandbox, leftover, is_pod } => Fact::Ownerless(proto::Ownerless {
             run: run.to_string(),
             sandbox: sandbox.to_string(),
             framework_id: leftover.iter().map(|one| one.framework.as_str()).collect(),
             resources: leftover.iter().flat_map(|one| one.resources.clone()).collect(),
+            is_pod: *is_pod,
         }),
+        Record::TaskRun { framework, executor, task, run, sandbox } => {
+            Fact::TaskRun(proto::TaskRun {
+                framework_id: framework.to_string(),
+                executor_id: executor.to_string(),
+                task_id: task.to_string(),
+                run: run.to_string(),
+                sandbox: sandbox.to_string(),
+            })
+        }
         Record::Task { framework, executor, role, task, grouped } => Fact::Task(proto::Task {
             framework_id: framework.to_string(),
             executor_id: executor.to_string(),
@@ -185,8 +195,20 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
                 "" => None,
                 id => Some(Leftover { framework: framework_id(id)?, resources }),
             };
-            Record::Ownerless { run: run_id(&one.run)?, sandbox: one.sandbox.into(), leftover }
+            Record::Ownerless {
+                run: run_id(&one.run)?,
+                sandbox: one.sandbox.into(),
+                leftover,
+                is_pod: one.is_pod,
+            }
         }
+        Fact::TaskRun(one) => Record::TaskRun {
+            framework: framework_id(&one.framework_id)?,
+            executor: executor_id(&one.executor_id)?,
+            task: task_id(&one.task_id)?,
+            run: run_id(&one.run)?,
+            sandbox: one.sandbox.into(),
+        },
         Fact::Task(one) => Record::Task {
             framework: framework_id(&one.framework_id)?,
             executor: executor_id(&one.executor_id)?,

@@ -54,7 +54,7 @@ fn every_kind() -> Vec<Record> {
             sandbox: "slaves/a".into(),
             created: Wall::from_nanos(5),
         },
-        Record::Ownerless { run: run(), sandbox: "slaves/b".into(), leftover: None },
+        Record::Ownerless { run: run(), sandbox: "slaves/b".into(), leftover: None, is_pod: true },
         Record::Ownerless {
             run: run(),
             sandbox: "slaves/b".into(),
@@ -62,6 +62,14 @@ fn every_kind() -> Vec<Record> {
                 framework: FrameworkId::parse("f").unwrap(),
                 resources: vec![v1::Resource { name: "cpus".into(), ..v1::Resource::default() }],
             }),
+            is_pod: false,
+        },
+        Record::TaskRun {
+            framework: framework.clone(),
+            executor: executor.clone(),
+            task: TaskId::parse("t").unwrap(),
+            run: run(),
+            sandbox: "slaves/a/containers/b".into(),
         },
         Record::Task {
             framework: framework.clone(),

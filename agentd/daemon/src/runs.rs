@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tepui_agent::{
     Command, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeId, ProbeOutcome, RunSpec,
-    SANDBOX_MARK,
+    SANDBOX_MARK, Setting,
 };
 use tepui_launch::{
     Ceiling, CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy,
@@ -105,10 +105,11 @@ impl Runs {
     pub fn perform(&self, effect: Effect) {
         let shared = self.shared.clone();
         match effect {
-            Effect::Fetch { run, sandbox, uris, user } => {
-                self.shared
-                    .tokio
-                    .spawn(async move { shared.fetch(run, &sandbox, uris, user).await });
+            Effect::Fetch { run, sandbox, uris, user, setting } => {
+                self.shared.tokio.spawn(async move {
+                    let outcome = shared.prepare(&sandbox, uris, user, *setting).await;
+                    shared.driver.event(Event::Fetched { run, outcome });
+                });
             }
             Effect::Start(spec) => {
                 self.shared.tokio.spawn(async move { shared.start(*spec).await });
@@ -175,27 +176,17 @@ impl Runs {
 }
 
 impl Shared {
-    async fn fetch(
-        &self,
-        run: ContainerId,
-        sandbox: &str,
-        uris: Vec<v1::command_info::Uri>,
-        user: Option<String>,
-    ) {
-        let outcome = self.prepare(sandbox, uris, user).await;
-        self.driver.event(Event::Fetched { run, outcome });
-    }
-
     async fn prepare(
         &self,
         sandbox: &str,
         uris: Vec<v1::command_info::Uri>,
         user: Option<String>,
+        setting: Setting,
     ) -> Result<(), String> {
         let (folders, place, owner) = (self.folders.clone(), sandbox.to_owned(), user.clone());
         let path = self
             .tokio
-            .spawn_blocking(move || sandbox::create(&folders, &place, owner.as_deref()))
+            .spawn_blocking(move || sandbox::create(&folders, &place, owner.as_deref(), &setting))
             .await
             .map_err(|error| format!("failed to make the sandbox: {error}"))?
             .map_err(|error| error.to_string())?;
@@ -318,7 +309,9 @@ fn label(env: &[(String, String)], role: Option<&Role>) -> RunLabel {
     let variable =
         |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     RunLabel {
-        task: variable("MESOS_EXECUTOR_ID").unwrap_or_default(),
+        task: variable("MESOS_TASK_ID")
+            .or_else(|| variable("MESOS_EXECUTOR_ID"))
+            .unwrap_or_default(),
         framework: variable("MESOS_FRAMEWORK_ID").unwrap_or_default(),
         role: role.map_or_else(|| "*".to_owned(), ToString::to_string),
         app: variable("MARATHON_APP_ID"),

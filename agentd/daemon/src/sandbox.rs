@@ -1,12 +1,20 @@
 //! Where things of the agent are on disk, and the making and removing of sandboxes.
 
+mod beneath;
+
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use nix::unistd::{User, chown};
+use nix::unistd::{Gid, Uid, User, chown};
+use tepui_agent::{Link, LinkTarget, Setting};
 use tepui_types::ContainerId;
+
+/// Mode of folders that anybody may look into.
+const PUBLIC: u32 = 0o755;
+/// Mode of a sandbox.
+const PRIVATE: u32 = 0o750;
 
 /// The agent's folders.
 #[derive(Clone, Debug)]
@@ -104,31 +112,121 @@ fn make(path: &Path, mode: u32) -> Result<(), SandboxError> {
 /// Makes a sandbox that belongs to `user`, and points `runs/latest` at it. Making it again is no
 /// error.
 ///
+/// A sandbox below another one is in a folder whose owner may be a task that runs: nothing there is
+/// reached through a link.
+///
 /// # Errors
 /// When the user is unknown or the file system refuses.
 pub fn create(
     folders: &Folders,
     relative: &str,
     user: Option<&str>,
+    setting: &Setting,
 ) -> Result<PathBuf, SandboxError> {
     let path = folders.checked(relative)?;
-    if let Some(parent) = path.parent() {
-        make(parent, 0o755)?;
-    }
-    make(&path, 0o750)?;
-    if let Some(name) = user {
-        let owner = User::from_name(name)
-            .map_err(|error| failed("look up the owner of", &path)(error.into()))?
-            .ok_or_else(|| SandboxError::NoUser(name.to_owned()))?;
-        if owner.uid != nix::unistd::geteuid() {
-            chown(&path, Some(owner.uid), Some(owner.gid))
-                .map_err(|error| failed("change the owner of", &path)(error.into()))?;
+    let owner = user.map(|name| Owner::look_up(name, &path)).transpose()?;
+    match &setting.below {
+        Some((above, known_as)) => {
+            let above = folders.checked(above)?;
+            let name = path.strip_prefix(&above).map_err(|_| outside(relative))?;
+            beneath::ensure_folder(&above, name, PRIVATE, owner.as_ref())?;
+            if let Some(task) = known_as {
+                beneath::ensure_folder(&above, Path::new("tasks"), PUBLIC, None)?;
+                beneath::link(&above, &Path::new("tasks").join(task), &path)?;
+            }
+        }
+        None => {
+            if let Some(parent) = path.parent() {
+                make(parent, PUBLIC)?;
+            }
+            make(&path, PRIVATE)?;
+            if let Some(owner) = &owner {
+                owner.take(&path)?;
+            }
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+                point_latest(parent, Path::new(name))
+                    .map_err(failed("link", &parent.join("latest")))?;
+            }
         }
     }
-    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
-        point_latest(parent, Path::new(name)).map_err(failed("link", &parent.join("latest")))?;
+    if setting.is_pod {
+        open_to_tasks(&path, owner.as_ref())?;
+    }
+    for volume in &setting.links {
+        mount(folders, &path, volume, setting, owner.as_ref())?;
     }
     Ok(path)
+}
+
+/// Tasks of several users may pass a pod's sandbox. Its own user may write there and not take away
+/// what is the agent's: the folders of the tasks.
+fn open_to_tasks(path: &Path, owner: Option<&Owner>) -> Result<(), SandboxError> {
+    if let Some(owner) = owner.filter(|owner| !owner.is_agent()) {
+        chown(path, Some(nix::unistd::geteuid()), Some(owner.group))
+            .map_err(|error| failed("change the owner of", path)(error.into()))?;
+    }
+    let mode = fs::Permissions::from_mode(0o1771);
+    fs::set_permissions(path, mode).map_err(failed("open", path))
+}
+
+/// Makes a volume: a link in the sandbox.
+fn mount(
+    folders: &Folders,
+    sandbox: &Path,
+    volume: &Link,
+    setting: &Setting,
+    owner: Option<&Owner>,
+) -> Result<(), SandboxError> {
+    let to = match &volume.to {
+        LinkTarget::Host(path) => PathBuf::from(path),
+        LinkTarget::Own(inner) => {
+            beneath::ensure_folder(sandbox, Path::new(inner), PUBLIC, owner)?;
+            sandbox.join(inner)
+        }
+        LinkTarget::Above(inner) => {
+            let (above, _) = setting.below.as_ref().ok_or_else(|| outside(inner))?;
+            let above = folders.checked(above)?;
+            beneath::ensure_folder(&above, Path::new(inner), PUBLIC, owner)?;
+            above.join(inner)
+        }
+    };
+    let name = Path::new(&volume.name);
+    if let Some(parent) = name.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        beneath::ensure_folder(sandbox, parent, PUBLIC, owner)?;
+    }
+    beneath::link(sandbox, name, &to)
+}
+
+/// Who a sandbox belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    user: Uid,
+    group: Gid,
+}
+
+impl Owner {
+    fn look_up(name: &str, path: &Path) -> Result<Self, SandboxError> {
+        let user = User::from_name(name)
+            .map_err(|error| failed("look up the owner of", path)(error.into()))?
+            .ok_or_else(|| SandboxError::NoUser(name.to_owned()))?;
+        Ok(Self { user: user.uid, group: user.gid })
+    }
+
+    fn is_agent(&self) -> bool {
+        self.user == nix::unistd::geteuid()
+    }
+
+    fn take(&self, path: &Path) -> Result<(), SandboxError> {
+        if self.is_agent() {
+            return Ok(());
+        }
+        chown(path, Some(self.user), Some(self.group))
+            .map_err(|error| failed("change the owner of", path)(error.into()))
+    }
+}
+
+fn outside(path: &str) -> SandboxError {
+    SandboxError::Outside(path.to_owned())
 }
 
 fn point_latest(runs: &Path, name: &Path) -> io::Result<()> {
@@ -177,7 +275,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folders = Folders::new(dir.path().join("work"));
         folders.create().unwrap();
-        let path = create(&folders, "slaves/a/runs/1", None).unwrap();
+        let path = create(&folders, "slaves/a/runs/1", None, &Setting::default()).unwrap();
         assert_eq!(fs::read_link(path.with_file_name("latest")).unwrap(), Path::new("1"));
         symlink("/etc", path.join("link")).unwrap();
         remove(&folders, "slaves/a/runs/1").unwrap();
@@ -197,7 +295,65 @@ mod tests {
     fn an_unknown_user_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let folders = Folders::new(dir.path().to_owned());
-        let error = create(&folders, "s/1", Some("no-such-user-here")).unwrap_err();
+        let error =
+            create(&folders, "s/1", Some("no-such-user-here"), &Setting::default()).unwrap_err();
         assert!(error.to_string().contains("user 'no-such-user-here' does not exist"), "{error}");
+    }
+
+    fn pod(folders: &Folders) -> PathBuf {
+        let setting = Setting { is_pod: true, ..Setting::default() };
+        create(folders, "runs/p", None, &setting).unwrap()
+    }
+
+    fn task(links: Vec<Link>) -> Setting {
+        Setting { below: Some(("runs/p".into(), Some("t1".into()))), links, is_pod: false }
+    }
+
+    #[test]
+    fn a_task_of_a_pod_is_below_it_and_found_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path().join("work"));
+        let above = pod(&folders);
+        assert_eq!(fs::metadata(&above).unwrap().permissions().mode() & 0o7777, 0o1771);
+        let own = create(&folders, "runs/p/containers/c", None, &task(Vec::new())).unwrap();
+        assert_eq!(fs::read_link(above.join("tasks/t1")).unwrap(), own);
+        assert!(own.is_dir());
+    }
+
+    #[test]
+    fn volumes_lead_to_the_host_to_the_pod_and_to_the_sandbox_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path().join("work"));
+        let above = pod(&folders);
+        let link = |name: &str, to| Link { name: name.to_owned(), to };
+        let setting = task(vec![
+            link("host", LinkTarget::Host("/etc".into())),
+            link("a/shared", LinkTarget::Above("data/x".into())),
+            link("again", LinkTarget::Own("own".into())),
+        ]);
+        let own = create(&folders, "runs/p/containers/c", None, &setting).unwrap();
+        assert_eq!(fs::read_link(own.join("host")).unwrap(), Path::new("/etc"));
+        fs::write(own.join("a/shared/file"), "x").unwrap();
+        assert!(above.join("data/x/file").is_file());
+        fs::write(own.join("again/file"), "x").unwrap();
+        assert!(own.join("own/file").is_file());
+    }
+
+    #[test]
+    fn a_link_that_a_task_put_in_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path().join("work"));
+        let above = pod(&folders);
+        let elsewhere = dir.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, above.join("containers")).unwrap();
+        let setting = task(Vec::new());
+        assert!(create(&folders, "runs/p/containers/c", None, &setting).is_err());
+        fs::remove_file(above.join("containers")).unwrap();
+        symlink(&elsewhere, above.join("data")).unwrap();
+        let to = LinkTarget::Above("data/inner".into());
+        let setting = task(vec![Link { name: "v".into(), to }]);
+        assert!(create(&folders, "runs/p/containers/c", None, &setting).is_err());
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     }
 }

@@ -74,7 +74,8 @@ impl RunLabel {
     /// run again: the run tells them apart.
     #[must_use]
     pub fn unit_id(&self, run: &ContainerId) -> String {
-        let run: String = run.as_str().chars().take(8).collect();
+        let own = run.as_str().rsplit('.').next().unwrap_or_default();
+        let run: String = own.chars().take(8).collect();
         if self.task.is_empty() { run } else { format!("{}.{run}", self.task) }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Book, MAX_ACKNOWLEDGED, MAX_COMPLETED_EXECUTORS, MAX_COMPLETED_TASKS, framework_id, task_id,
 };
 use crate::environment::leftover_of;
-use crate::state::{Executor, Framework, Phase, Run, Task};
+use crate::state::{Executor, Framework, Phase, Run, Task, is_pod};
 use crate::{Exit, Record};
 
 impl Book {
@@ -24,10 +24,12 @@ impl Book {
             Record::Framework(info) => self.apply_framework(info),
             Record::FrameworkGone(id) => self.apply_framework_gone(id),
             Record::Executor { .. } => self.apply_executor(record),
-            Record::Ownerless { run, sandbox, leftover } => {
-                let entry = Run { leftover: leftover.clone(), ..Run::new(None, sandbox.clone()) };
+            Record::Ownerless { run, sandbox, leftover, is_pod } => {
+                let (leftover, is_pod) = (leftover.clone(), *is_pod);
+                let entry = Run { leftover, is_pod, ..Run::new(None, sandbox.clone()) };
                 self.runs.insert(run.clone(), entry);
             }
+            Record::TaskRun { .. } => self.apply_task_run(record),
             Record::Task { framework, executor, role, task, grouped } => {
                 let task = Task::new(task.clone(), executor.clone(), role.clone(), *grouped);
                 self.apply_task(framework, task);
@@ -84,6 +86,10 @@ impl Book {
     fn apply_framework_gone(&mut self, id: &FrameworkId) {
         let Some(framework) = self.frameworks.remove(id) else { return };
         self.idle.retain(|idle| idle != id);
+        let is_its = |run: &Run| run.owner.as_ref().is_some_and(|(framework, _)| framework == id);
+        for run in self.runs.values_mut().filter(|run| run.task.is_some() && is_its(run)) {
+            run.owner = None;
+        }
         for executor in framework.executors.values().chain(&framework.completed) {
             if let Some(run) = self.runs.get_mut(&executor.run) {
                 run.owner = None;
@@ -105,7 +111,8 @@ impl Book {
             return;
         };
         let owner = self.frameworks.contains_key(id).then(|| (id.clone(), executor.clone()));
-        self.runs.insert(run.clone(), Run::new(owner, sandbox.clone()));
+        let is_pod = info.as_ref().is_some_and(|info| is_pod(info));
+        self.runs.insert(run.clone(), Run { is_pod, ..Run::new(owner, sandbox.clone()) });
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         let entry = Executor {
             id: executor.clone(),
@@ -125,6 +132,17 @@ impl Book {
             shelve(framework, former);
         }
         self.note_activity(id);
+    }
+
+    fn apply_task_run(&mut self, record: &Record) {
+        let Record::TaskRun { framework, executor, task, run, sandbox } = record else { return };
+        let known = self.frameworks.contains_key(framework);
+        let owner = known.then(|| (framework.clone(), executor.clone()));
+        let entry = Run { task: Some(task.clone()), ..Run::new(owner, sandbox.clone()) };
+        self.runs.insert(run.clone(), entry);
+        if let Some(task) = self.task_mut(framework, task) {
+            task.run = Some(run.clone());
+        }
     }
 
     fn apply_task(&mut self, id: &FrameworkId, task: Task) {
@@ -175,10 +193,18 @@ impl Book {
         }
         if state.is_terminal() {
             let executor = task.executor.clone();
-            if let Some(executor) = self.executor_mut(framework, &executor) {
-                executor.groups.retain(|group| !group.contains(&name));
-            }
+            self.loosen_group(framework, &executor, &name);
         }
+    }
+
+    /// A group is none any more once one of its tasks ended before it was delivered; that of a pod
+    /// once all have.
+    fn loosen_group(&mut self, framework: &FrameworkId, executor: &ExecutorId, task: &TaskId) {
+        let Some(framework) = self.frameworks.get_mut(framework) else { return };
+        let Some(executor) = framework.executors.get_mut(executor) else { return };
+        let live = |id: &TaskId| framework.tasks.get(id).is_some_and(|one| !one.is_terminal());
+        let stays = executor.is_pod();
+        executor.groups.retain(|group| !group.contains(task) || (stays && group.iter().any(live)));
     }
 
     fn apply_acknowledged(&mut self, id: &FrameworkId, name: &TaskId, update: UpdateId) {

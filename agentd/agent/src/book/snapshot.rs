@@ -1,4 +1,6 @@
-use tepui_types::{FrameworkId, UpdateId};
+use std::collections::HashSet;
+
+use tepui_types::{ContainerId, FrameworkId, TaskId, UpdateId};
 use tepui_wire::v1;
 
 use super::{Book, task_id, update_id};
@@ -37,13 +39,13 @@ impl Book {
         // ones last, as an old task of the same id would replace them.
         let homeless = || framework.tasks.values().filter(|task| !has_home(framework, task));
         for task in homeless().filter(|task| !task.refused) {
-            snapshot_task(&framework.id, task, list);
+            self.snapshot_task(&framework.id, task, list);
         }
         for executor in framework.executors.values() {
             self.snapshot_executor(framework, executor, list);
         }
         for task in homeless().filter(|task| task.refused) {
-            snapshot_task(&framework.id, task, list);
+            self.snapshot_task(&framework.id, task, list);
         }
     }
 
@@ -67,7 +69,7 @@ impl Book {
         }
         let live = executor.tasks.iter().filter_map(|id| framework.tasks.get(id));
         for task in executor.completed_tasks.iter().chain(live) {
-            snapshot_task(&framework.id, task, list);
+            self.snapshot_task(&framework.id, task, list);
         }
         list.extend(executor.groups.iter().map(|tasks| Record::Group {
             framework: framework.id.clone(),
@@ -97,20 +99,13 @@ impl Book {
     /// Runs whose framework is gone, or that fell out of the list of completed ones: an executor
     /// of no known framework.
     fn snapshot_ownerless(&self, list: &mut Vec<Record>) {
-        let shown = |run: &super::ContainerId, owner: &(FrameworkId, super::ExecutorId)| {
-            self.frameworks.get(&owner.0).is_some_and(|framework| {
-                framework.executors.get(&owner.1).is_some_and(|one| one.run == *run)
-                    || framework.completed.iter().any(|one| one.run == *run)
-            })
-        };
-        for (id, run) in &self.runs {
-            if run.owner.as_ref().is_some_and(|owner| shown(id, owner)) {
-                continue;
-            }
+        let shown: HashSet<&ContainerId> = self.frameworks.values().flat_map(shown_runs).collect();
+        for (id, run) in self.runs.iter().filter(|(id, _)| !shown.contains(id)) {
             list.push(Record::Ownerless {
                 run: id.clone(),
                 sandbox: run.sandbox.clone(),
                 leftover: run.leftover.clone().filter(|_| run.exit.is_none()),
+                is_pod: run.is_pod,
             });
             if run.started {
                 list.push(Record::Starting { run: id.clone() });
@@ -122,53 +117,90 @@ impl Book {
             }));
         }
     }
+
+    fn snapshot_task(&self, framework: &FrameworkId, task: &Task, list: &mut Vec<Record>) {
+        let Some(id) = task_id(&task.info) else { return };
+        let (owner, executor, role) = (framework.clone(), task.executor.clone(), task.role.clone());
+        let (info, grouped) = (task.info.clone(), task.grouped);
+        list.push(if task.refused {
+            Record::Refused { framework: owner, executor, role, task: info }
+        } else {
+            Record::Task { framework: owner, executor, role, task: info, grouped }
+        });
+        self.snapshot_task_run(framework, task, &id, list);
+        if task.delivered {
+            list.push(Record::Delivered { framework: framework.clone(), task: id.clone() });
+        }
+        if task.kill_asked {
+            list.push(Record::KillAsked { framework: framework.clone(), task: id.clone() });
+        }
+        let acknowledged = |update: UpdateId| Record::Acknowledged {
+            framework: framework.clone(),
+            task: id.clone(),
+            update,
+        };
+        let is_pending =
+            |status: &v1::TaskStatus| task.pending.iter().any(|one| one.uuid == status.uuid);
+        // Ids of acknowledged updates that no status shows any more; only executors repeat updates.
+        let shown: Vec<_> = task.statuses.iter().filter_map(update_id).collect();
+        let hidden = task.acknowledged.iter().filter(|id| task.delivered && !shown.contains(id));
+        list.extend(hidden.map(|update| acknowledged(*update)));
+        for status in task.statuses.iter().filter(|status| !is_pending(status)) {
+            let Some(update) = update_id(status) else { continue };
+            let status = Box::new(status.clone());
+            list.push(Record::Update { framework: framework.clone(), status });
+            list.push(acknowledged(update));
+        }
+        list.extend(
+            task.pending.iter().map(|status| Record::Update {
+                framework: framework.clone(),
+                status: status.clone(),
+            }),
+        );
+        // Health changes replace the status that said since when the task runs.
+        if let Some(since) = task.running_since.filter(|_| !task.is_terminal()) {
+            list.push(Record::RunningSince { framework: framework.clone(), task: id, since });
+        }
+    }
+
+    /// The run of a pod's task, while its sandbox exists.
+    fn snapshot_task_run(
+        &self,
+        framework: &FrameworkId,
+        task: &Task,
+        id: &TaskId,
+        list: &mut Vec<Record>,
+    ) {
+        let Some(run) = &task.run else { return };
+        let Some(entry) = self.runs.get(run) else { return };
+        list.push(Record::TaskRun {
+            framework: framework.clone(),
+            executor: task.executor.clone(),
+            task: id.clone(),
+            run: run.clone(),
+            sandbox: entry.sandbox.clone(),
+        });
+        if entry.started {
+            list.push(Record::Starting { run: run.clone() });
+        }
+        list.extend(entry.exit.clone().map(|(exit, at)| Record::Exited {
+            run: run.clone(),
+            exit,
+            at,
+        }));
+    }
+}
+
+/// The runs that a framework's executors and tasks tell of.
+fn shown_runs(framework: &Framework) -> impl Iterator<Item = &ContainerId> {
+    let executors = || framework.executors.values().chain(&framework.completed);
+    let completed = executors().flat_map(|one| &one.completed_tasks);
+    let tasks = framework.tasks.values().chain(completed);
+    executors().map(|one| &one.run).chain(tasks.filter_map(|task| task.run.as_ref()))
 }
 
 fn has_home(framework: &Framework, task: &Task) -> bool {
     let id = task_id(&task.info);
     let home = framework.executors.get(&task.executor).filter(|_| !task.refused);
     home.zip(id).is_some_and(|(home, id)| home.tasks.contains(&id))
-}
-
-fn snapshot_task(framework: &FrameworkId, task: &Task, list: &mut Vec<Record>) {
-    let Some(id) = task_id(&task.info) else { return };
-    let (owner, executor, role) = (framework.clone(), task.executor.clone(), task.role.clone());
-    let (info, grouped) = (task.info.clone(), task.grouped);
-    list.push(if task.refused {
-        Record::Refused { framework: owner, executor, role, task: info }
-    } else {
-        Record::Task { framework: owner, executor, role, task: info, grouped }
-    });
-    if task.delivered {
-        list.push(Record::Delivered { framework: framework.clone(), task: id.clone() });
-    }
-    if task.kill_asked {
-        list.push(Record::KillAsked { framework: framework.clone(), task: id.clone() });
-    }
-    let acknowledged = |update: UpdateId| Record::Acknowledged {
-        framework: framework.clone(),
-        task: id.clone(),
-        update,
-    };
-    let is_pending =
-        |status: &v1::TaskStatus| task.pending.iter().any(|one| one.uuid == status.uuid);
-    // Ids of acknowledged updates that no status shows any more; only executors repeat updates.
-    let shown: Vec<_> = task.statuses.iter().filter_map(update_id).collect();
-    let hidden = task.acknowledged.iter().filter(|id| task.delivered && !shown.contains(id));
-    list.extend(hidden.map(|update| acknowledged(*update)));
-    for status in task.statuses.iter().filter(|status| !is_pending(status)) {
-        let Some(update) = update_id(status) else { continue };
-        let status = Box::new(status.clone());
-        list.push(Record::Update { framework: framework.clone(), status });
-        list.push(acknowledged(update));
-    }
-    list.extend(
-        task.pending
-            .iter()
-            .map(|status| Record::Update { framework: framework.clone(), status: status.clone() }),
-    );
-    // Health changes replace the status that said since when the task runs.
-    if let Some(since) = task.running_since.filter(|_| !task.is_terminal()) {
-        list.push(Record::RunningSince { framework: framework.clone(), task: id, since });
-    }
 }

@@ -90,6 +90,16 @@ pub fn custom_executor() -> v1::ExecutorInfo {
     }
 }
 
+/// The pod `p1`.
+pub fn pod_executor() -> v1::ExecutorInfo {
+    v1::ExecutorInfo {
+        r#type: Some(v1::executor_info::Type::Default.into()),
+        executor_id: v1::ExecutorId { value: "p1".into() },
+        command: None,
+        ..v1::ExecutorInfo::default()
+    }
+}
+
 pub fn agent_info() -> v1::AgentInfo {
     v1::AgentInfo { hostname: "host".into(), port: Some(5051), ..v1::AgentInfo::default() }
 }
@@ -121,7 +131,7 @@ pub struct Rig {
     pub disk: Vec<Record>,
     /// Processes, by run; what the launcher knows.
     pub host: BTreeMap<ContainerId, HostRun>,
-    /// Every process ever started, in order, by executor id and run.
+    /// Every process ever started, in order, by run and the id of its executor or pod's task.
     pub witness: Vec<(String, ContainerId)>,
     /// Events that wait to be handled.
     pub inbox: VecDeque<Event>,
@@ -291,6 +301,12 @@ impl Rig {
         self.launch_all(vec![task], None);
     }
 
+    /// A group of command tasks in the pod `p1`.
+    pub fn launch_pod(&mut self, tasks: &[&str]) {
+        let tasks = tasks.iter().map(|task| command(task)).collect();
+        self.launch_all(tasks, Some(pod_executor()));
+    }
+
     pub fn launch_all(
         &mut self,
         tasks: Vec<v1::TaskInfo>,
@@ -425,8 +441,9 @@ impl Rig {
 
     fn begin(&mut self, spec: Box<RunSpec>) {
         let run = spec.run.clone();
+        let named = |name: &str| spec.environment.iter().find(|one| one.0 == name);
         let executor =
-            spec.environment.iter().find(|one| one.0 == "MESOS_EXECUTOR_ID").unwrap().1.clone();
+            named("MESOS_TASK_ID").or_else(|| named("MESOS_EXECUTOR_ID")).unwrap().1.clone();
         assert!(!self.host.contains_key(&run), "run {run} is started twice");
         self.witness.push((executor, run.clone()));
         self.pids += 1;

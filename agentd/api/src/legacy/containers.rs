@@ -56,7 +56,7 @@ impl Container {
             ..v1::network_info::IpAddress::default()
         };
         v1::ContainerStatus {
-            container_id: Some(v1::ContainerId { value: self.run.to_string(), parent: None }),
+            container_id: Some(tepui_agent::container_id(&self.run)),
             network_infos: vec![v1::NetworkInfo {
                 ip_addresses: vec![address],
                 ..v1::NetworkInfo::default()

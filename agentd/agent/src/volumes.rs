@@ -1,0 +1,107 @@
+//! Volumes of runs without a file system of their own: names in the sandbox that lead elsewhere, as
+//! Mesos makes them where a container has no image. What would need a mount is refused.
+
+use std::path::{Component, Path};
+
+use tepui_types::ContainerId;
+use tepui_wire::v1::{
+    self, Volume,
+    volume::{Mode, source, source::sandbox_path},
+};
+
+use crate::book::parent_of;
+use crate::effect::{Link, LinkTarget, Setting};
+use crate::machine::Agent;
+use crate::state::{Executor, Framework};
+
+impl Agent {
+    /// What the sandbox of a run is besides a folder.
+    pub(crate) fn setting_of(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        run: &ContainerId,
+    ) -> Setting {
+        let entry = self.book.runs.get(run);
+        let task = self.task_of(framework, executor, run);
+        let container = match task {
+            Some(task) => task.info.container.as_ref(),
+            None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
+        };
+        let above = parent_of(run).and_then(|above| self.book.runs.get(&above));
+        let own = entry.and_then(|entry| entry.task.as_ref()).map(ToString::to_string);
+        // Faulty volumes were refused before anything was begun.
+        let links = container.and_then(|one| links_of(one, above.is_some()).ok());
+        Setting {
+            is_pod: entry.is_some_and(|entry| entry.is_pod),
+            below: above.map(|above| (above.sandbox.clone(), own)),
+            links: links.unwrap_or_default(),
+        }
+    }
+}
+
+/// The volumes of a container as links, or which of them cannot be one and why.
+pub(crate) fn links_of(
+    container: &v1::ContainerInfo,
+    has_parent: bool,
+) -> Result<Vec<Link>, String> {
+    container.volumes.iter().map(|volume| link_of(volume, has_parent)).collect()
+}
+
+fn link_of(volume: &Volume, has_parent: bool) -> Result<Link, String> {
+    let name = &volume.container_path;
+    let refused = |why: &str| Err(format!("Volume '{name}' cannot be provided: {why}"));
+    if !is_inside(name) {
+        return refused(
+            "without a container image its container_path has to be relative to the sandbox, \
+             without '..'",
+        );
+    }
+    if volume.mode() == Mode::Ro {
+        return refused("without a container image it cannot be made read-only (mode RO)");
+    }
+    if volume.image.is_some() {
+        return refused("volumes from images are not supported by this agent yet");
+    }
+    let to = match (&volume.source, &volume.host_path) {
+        (None, Some(path)) => host_target(path),
+        (None, None) => return refused("it has neither host_path nor source"),
+        (Some(source), _) => match (source.r#type(), &source.sandbox_path, &source.host_path) {
+            (source::Type::HostPath, _, Some(host)) => host_target(&host.path),
+            (source::Type::SandboxPath, Some(path), _) => {
+                if !is_inside(&path.path) {
+                    return refused("its sandbox_path.path has to be relative, without '..'");
+                }
+                match path.r#type() {
+                    sandbox_path::Type::Self_ => Some(LinkTarget::Own(path.path.clone())),
+                    sandbox_path::Type::Parent if has_parent => {
+                        Some(LinkTarget::Above(path.path.clone()))
+                    }
+                    sandbox_path::Type::Parent => {
+                        return refused("PARENT needs a container that this one is nested in");
+                    }
+                    sandbox_path::Type::Unknown => {
+                        return refused("sandbox_path.type has to be SELF or PARENT");
+                    }
+                }
+            }
+            (kind, ..) => {
+                let why = format!("its source type {} is not supported", kind.as_str_name());
+                return refused(&why);
+            }
+        },
+    };
+    match to {
+        Some(to) => Ok(Link { name: name.clone(), to }),
+        None => refused("its host path has to be absolute"),
+    }
+}
+
+fn host_target(path: &str) -> Option<LinkTarget> {
+    Path::new(path).is_absolute().then(|| LinkTarget::Host(path.to_owned()))
+}
+
+fn is_inside(path: &str) -> bool {
+    let normal = |part| matches!(part, Component::Normal(_));
+    !path.is_empty() && !path.contains('\0') && Path::new(path).components().all(normal)
+}
