@@ -250,7 +250,10 @@ impl Checks {
             let found = spec.environment.iter().rev().find(|(key, _)| key == name);
             found.map(|(_, value)| value.clone()).unwrap_or_default()
         };
-        let key = (variable("MESOS_FRAMEWORK_ID"), variable("MESOS_EXECUTOR_ID"));
+        // A task of a pod has a process of its own.
+        let task = Some(variable("MESOS_TASK_ID")).filter(|task| !task.is_empty());
+        let own = task.unwrap_or_else(|| variable("MESOS_EXECUTOR_ID"));
+        let key = (variable("MESOS_FRAMEWORK_ID"), own);
         if key.0.is_empty() || key.1.is_empty() {
             self.violate(now, "I-5", format!("run {} has no task in its environment", spec.run));
             return;

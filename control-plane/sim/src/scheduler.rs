@@ -11,7 +11,7 @@ use tepui_types::{
 use tepui_wire::resources::{Format, decode, encode};
 use tepui_wire::v1::offer::{Operation, operation};
 use tepui_wire::v1::scheduler::{Call, call, event};
-use tepui_wire::v1::{self, scheduler};
+use tepui_wire::v1::{self, executor_info, scheduler};
 
 use crate::control::Asker;
 use crate::executor::NEEDS;
@@ -347,7 +347,7 @@ impl World {
             let (command, executor) = match &manner {
                 Manner::Command => (Some(command), None),
                 Manner::Executor(info) => (None, Some((**info).clone())),
-                Manner::Group(_) => (None, None),
+                Manner::Group(info) => (is_default(info).then_some(command), None),
             };
             tasks.push(v1::TaskInfo {
                 name: format!("{id} {}", this.commands[pick]),
@@ -392,6 +392,9 @@ impl World {
         let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
         let role = role.and_then(|role| tepui_types::Role::parse(&role).ok());
         let is_group = self.random.chance(1, 2);
+        let is_default = is_group && self.random.chance(1, 2);
+        let kind =
+            if is_default { executor_info::Type::Default } else { executor_info::Type::Custom };
         let this = &self.schedulers[scheduler];
         // Pods have an executor each; the tasks of other executors share one per agent.
         let name = match is_group {
@@ -399,10 +402,10 @@ impl World {
             false => format!("{}-on-{}", this.name, offer.hostname),
         };
         let info = Box::new(v1::ExecutorInfo {
-            r#type: Some(v1::executor_info::Type::Custom.into()),
+            r#type: Some(kind.into()),
             executor_id: v1::ExecutorId { value: name },
             framework_id: this.wire_id(),
-            command: Some(shell(EXECUTOR)),
+            command: (!is_default).then(|| shell(EXECUTOR)),
             resources: encode(&needs, Format::PreRefinement, role.as_ref()),
             ..v1::ExecutorInfo::default()
         });
@@ -553,6 +556,11 @@ impl Manner {
             ..Operation::default()
         }
     }
+}
+
+/// Whether the agent itself is the executor.
+fn is_default(info: &v1::ExecutorInfo) -> bool {
+    info.r#type() == executor_info::Type::Default
 }
 
 fn shell(line: &str) -> v1::CommandInfo {
