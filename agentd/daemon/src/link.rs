@@ -136,7 +136,7 @@ async fn converse(
                 return;
             }
             Err(status) => {
-                info!(%status, "link to the control plane broke");
+                warn!(error = status.message(), "link to the control plane broke, making one anew");
                 return;
             }
         }
