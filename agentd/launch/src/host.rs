@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use rustix::process::Signal;
+use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 
 use crate::launcher::{
@@ -83,6 +84,10 @@ impl Launcher for HostLauncher {
 
     fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError> {
         self.of(run).kill_tree(run)
+    }
+
+    fn group(&self, run: &ContainerId) -> Option<Leaf> {
+        self.of(run).group(run)
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 
 use crate::protocol::CheckReply;
@@ -50,6 +51,9 @@ pub trait Launcher: Send + Sync + std::fmt::Debug {
     ///
     /// [`SignalError`] when the run is unknown, or over, or cannot be reached.
     fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError>;
+
+    /// The control group of a live run, where it has one of its own.
+    fn group(&self, run: &ContainerId) -> Option<Leaf>;
 
     /// What a live run uses now.
     ///
@@ -200,6 +204,9 @@ pub enum LaunchError {
     /// The run is known already.
     #[error("run {0} exists already")]
     Exists(ContainerId),
+    /// The run's control group was not admitted, for this reason.
+    #[error("{0}")]
+    NotAdmitted(String),
 }
 
 /// A signal that could not be sent.

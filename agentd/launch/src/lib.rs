@@ -21,6 +21,7 @@
 //! made sure that nothing will ever run; `exit` is fsynced before the shim ends, so that a shim that
 //! is gone either left the true exit status or died itself.
 
+mod admission;
 mod codec;
 mod host;
 mod launcher;
@@ -35,6 +36,7 @@ pub mod protocol;
 pub mod record;
 mod spec;
 
+pub use admission::Admission;
 pub use host::{HostLauncher, needs_systemd};
 pub use launcher::{
     BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LostReason, Recovered, RunEvent,

@@ -23,6 +23,7 @@ use tepui_cgroup::{Leaf, Mount, Subtree};
 use tepui_types::ContainerId;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::admission::Admission;
 use crate::launcher::{
     BoxFuture, KnownRun, LaunchError, Launcher, Recovered, RunEvent, SignalError, Started, Usage,
     UsageError,
@@ -58,6 +59,8 @@ pub struct PlainConfig {
     pub spares: usize,
     /// Time a command may take to be executed, and a shim to say so.
     pub start_timeout: Duration,
+    /// Who is asked before a command is executed in a control group.
+    pub admission: Option<Arc<dyn Admission>>,
 }
 
 impl PlainConfig {
@@ -70,6 +73,7 @@ impl PlainConfig {
             default_path: DEFAULT_PATH.to_owned(),
             spares: 0,
             start_timeout: Duration::from_secs(30),
+            admission: None,
         }
     }
 }
@@ -166,6 +170,10 @@ impl PlainLauncher {
         self.inner.config.start_timeout
     }
 
+    pub(crate) fn admission(&self) -> Option<Arc<dyn Admission>> {
+        self.inner.config.admission.clone()
+    }
+
     pub(crate) fn events(&self) -> mpsc::UnboundedSender<RunEvent> {
         self.inner.events.clone()
     }
@@ -221,6 +229,10 @@ impl Launcher for PlainLauncher {
             tracing::debug!(%run, error = &error as &dyn std::error::Error, "group kill refused");
         }
         Ok(())
+    }
+
+    fn group(&self, run: &ContainerId) -> Option<Leaf> {
+        self.processes(run)?.1.group
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {

@@ -197,7 +197,11 @@ pub fn decode_variables(bytes: &[u8]) -> Result<Vec<(String, String)>, Damaged> 
     Reader::new(bytes).list(|from| Ok((from.text()?, from.text()?)))
 }
 
-/// First line of the stage in a unit; what follows before the end is why it failed.
+/// What the agent says to the stage of a unit once its group may run the command. An agent that dies
+/// before it says so leaves a command that never began.
+pub const BEGIN: u8 = b'b';
+
+/// First line of the stage in a unit, said when it waits for [`BEGIN`]; what follows before the end is why it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnitReply {
     /// The unit's main process.

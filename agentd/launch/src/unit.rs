@@ -21,6 +21,7 @@ use tepui_types::ContainerId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::admission::Admission;
 use crate::launcher::{
     BoxFuture, KnownRun, LaunchError, Launcher, Recovered, RunEvent, SignalError, Started, Usage,
     UsageError,
@@ -56,6 +57,7 @@ struct Inner {
     groups: PathBuf,
     runtime: Handle,
     runs: Mutex<HashMap<ContainerId, UnitRun>>,
+    admission: Option<Arc<dyn Admission>>,
     events: mpsc::UnboundedSender<RunEvent>,
     checks: PlainLauncher,
 }
@@ -97,6 +99,7 @@ impl UnitLauncher {
             groups: mount.root().to_owned(),
             runtime: Handle::current(),
             runs: Mutex::default(),
+            admission: checks.admission(),
             events: checks.events(),
             checks,
         });
@@ -167,6 +170,10 @@ impl Launcher for UnitLauncher {
         let known = self.run(run).ok_or_else(|| SignalError::NotRunning(run.clone()))?;
         self.inner.runtime.spawn(kill(self.inner.clone(), run.clone(), known));
         Ok(())
+    }
+
+    fn group(&self, run: &ContainerId) -> Option<Leaf> {
+        self.run(run)?.group
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {

@@ -26,10 +26,13 @@ use events::Ring;
 /// Where programs are attached and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Folder of the group that holds all tasks.
+    /// Folder of the group that holds all tasks, or of the one that is ours among several.
     pub root: PathBuf,
-    /// How many levels below it tasks' groups are at most: 1 when they are its children, 6 at
-    /// most. Every level beyond the first costs a little at each lookup.
+    /// Folders of further groups that hold tasks; they may come and go. See [`Driver::reach`].
+    pub others: Vec<PathBuf>,
+    /// How many levels below the highest of them tasks' groups are at most: 1 when they are the
+    /// children of a single one, 6 at most. Every level beyond the first costs a little at each
+    /// lookup.
     pub depth: u32,
     /// Folder of pins, in a BPF file system.
     pub pins: PathBuf,
@@ -53,12 +56,11 @@ pub struct Adopted {
 pub struct Driver {
     objects: BTreeMap<ObjectName, Object>,
     programs: Vec<&'static Spec>,
-    links: BTreeMap<&'static str, Link>,
+    links: BTreeMap<(&'static str, Option<GroupId>), Link>,
     denials: Option<Ring>,
     exits: Option<Ring>,
     failures: Vec<(ObjectName, AccountingError)>,
     place: Place,
-    root: GroupId,
     levels: (u32, u32),
     pins: Pins,
     policy: Policy,
@@ -85,7 +87,7 @@ impl Driver {
     #[must_use]
     pub fn has_feature(&self, feature: Feature) -> bool {
         let mut programs = PROGRAMS.iter().filter(|spec| spec.feature == feature);
-        programs.all(|spec| self.links.contains_key(spec.name))
+        programs.all(|spec| self.runs(spec.name))
     }
 
     /// Why the kernel refused programs of the plan after all, with the object that they are in;

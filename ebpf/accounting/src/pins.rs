@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, mount};
 
-use crate::AccountingError;
+use crate::{AccountingError, GroupId};
 
 /// Raised with every change of `bpf/record.h`: maps of another version are left to whoever uses
 /// them, and a fresh one is filled before its programs are attached.
@@ -51,8 +51,26 @@ impl Pins {
         self.folder.join(format!("map-{name}-{RECORD_VERSION}"))
     }
 
+    /// The link of a program at a tracepoint.
     pub(crate) fn link(&self, program: &str) -> PathBuf {
         self.folder.join(format!("link-{program}"))
+    }
+
+    /// The link of a program at a root group. An agent that comes back may have its root group
+    /// elsewhere; what runs below the former one stays under the former link.
+    pub(crate) fn link_at(&self, program: &str, root: GroupId) -> PathBuf {
+        self.folder.join(format!("link-{program}-{root}"))
+    }
+
+    /// Every pinned link of a program at a root group.
+    pub(crate) fn links_at_groups(&self, program: &str) -> Vec<PathBuf> {
+        let prefix = format!("link-{program}-");
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|entry| entry.path())
+            .collect()
     }
 
     /// A name for a link that is about to take another's place.
@@ -70,7 +88,7 @@ impl Pins {
             let name = name.to_string_lossy();
             let stale = (name.starts_with("map-") && !name.ends_with(&version))
                 || name.starts_with("next-")
-                || programs.iter().any(|program| name == format!("link-{program}"));
+                || programs.iter().any(|program| is_link_of(&name, program));
             if stale {
                 fs::remove_file(entry.path()).map_err(wrong)?;
             }
@@ -86,6 +104,11 @@ impl Pins {
         }
         fs::remove_dir(&self.folder).map_err(wrong)
     }
+}
+
+fn is_link_of(name: &str, program: &str) -> bool {
+    let rest = name.strip_prefix("link-").and_then(|rest| rest.strip_prefix(program));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -113,5 +136,9 @@ mod tests {
         let pins = Pins::new(Path::new("/sys/fs/bpf/x"));
         assert_eq!(pins.map("a"), Path::new("/sys/fs/bpf/x/map-a-1"));
         assert_eq!(pins.link("a"), Path::new("/sys/fs/bpf/x/link-a"));
+        let group = GroupId::from_raw(7);
+        assert_eq!(pins.link_at("a", group), Path::new("/sys/fs/bpf/x/link-a-7"));
+        assert!(is_link_of("link-a-7", "a") && is_link_of("link-a", "a"));
+        assert!(!is_link_of("link-ab", "a") && !is_link_of("map-a", "a"));
     }
 }

@@ -36,7 +36,7 @@ fn an_agent_that_enforces_until_it_is_killed() {
     let Some(root) = std::env::var_os(VICTIM).map(PathBuf::from) else { return };
     let pins = std::env::var_os("TEPUI_TEST_AGENT_PINS").map(PathBuf::from).unwrap();
     let own: u16 = std::env::var("TEPUI_TEST_AGENT_PORT").unwrap().parse().unwrap();
-    let place = Place { root, depth: 1, pins };
+    let place = Place { root, others: Vec::new(), depth: 1, pins };
     let plan = plan(&probe(&place.pins), &[Feature::Ports].into());
     let mut driver = Driver::load(place.clone(), &plan, Policy::default()).unwrap();
     let group = GroupId::of(&place.root.join("task")).unwrap();
@@ -225,14 +225,56 @@ fn attack(stream: u16, datagram: u16, stop: &AtomicBool) -> (u64, u64) {
 fn what_the_next_agent_does_not_use_is_retired_but_enforcement_stays() {
     let Some(mut rig) = Rig::new("retire", &[Feature::Ports, Feature::Cpu]) else { return };
     drop(rig.start(Policy::default()));
-    let ports =
-        ["tepui_bind4", "tepui_ingress"].map(|name| rig.place.pins.join(format!("link-{name}")));
+    let ports = ["tepui_bind4", "tepui_ingress"].map(|name| rig.link(name));
     let cpu = rig.place.pins.join("link-tepui_runtime");
     assert!(cpu.exists() && ports.iter().all(|pin| pin.exists()));
     rig.plan.programs.clear();
-    let driver = rig.start(Policy::default());
+    let mut driver = rig.start(Policy::default());
     driver.retire_others().unwrap();
     assert!(!cpu.exists() && ports.iter().all(|pin| pin.exists()));
+    driver.end_enforcement().unwrap();
+    assert!(!ports.iter().any(|pin| pin.exists()));
+}
+
+#[test]
+fn a_root_group_that_comes_later_is_reached_before_its_first_task() {
+    let Some(mut rig) = Rig::new("later", &[Feature::Ports]) else { return };
+    let later = rig.subtree.leaf("later").unwrap();
+    // Both are on one level for the test's sake: a task below either is two levels below the top.
+    let (first, _) = rig.leaf("first");
+    rig.place.root = first.path().to_owned();
+    rig.place.others = vec![later.path().to_owned()];
+    let mut driver = rig.start(Policy::default());
+    driver.reach().unwrap();
+    later.ensure().unwrap();
+    driver.reach().unwrap();
+    let task = tepui_cgroup::Leaf::at(later.path().join("task"));
+    task.ensure().unwrap();
+    let [own, foreign] = rig::free_ports();
+    driver.register_task(GroupId::of(task.path()).unwrap(), &set(&[own]), None).unwrap();
+    let bind = |port: u16| {
+        let script = format!(
+            "import socket\ns = socket.socket()\ntry: s.bind(('', {port})); print('bound')\n\
+             except PermissionError: print('refused')"
+        );
+        python(&task, &script)
+    };
+    assert_eq!((bind(own), bind(foreign)), ("bound".to_owned(), "refused".to_owned()));
+    // The next agent has its root elsewhere: what is below the former one stays enforced.
+    drop(driver);
+    rig.place.root = rig.subtree.path().to_owned();
+    rig.place.others.clear();
+    rig.place.depth = 2;
+    let next = rig.start(Policy::default());
+    assert_eq!((bind(own), bind(foreign)), ("bound".to_owned(), "refused".to_owned()));
+    drop(next);
+    // A group that is gone takes its link along.
+    task.remove().unwrap();
+    later.remove().unwrap();
+    let count = |rig: &Rig| std::fs::read_dir(&rig.place.pins).unwrap().count();
+    let before = count(&rig);
+    drop(rig.start(Policy::default()));
+    assert!(count(&rig) < before);
 }
 
 #[test]
@@ -240,7 +282,7 @@ fn an_agent_that_died_while_it_attached_is_completed_by_the_next() {
     let Some(rig) = Rig::new("half", &[Feature::Ports]) else { return };
     drop(rig.start(Policy::default()));
     for program in ["tepui_bind6", "tepui_ingress", "tepui_sock_create"] {
-        std::fs::remove_file(rig.place.pins.join(format!("link-{program}"))).unwrap();
+        std::fs::remove_file(rig.link(program)).unwrap();
     }
     let mut driver = rig.load(Policy::default());
     let adopted = driver.attach().unwrap();

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use rustix::process::Pid;
 use tepui_cgroup::Leaf;
+use tepui_types::ContainerId;
 
 use super::spawn::{self, Shim};
 use super::{Inner, watch};
@@ -76,20 +77,47 @@ impl Inner {
     }
 
     /// Gives a run to a pair that waits; `None` when there is none.
-    pub(super) fn hand_to_spare(&self, with_group: bool, frame: &[u8]) -> Option<Spare> {
+    pub(super) fn hand_to_spare(
+        &self,
+        with_group: bool,
+        run: &ContainerId,
+        frame: &[u8],
+    ) -> Result<Option<Spare>, LaunchError> {
         while let Some(mut spare) = self.take_spare(with_group && self.groups.is_ok()) {
+            if let Err(refusal) = self.admit(run, spare.group.as_ref()) {
+                spare.discard();
+                return Err(refusal);
+            }
             match protocol::write_frame(&mut spare.shim.channel, frame) {
-                Ok(()) => return Some(spare),
+                Ok(()) => return Ok(Some(spare)),
                 // Somebody killed it while it waited.
                 Err(_) => spare.discard(),
             }
         }
-        None
+        Ok(None)
+    }
+
+    fn admit(&self, run: &ContainerId, group: Option<&Leaf>) -> Result<(), LaunchError> {
+        match (&self.config.admission, group) {
+            (Some(admission), Some(group)) => {
+                admission.admit(run, group).map_err(LaunchError::NotAdmitted)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives a run to a new pair.
-    pub(super) fn hand_to_new(&self, with_group: bool, frame: &[u8]) -> Result<Spare, LaunchError> {
+    pub(super) fn hand_to_new(
+        &self,
+        with_group: bool,
+        run: &ContainerId,
+        frame: &[u8],
+    ) -> Result<Spare, LaunchError> {
         let mut spare = self.new_spare(with_group)?;
+        if let Err(refusal) = self.admit(run, spare.group.as_ref()) {
+            spare.discard();
+            return Err(refusal);
+        }
         // A shim that has ended says why, which is told when its answer is read.
         let _ = protocol::write_frame(&mut spare.shim.channel, frame);
         Ok(spare)

@@ -64,13 +64,14 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
 
 async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes), LaunchError> {
     let permit = inner.spawns.acquire().await;
-    let with_group = spec.own_group;
+    let (with_group, run) = (spec.own_group, spec.run_id.clone());
     let (frame, run_dir) = inner.frame(spec)?;
     let (frame, run_dir) = (Arc::new(frame), Arc::new(run_dir));
     let (worker, text, dir) = (inner.clone(), frame.clone(), run_dir.clone());
+    let who = run.clone();
     let spare = off_the_runtime(move || {
         make_run_dir(&dir)?;
-        Ok(worker.hand_to_spare(with_group, &text))
+        worker.hand_to_spare(with_group, &who, &text)
     });
     if let Some(spare) = spare.await? {
         let outcome = try_with(inner, spare).await;
@@ -82,7 +83,7 @@ async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes
         }
     }
     let worker = inner.clone();
-    let new = off_the_runtime(move || worker.hand_to_new(with_group, &frame)).await?;
+    let new = off_the_runtime(move || worker.hand_to_new(with_group, &run, &frame)).await?;
     let outcome = try_with(inner, new).await;
     drop(permit);
     outcome

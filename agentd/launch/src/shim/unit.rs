@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{getpid, setsid};
-use tepui_launch::protocol::{UnitReply, decode_variables};
+use tepui_launch::protocol::{BEGIN, UnitReply, decode_variables, read_frame};
 use tepui_launch::record::ExitRecord;
 use tepui_launch::{Ending, ExitStatus, LogPolicy, SpentResources, procfs};
 
@@ -66,18 +66,19 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     else {
         return Err("the command line of the unit is incomplete".to_owned());
     };
-    let mut rest = Vec::new();
-    io::stdin().read_to_end(&mut rest).map_err(|e| format!("failed to hear the rest: {e}"))?;
+    let rest =
+        read_frame(&mut io::stdin()).map_err(|e| format!("failed to hear the rest: {e}"))?;
     let variables = decode_variables(&rest).map_err(|e| e.to_string())?;
-    let null = File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
-    rustix::stdio::dup2_stdin(null).map_err(|e| format!("no standard input: {e}"))?;
     let (out, err) = spread_output(&max_bytes, &keep)
         .map_err(|e| format!("failed to start the log process: {e}"))?;
     let pid = getpid();
     let start_time = procfs::stat(pid).map(|stat| stat.start_time).unwrap_or_default();
     let reply = UnitReply { pid: pid.as_raw_nonzero().get(), start_time };
-    // Nobody listens when the agent died meanwhile: the command runs all the same.
+    // Nobody listens when the agent died meanwhile, and nobody will say the word.
     let _ = answer.write_all(reply.encode().as_bytes());
+    wait_for_the_word()?;
+    let null = File::open("/dev/null").map_err(|e| format!("no /dev/null: {e}"))?;
+    rustix::stdio::dup2_stdin(null).map_err(|e| format!("no standard input: {e}"))?;
     rustix::stdio::dup2_stdout(out).map_err(|e| format!("no standard output: {e}"))?;
     rustix::stdio::dup2_stderr(err).map_err(|e| format!("no error output: {e}"))?;
     let mut command = Command::new(&program);
@@ -90,6 +91,16 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     }
     let error = command.exec();
     Err(format!("failed to execute '{program}': {error}"))
+}
+
+/// Waits until the agent has made this unit's control group ready for the command: one that began
+/// earlier could be refused the ports that it was given.
+fn wait_for_the_word() -> Result<(), String> {
+    let mut word = [0];
+    match io::stdin().read_exact(&mut word) {
+        Ok(()) if word == [BEGIN] => Ok(()),
+        _ => Err("the agent went away before it let the command begin".to_owned()),
+    }
 }
 
 /// Starts the log process; the ends that the command writes to.

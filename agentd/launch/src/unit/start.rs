@@ -13,14 +13,15 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::pipe::{PipeFlags, pipe_with};
 use tepui_cgroup::Leaf;
 use tepui_systemd::{SystemdError, UnitName, UnitStatus};
-use tokio::io::AsyncReadExt;
+use tepui_types::ContainerId;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
 use super::{Inner, Phase, UnitRun, watch};
 use crate::launcher::{LaunchError, Started};
 use crate::plain::make_run_dir;
 use crate::procfs;
-use crate::protocol::{UnitReply, encode_variables};
+use crate::protocol::{self, BEGIN, UnitReply, encode_variables};
 use crate::record::{ProcessMark, UnitRecord};
 use crate::spec::LaunchSpec;
 
@@ -111,37 +112,89 @@ async fn launch(
     if rest.len() > MAX_REST_BYTES {
         return Err(LaunchError::TooLarge { limit: MAX_REST_BYTES });
     }
-    let (theirs, answer) = answer_channel(&rest).map_err(failed)?;
+    let (theirs, channel) = answer_channel(&rest).map_err(failed)?;
+    let run = spec.run_id.clone();
     let described = inner.describe(spec, environment, unit.clone(), theirs);
-    let started = inner.manager.start(&described).await;
-    let status = match started {
-        Ok(status) => Some(status),
-        // It was over before anybody looked.
-        Err(SystemdError::NoSuchUnit(_)) => None,
-        Err(error) => return Err(LaunchError::Systemd(error)),
+    let begun = async {
+        let begun = inner.manager.start(&described).await;
+        // Where there is no unit, nobody holds the other end of the channel any more.
+        drop(described);
+        begun
     };
-    drop(described);
-    let mut text = Vec::new();
-    let mut limited = answer.take(MAX_REPLY_BYTES);
-    let heard = tokio::time::timeout(inner.start_timeout, limited.read_to_end(&mut text)).await;
-    if !matches!(heard, Ok(Ok(_))) {
-        let _ = inner.manager.stop(&unit).await;
-        return Err(LaunchError::Shim("did not start the command in time"));
-    }
-    let text = String::from_utf8_lossy(&text);
-    match UnitReply::decode(&text) {
-        (Some(UnitReply { pid, start_time }), "") => {
-            let main = ProcessMark { pid, start_time };
-            Ok((Started { main }, status.and_then(|status| inner.group_of(&status))))
+    let talk = inner.talk(&run, &unit, channel);
+    let (begun, heard) = tokio::join!(begun, tokio::time::timeout(inner.start_timeout, talk));
+    let (text, group) = match heard {
+        Ok(Ok(heard)) => heard,
+        Ok(Err(error)) => {
+            let _ = inner.manager.stop(&unit).await;
+            return Err(error);
         }
-        (None, "") => Err(LaunchError::Shim("died while it started the command")),
-        (_, refusal) => Err(LaunchError::NotStarted(refusal.to_owned())),
+        Err(_) => {
+            let _ = inner.manager.stop(&unit).await;
+            return Err(LaunchError::Shim("did not start the command in time"));
+        }
+    };
+    let text = String::from_utf8_lossy(&text);
+    match (UnitReply::decode(&text), begun) {
+        ((Some(UnitReply { pid, start_time }), ""), Ok(_) | Err(SystemdError::NoSuchUnit(_))) => {
+            Ok((Started { main: ProcessMark { pid, start_time } }, group))
+        }
+        ((_, refusal), _) if !refusal.is_empty() => {
+            Err(LaunchError::NotStarted(refusal.to_owned()))
+        }
+        (_, Err(error)) => Err(LaunchError::Systemd(error)),
+        (_, Ok(_)) => Err(LaunchError::Shim("died while it started the command")),
     }
 }
 
-/// A socket that gives its reader the writing end of a pipe and then `rest`, and the other end of
-/// that pipe.
-fn answer_channel(rest: &[u8]) -> io::Result<(UnixStream, Receiver)> {
+/// Our ends of what connects us with a stage.
+struct Channel {
+    words: UnixStream,
+    answer: Receiver,
+}
+
+impl Inner {
+    /// Hears that the stage is in its group, has the group admitted, lets the command begin, and
+    /// hears whether it did. The group is that of the unit as systemd says it: the stage runs as the
+    /// task's user, so its own word would not do.
+    async fn talk(
+        &self,
+        run: &ContainerId,
+        unit: &UnitName,
+        channel: Channel,
+    ) -> Result<(Vec<u8>, Option<Leaf>), LaunchError> {
+        let Channel { mut words, answer } = channel;
+        let broken = |_| LaunchError::Shim("hung up while it started the command");
+        let mut answer = BufReader::new(answer.take(MAX_REPLY_BYTES));
+        let (mut text, mut group) = (Vec::new(), None);
+        answer.read_until(b'\n', &mut text).await.map_err(broken)?;
+        let waits = String::from_utf8_lossy(&text);
+        if matches!(UnitReply::decode(&waits), (Some(_), "")) {
+            // A unit that is over by now has no group; its stage has nobody to hear the word.
+            group = self.manager.status(unit).await.ok().and_then(|one| self.group_of(&one));
+            self.admit(run, group.clone()).await?;
+            let _ = words.write_all(&[BEGIN]);
+        }
+        drop(words);
+        answer.read_to_end(&mut text).await.map_err(broken)?;
+        Ok((text, group))
+    }
+
+    async fn admit(&self, run: &ContainerId, group: Option<Leaf>) -> Result<(), LaunchError> {
+        let (Some(admission), Some(group)) = (self.admission.clone(), group) else {
+            return Ok(());
+        };
+        let run = run.clone();
+        let asked = tokio::task::spawn_blocking(move || admission.admit(&run, &group));
+        match asked.await {
+            Ok(answer) => answer.map_err(LaunchError::NotAdmitted),
+            Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
+        }
+    }
+}
+
+/// A socket that gives its reader the writing end of a pipe and then `rest`, and our ends.
+fn answer_channel(rest: &[u8]) -> io::Result<(UnixStream, Channel)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&read, OFlags::NONBLOCK)?;
     let (ours, theirs) = UnixStream::pair()?;
@@ -154,8 +207,8 @@ fn answer_channel(rest: &[u8]) -> io::Result<(UnixStream, Receiver)> {
     sendmsg(&ours, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::empty())?;
     // Nobody reads yet: it must fit into the socket.
     ours.set_nonblocking(true)?;
-    (&ours).write_all(rest)?;
-    Ok((theirs, Receiver::from_owned_fd(read)?))
+    protocol::write_frame(&mut &ours, rest)?;
+    Ok((theirs, Channel { words: ours, answer: Receiver::from_owned_fd(read)? }))
 }
 
 impl Inner {

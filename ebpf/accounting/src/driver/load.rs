@@ -6,7 +6,7 @@ use libbpf_rs::{MapCore, MapFlags, Object};
 
 use super::{Driver, MOST_LEVELS, Place};
 use crate::catalogue::{ObjectName, Spec};
-use crate::group::{GroupId, level_of};
+use crate::group::level_of;
 use crate::mode::Policy;
 use crate::object;
 use crate::pins::{Pins, ensure_folder};
@@ -27,8 +27,10 @@ impl Driver {
             return Err(AccountingError::Depth { depth: place.depth, most: MOST_LEVELS });
         }
         ensure_folder(&place.pins)?;
-        let root = GroupId::of(&place.root)?;
-        let first = level_of(&place.root)? + 1;
+        let mut first = level_of(&place.root)? + 1;
+        for other in &place.others {
+            first = first.min(level_of(other)? + 1);
+        }
         let pins = Pins::new(&place.pins);
         let mut objects = BTreeMap::new();
         let mut failures = Vec::new();
@@ -55,7 +57,6 @@ impl Driver {
             failures,
             levels: (first, first + place.depth - 1),
             place,
-            root,
             pins,
             policy,
         };

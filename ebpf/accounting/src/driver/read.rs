@@ -1,5 +1,7 @@
 //! A task's figures from the kernel's maps.
 
+use std::collections::BTreeSet;
+
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::Driver;
@@ -84,18 +86,21 @@ impl Driver {
     ///
     /// [`AccountingError::Cost`] when the kernel does not say.
     pub fn costs(&self) -> Result<Vec<Cost>, AccountingError> {
-        let cost = |(program, link): (&&'static str, &libbpf_rs::Link)| {
+        // A program at several root groups is one program.
+        let mut seen = BTreeSet::new();
+        let links = self.links.iter().filter(|((program, _), _)| seen.insert(*program));
+        let cost = |((program, _), link): (&(&'static str, _), &libbpf_rs::Link)| {
             let state =
                 ProgramState::at(link).map_err(|source| AccountingError::Cost { source })?;
             let run_time = std::time::Duration::from_nanos(state.run_time_ns);
             Ok(Cost { program, run_time, runs: state.runs })
         };
-        self.links.iter().map(cost).collect()
+        links.map(cost).collect()
     }
 
     /// Whether a program is attached, by this agent.
-    fn runs(&self, program: &str) -> bool {
-        self.links.contains_key(program)
+    pub(super) fn runs(&self, program: &str) -> bool {
+        self.links.keys().any(|(name, _)| *name == program)
     }
 
     pub(super) fn one<T>(

@@ -39,7 +39,7 @@ impl Rig {
             .map_err(|error| eprintln!("skipped: {error}"))
             .ok()?;
         let pins = PathBuf::from(format!("/sys/fs/bpf/tepui-test-{tag}"));
-        let place = Place { root: subtree.path().to_owned(), depth: 1, pins };
+        let place = Place { root: subtree.path().to_owned(), others: Vec::new(), depth: 1, pins };
         let wishes: BTreeSet<Feature> = features.iter().copied().collect();
         let plan = plan(&probe(&place.pins), &wishes);
         let rig = Self { subtree, place, plan };
@@ -51,6 +51,12 @@ impl Rig {
             return None;
         }
         Some(rig)
+    }
+
+    /// The pin of a program at the root group.
+    pub fn link(&self, program: &str) -> PathBuf {
+        let group = GroupId::of(&self.place.root).unwrap();
+        self.place.pins.join(format!("link-{program}-{group}"))
     }
 
     pub fn load(&self, policy: Policy) -> Driver {
