@@ -7,6 +7,14 @@ use tepui_wire::{
 
 use crate::config::Reconfiguration;
 
+/// Attributes that the agent finds out about its host by itself. They are no part of what the
+/// operator decided: a host that gains or loses a feature is the same agent.
+pub const FOUND_ATTRIBUTES: &[&str] = &["port_enforcement"];
+
+fn is_decided(attribute: &v1::Attribute) -> bool {
+    !FOUND_ATTRIBUTES.contains(&attribute.name.as_str())
+}
+
 /// Why the agent's id cannot be kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -49,7 +57,8 @@ fn equal(then: &AgentInfo, now: &AgentInfo) -> Result<(), Incompatible> {
         return Err(differs("resources", &former.to_string(), &present.to_string()));
     }
     let sorted = |info: &AgentInfo| {
-        let mut list: Vec<_> = info.attributes.iter().map(attribute_text).collect();
+        let decided = info.attributes.iter().filter(|one| is_decided(one));
+        let mut list: Vec<_> = decided.map(attribute_text).collect();
         list.sort();
         list
     };
@@ -68,7 +77,7 @@ fn additive(then: &AgentInfo, now: &AgentInfo) -> Result<(), Incompatible> {
     if !present.contains(&former) {
         return Err(differs("resources", &former.to_string(), &present.to_string()));
     }
-    for attribute in &then.attributes {
+    for attribute in then.attributes.iter().filter(|one| is_decided(one)) {
         let kept =
             now.attributes.iter().any(|one| one.name == attribute.name && grows(attribute, one));
         if !kept {

@@ -87,6 +87,14 @@ pub enum Effect {
         /// With what.
         response: Response,
     },
+    /// From now on the run may use exactly these ports: tasks came to its executor or went, or it
+    /// was found again.
+    Ports {
+        /// Which run.
+        run: ContainerId,
+        /// Its ports.
+        ports: tepui_types::Ranges,
+    },
     /// The run is over, and how it ended is saved: the launcher's records of it may go, and a
     /// fetch for it may stop. The sandbox stays.
     Discard {
@@ -162,7 +170,7 @@ pub struct RunSpec {
     pub user: Option<String>,
     /// Resource limits as named by Mesos's `RLimitInfo`.
     pub rlimits: Option<v1::RLimitInfo>,
-    /// The ports that the run may listen on; others are noticed.
+    /// The ports that the run may use; see [`Effect::Ports`].
     pub ports: tepui_types::Ranges,
     /// Processors and memory for control groups where the host has them.
     pub resources: tepui_types::Resources,

@@ -153,6 +153,18 @@ pub(crate) fn leftover_of(framework: &Framework, executor: &Executor) -> Leftove
     Leftover { framework: framework.id.clone(), resources: own.chain(tasks).cloned().collect() }
 }
 
+/// The ports that an executor and its tasks may use now: those of a task that is terminal may be
+/// another's already.
+pub(crate) fn live_ports_of(framework: &Framework, executor: &Executor) -> Ranges {
+    let held = leftover_of(framework, executor).resources;
+    let decoded = held.iter().filter_map(|one| {
+        tepui_wire::resources::decode(std::slice::from_ref(one)).ok().map(|one| one.resources)
+    });
+    let mut sum = Resources::new();
+    decoded.for_each(|one| sum.add_all(&one));
+    sum.ports()
+}
+
 /// The ports of an executor and its tasks.
 pub(crate) fn ports_of(framework: &Framework, executor: &Executor) -> Ranges {
     resources_of(framework, executor).ports()

@@ -6,7 +6,7 @@ use tepui_link::Directive;
 use tepui_types::{BootId, ContainerId, ExecutorId, FrameworkId, Ranges, RequestId, StreamId};
 use tepui_wire::v1::executor;
 
-use crate::Record;
+use crate::{PortDenial, Record};
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -60,6 +60,15 @@ pub enum Event {
         run: ContainerId,
         /// Which ports.
         ports: Ranges,
+    },
+    /// The kernel refused a run ports that it was not given.
+    PortsDenied {
+        /// Which run.
+        run: ContainerId,
+        /// Everything it was refused so far, the first first.
+        denials: Vec<PortDenial>,
+        /// The run is to be ended for it.
+        fatal: bool,
     },
     /// An executor subscribes on a fresh stream. Answered with
     /// [`crate::Response::Streaming`] or a refusal.
@@ -116,6 +125,8 @@ pub struct FoundRun {
     pub run: ContainerId,
     /// What became of it.
     pub state: FoundState,
+    /// Which ports it was refused so far.
+    pub denials: Vec<PortDenial>,
 }
 
 /// What became of a run while the daemon was away.

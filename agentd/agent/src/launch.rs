@@ -249,7 +249,10 @@ impl Agent {
         }
         if is_new {
             self.prepare(&run, turn);
-        } else if !is_pod(info) {
+        } else {
+            self.renew_ports(framework, &executor, turn);
+        }
+        if !is_new && !is_pod(info) {
             self.deliver(framework, &executor, turn);
         }
     }

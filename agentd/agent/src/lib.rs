@@ -8,7 +8,8 @@
 //! * `machine`: the type, its door, its timers' arms; `link`: registration and directives;
 //! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API;
 //!   `pods`: executors of type DEFAULT; `checks`;
-//! * `updates`, `status`: status update streams; `recovery`, `compatibility`: the start;
+//! * `ports`: what the kernel holds runs to; `updates`, `status`: status update streams;
+//!   `recovery`, `compatibility`: the start;
 //!   `garbage`: sandboxes;
 //! * `book`: durable state and snapshots; `state`, `view`: what others read.
 //!
@@ -36,6 +37,7 @@ mod launch;
 mod link;
 mod machine;
 mod pods;
+mod ports;
 mod record;
 mod recovery;
 mod runs;
@@ -46,7 +48,7 @@ mod updates;
 mod view;
 mod volumes;
 
-pub use compatibility::Incompatible;
+pub use compatibility::{FOUND_ATTRIBUTES, Incompatible};
 pub use config::{Config, Reconfiguration};
 pub use counters::Counters;
 pub use effect::{
@@ -54,6 +56,7 @@ pub use effect::{
 };
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
 pub use machine::Agent;
+pub use ports::PortDenial;
 pub use record::Record;
 pub use state::{Executor, Framework, Phase, Run, Task};
 pub use status::container_id;

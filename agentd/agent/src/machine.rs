@@ -85,6 +85,9 @@ impl Agent {
             Event::RunExited { run, exit } => self.run_exited(&run, exit, turn),
             Event::Probed { probe, outcome } => self.probed(probe, outcome, turn),
             Event::Listening { run, ports } => self.listening(&run, &ports, turn),
+            Event::PortsDenied { run, denials, fatal } => {
+                self.ports_denied(&run, denials, fatal, turn);
+            }
             Event::ExecutorSubscribe { request, stream, framework, executor, call } => {
                 let asked = crate::executors::Subscription { request, stream, framework, executor };
                 self.executor_subscribes(asked, *call, turn);

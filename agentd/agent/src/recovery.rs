@@ -44,6 +44,11 @@ impl Agent {
         if let Some(boot) = boot.filter(|boot| self.book.boot.as_ref() != Some(boot)) {
             self.commit(Record::Boot(boot), turn);
         }
+        for one in &runs {
+            if let Some(entry) = self.book.runs.get_mut(&one.run) {
+                entry.denials.clone_from(&one.denials);
+            }
+        }
         let mut found: BTreeMap<_, _> = runs.into_iter().map(|one| (one.run, one.state)).collect();
         let known: Vec<_> = self.book.runs.keys().cloned().collect();
         self.recovering = true;
@@ -158,6 +163,7 @@ impl Agent {
             entry.pid = Some(pid);
             entry.phase = Phase::Running;
         }
+        self.tell_ports(run, turn);
         let Some((_, executor)) = self.book.owner(run) else {
             return self.destroy(run, Fate::Shutdown, turn);
         };

@@ -180,6 +180,7 @@ impl Agent {
                 (Exit::Unknown(_), None) => untold_end(&exit),
                 _ => last_words(&exit, fate.as_ref()),
             };
+            let saying = self.with_denials(run, saying);
             self.say(&framework, &task, saying, turn);
         } else if let Some((framework, executor)) = self.custom_owner(run) {
             self.executor_exited(run, &framework, &executor, &exit, turn);
@@ -210,6 +211,9 @@ impl Agent {
                 Reason::ExecutorRegistrationTimeout,
                 "Executor did not register within the executor registration timeout",
             ),
+            Some(Fate::ForeignPort) => {
+                Saying::agent(TaskState::Failed, Reason::ContainerLimitation, FOREIGN_PORT)
+            }
             Some(Fate::NeverReregistered) => Saying::agent(
                 no_longer_here(aware),
                 Reason::ExecutorReregistrationTimeout,
@@ -221,6 +225,7 @@ impl Agent {
                 format!("Executor terminated: {how}"),
             ),
         };
+        let saying = self.with_denials(run, saying);
         self.end_tasks(run, &saying, turn);
         self.counters.executors_terminated += 1;
         let (framework, executor) = (framework.clone(), executor.clone());
@@ -282,6 +287,9 @@ impl Agent {
     }
 }
 
+/// What a task is told that was ended for a port.
+const FOREIGN_PORT: &str = "The task was ended because it asked for a port that it was not given";
+
 /// The terminal status of a command task that nobody saw end: the host was restarted, or its shim
 /// was killed. Mesos's agent says the same when a command executor dies.
 pub(crate) fn untold_end(exit: &Exit) -> Saying {
@@ -290,6 +298,9 @@ pub(crate) fn untold_end(exit: &Exit) -> Saying {
 
 /// The terminal status of a command task, as Mesos's command executor writes it.
 fn last_words(exit: &Exit, fate: Option<&Fate>) -> Saying {
+    if fate == Some(&Fate::ForeignPort) {
+        return Saying::agent(TaskState::Failed, Reason::ContainerLimitation, FOREIGN_PORT);
+    }
     let (state, reason) = match (fate, exit) {
         (Some(Fate::CompletionTime), _) => {
             (TaskState::Failed, Some(Reason::MaxCompletionTimeReached))

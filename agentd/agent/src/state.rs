@@ -11,9 +11,9 @@ use tepui_types::{
 };
 use tepui_wire::v1::{self, framework_info::capability};
 
-use crate::Exit;
 use crate::checks::Checker;
 use crate::timers::TimerKey;
+use crate::{Exit, PortDenial};
 
 /// A framework that has, or had, something here.
 #[derive(Clone, Debug)]
@@ -157,6 +157,8 @@ pub struct Run {
     /// What it still holds after its framework was shut down.
     pub(crate) leftover: Option<Leftover>,
     pub(crate) ports: Ranges,
+    /// What the kernel refused it.
+    pub(crate) denials: Vec<PortDenial>,
     pub(crate) stream: Option<StreamId>,
     pub(crate) ending: Option<Ending>,
     pub(crate) fate: Option<Fate>,
@@ -181,6 +183,7 @@ impl Run {
             started: false,
             leftover: None,
             ports: Ranges::new(),
+            denials: Vec::new(),
             stream: None,
             ending: None,
             fate: None,
@@ -217,6 +220,8 @@ pub(crate) enum Fate {
     Unhealthy,
     /// It ran longer than it may.
     CompletionTime,
+    /// It asked for a port that it was not given, on a host that ends tasks for it.
+    ForeignPort,
     /// Its executor was told to end.
     Shutdown,
     /// It did not subscribe in time after its start.

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
+use tepui_agent::FOUND_ATTRIBUTES;
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
 use tonic::transport::Endpoint;
+
+use crate::kernel::{PortEnforcement, Wishes};
 
 /// Where the agent's own endpoints are.
 pub const LISTEN: &str = "127.0.0.1:5051";
@@ -58,6 +61,18 @@ pub struct Settings {
     /// [default: auto]
     #[arg(long)]
     pub launcher: Option<LauncherKind>,
+    /// What happens to a task that asks for a port of no offer: off, observe, deny or kill
+    /// [default: deny where the kernel can]
+    #[arg(long)]
+    pub port_enforcement: Option<PortEnforcement>,
+    /// What eBPF programs count, besides what files tell: off, default, all, or some of cpu,
+    /// run_queue, faults, exits, network, drops, tcp, block [default: exits, network, drops, tcp,
+    /// block]
+    #[arg(long, value_delimiter = ',')]
+    pub accounting: Vec<String>,
+    /// Have the kernel measure what those programs cost: true or false [default: true]
+    #[arg(long)]
+    pub accounting_cost: Option<bool>,
     /// The program that supervises each task [default: tepui-shim beside this program]
     #[arg(long)]
     pub shim: Option<PathBuf>,
@@ -113,6 +128,8 @@ pub struct Config {
     pub switch_user: bool,
     /// What runs tasks.
     pub launcher: LauncherKind,
+    /// What is wished of the kernel.
+    pub kernel: Wishes,
     /// The program that supervises each task.
     pub shim: PathBuf,
     /// Supervising processes that wait for a task.
@@ -135,6 +152,10 @@ impl Settings {
             true => file.control_plane,
             false => self.control_plane,
         };
+        let accounting = match self.accounting.is_empty() {
+            true => file.accounting,
+            false => self.accounting,
+        };
         Self {
             control_plane,
             listen: self.listen.or(file.listen),
@@ -145,6 +166,9 @@ impl Settings {
             default_role: self.default_role.or(file.default_role),
             switch_user: self.switch_user.or(file.switch_user),
             launcher: self.launcher.or(file.launcher),
+            port_enforcement: self.port_enforcement.or(file.port_enforcement),
+            accounting,
+            accounting_cost: self.accounting_cost.or(file.accounting_cost),
             shim: self.shim.or(file.shim),
             spare_shims: self.spare_shims.or(file.spare_shims),
             gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
@@ -173,6 +197,14 @@ impl Settings {
         let attributes = self.attributes.as_deref().unwrap_or_default();
         let attributes = tepui_wire::attributes::parse_text(attributes)
             .context("failed to understand attributes")?;
+        if let Some(name) = FOUND_ATTRIBUTES.iter().find(|name| attributes.first(name).is_some()) {
+            anyhow::bail!("attributes names {name}, which the agent finds out by itself");
+        }
+        let kernel = Wishes::parse(
+            self.port_enforcement,
+            &self.accounting,
+            self.accounting_cost.unwrap_or(true),
+        )?;
         let log_file_mb = self.log_file_mb.unwrap_or(LOG_FILE_MB);
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
@@ -188,6 +220,7 @@ impl Settings {
             attributes,
             switch_user: self.switch_user.unwrap_or_else(|| nix::unistd::geteuid().is_root()),
             launcher: self.launcher.unwrap_or_default(),
+            kernel,
             shim: self.shim.map_or_else(shim_beside, Ok)?,
             spare_shims,
             gc_delay_days: self.gc_delay_days.unwrap_or(GC_DELAY_DAYS),
@@ -255,6 +288,13 @@ mod tests {
             let error = format!("{:#}", wrong.resolve().unwrap_err());
             assert!(error.contains("resources") && error.contains(what), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_the_agent_finds_out_by_itself_cannot_be_claimed() {
+        let claimed = Some("rack:a;port_enforcement:kernel".into());
+        let error = Settings { attributes: claimed, ..settings() }.resolve().unwrap_err();
+        assert!(error.to_string().contains("port_enforcement"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod config;
 mod detect;
 mod driver;
 mod host;
+mod kernel;
 mod link;
 mod runs;
 mod sandbox;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use parking_lot::Mutex;
 use tepui_agent::{
     Command, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeId, ProbeOutcome, RunSpec,
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::driver::Driver;
+use crate::kernel::{Found, Hierarchy, Kernel};
 use crate::sandbox::{self, Folders};
 
 const MB: u64 = 1 << 20;
@@ -44,6 +46,7 @@ struct Shared {
     prober: tepui_probe::Prober,
     folders: Folders,
     log_policy: LogPolicy,
+    kernel: Kernel,
     /// Sandboxes of live runs, for checks.
     sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
     probes: Mutex<HashMap<ProbeId, AbortHandle>>,
@@ -58,6 +61,7 @@ impl Runs {
         fetcher: tepui_fetch::Fetcher,
         folders: Folders,
         log_policy: LogPolicy,
+        kernel: Kernel,
     ) -> Self {
         let shared = Shared {
             tokio,
@@ -67,22 +71,39 @@ impl Runs {
             prober: tepui_probe::Prober::default(),
             folders,
             log_policy,
+            kernel,
             sandboxes: Mutex::default(),
             probes: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// What became of the runs of an earlier process; those that go on are followed.
+    /// What became of the runs of an earlier process; those that go on are followed, and the kernel
+    /// holds them to their ports.
     ///
     /// # Errors
-    /// When the folder of runs cannot be read: nothing may be decided then.
-    pub async fn recover(&self) -> std::io::Result<Vec<FoundRun>> {
-        let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())?;
-        let found = self.shared.launcher.recover(known).await;
-        Ok(found
+    /// When the folder of runs cannot be read: nothing may be decided then. When the operator
+    /// insists on what the kernel cannot do.
+    pub async fn recover(&self, hierarchy: Hierarchy) -> anyhow::Result<Vec<FoundRun>> {
+        let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())
+            .context("failed to look at former tasks")?;
+        let recovered = self.shared.launcher.recover(known).await;
+        let found: Vec<_> = recovered
+            .iter()
+            .map(|one| Found {
+                run: one.run_id.clone(),
+                group: matches!(one.state, RunState::Running(_))
+                    .then(|| self.shared.launcher.group(&one.run_id))
+                    .flatten(),
+            })
+            .collect();
+        let kernel = self.shared.kernel.clone();
+        let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
+        let mut denials = started.await.context("the start of the kernel's side panicked")??;
+        Ok(recovered
             .into_iter()
             .map(|recovered| FoundRun {
+                denials: denials.remove(&recovered.run_id).unwrap_or_default(),
                 run: recovered.run_id,
                 state: match recovered.state {
                     RunState::Running(started) => FoundState::Running { pid: pid(&started) },
@@ -98,6 +119,11 @@ impl Runs {
     /// A run's end, as the launcher reports it.
     pub fn ended(&self, event: RunEvent) {
         let run = event.run_id;
+        let denials = self.shared.kernel.finish(&run);
+        if !denials.is_empty() {
+            let run = run.clone();
+            self.shared.driver.event(Event::PortsDenied { run, denials, fatal: false });
+        }
         self.shared.driver.event(Event::RunExited { run, exit: exit(event.outcome) });
     }
 
@@ -112,6 +138,7 @@ impl Runs {
                 });
             }
             Effect::Start(spec) => {
+                shared.kernel.expect(&spec.run, &spec.ports);
                 self.shared.tokio.spawn(async move { shared.start(*spec).await });
             }
             Effect::Terminate { run } => {
@@ -139,7 +166,9 @@ impl Runs {
                     task.abort();
                 }
             }
+            Effect::Ports { run, ports } => shared.kernel.set_ports(&run, &ports),
             Effect::Discard { run } => {
+                shared.kernel.forget(&run);
                 self.shared.tokio.spawn_blocking(move || shared.discard(&run));
             }
             Effect::RemoveSandbox { sandbox } => {

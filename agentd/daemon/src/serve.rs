@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use sd_notify::NotifyState;
 use tepui_agent::{Agent, Event};
 use tepui_agent_api::Facts;
@@ -16,7 +16,7 @@ use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
-use tepui_types::{Entropy, Span};
+use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1;
 use tokio::net::TcpListener;
@@ -28,11 +28,14 @@ use crate::config::{Config, LauncherKind};
 use crate::detect;
 use crate::driver::Driver;
 use crate::host::AgentHost;
+use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, UnitsClaim};
 use crate::link::{self, Wish};
 use crate::runs::{LISTENING_INTERVAL, Runs};
 use crate::sandbox::Folders;
 use crate::turn::{Ended, Turn};
 
+/// Folder of all agents' pins in the BPF file system.
+const PINS: &str = "/sys/fs/bpf/tepui";
 /// How long open requests may take to end once the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often the fullness of the disk is looked at (`disk_watch_interval`).
@@ -67,17 +70,27 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let (journal, records) = Journal::open(&folders.meta().join("journal"))
         .context("failed to open the agent's journal")?;
     let mut launch = PlainConfig::new(config.shim.clone());
-    launch.group = Some("tepui-tasks".into());
+    let tag = kernel::tag(&config.work_dir);
+    launch.group = Some(format!("tepui-tasks-{tag}"));
+    let pins = Path::new(PINS).join(format!("agent-{tag}"));
+    let kernel = Kernel::new(config.kernel.clone(), pins, folders.runs());
+    launch.admission = Some(Arc::new(kernel.clone()));
     launch.spares = config.spare_shims;
     let (launcher, ends) = PlainLauncher::new(launch);
+    let mut hierarchy = Hierarchy::default();
     match launcher.group_support() {
-        GroupSupport::Groups(path) => info!(path = %path.display(), "tasks get control groups"),
+        GroupSupport::Groups(path) => {
+            info!(path = %path.display(), "tasks get control groups");
+            hierarchy.processes = Some(path);
+        }
         GroupSupport::Without(reason) => {
             warn!(reason, "tasks get no control groups, their trees are followed by parents");
+            hierarchy.reason = format!("tasks get no control groups: {reason}");
         }
     }
-
-    let launcher = host_launcher(config.launcher, launcher, &folders.runs()).await?;
+    // The claim is kept until the process ends.
+    let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
+    hierarchy.units = launcher.has_units();
 
     let (sender, inbox) = channel();
     let driver = Driver::new(sender);
@@ -92,10 +105,11 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         fetcher,
         folders,
         log_policy,
+        kernel.clone(),
     );
-    let found = runs.recover().await.context("failed to look at former tasks")?;
+    let found = runs.recover(hierarchy).await?;
     info!(records = records.len(), runs = found.len(), "state recovered");
-    let agent = Agent::new(agent_config(&config)?, entropy);
+    let agent = Agent::new(agent_config(&config, &kernel)?, entropy);
     let first = Event::Started { boot: detect::boot_id(), records, runs: found };
     let (wish, wished) = watch::channel(Wish::default());
     let turn = Turn {
@@ -121,7 +135,10 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         .context("failed to start the driver's thread")?;
     tokio::spawn(link::keep(driver.clone(), config.control_plane.clone(), wished));
     tokio::spawn(report_ends(runs.clone(), ends));
-    tokio::spawn(watch_ports(driver.clone(), runs.clone()));
+    if matches!(kernel.enforcement(), Enforcement::None(_)) {
+        tokio::spawn(watch_ports(driver.clone(), runs.clone()));
+    }
+    tokio::spawn(kernel::watch(kernel, driver.clone()));
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
     serve_until(config, clock, driver, runs, listener, over).await
 }
@@ -135,20 +152,29 @@ async fn host_launcher(
     kind: LauncherKind,
     plain: PlainLauncher,
     runs: &Path,
-) -> anyhow::Result<HostLauncher> {
+) -> anyhow::Result<(HostLauncher, Option<UnitsClaim>)> {
     let known = tepui_launch::list_run_dirs(runs).context("failed to look at former tasks")?;
     let has_units = tepui_launch::needs_systemd(&known);
     let without = reason_without_units(kind);
     if let (Some(reason), false) = (without, has_units) {
         info!(reason, "tasks are processes");
-        return Ok(HostLauncher::new(plain, None, false));
+        return Ok((HostLauncher::new(plain, None, false), None));
+    }
+    let claim = UnitsClaim::take()?;
+    if claim.is_none() {
+        let reason = "another agent runs the units of this host, and one host has one such agent";
+        if has_units || kind == LauncherKind::Systemd {
+            bail!(reason);
+        }
+        info!(reason, "tasks are processes");
+        return Ok((HostLauncher::new(plain, None, false), None));
     }
     match UnitLauncher::new(plain.clone()).await {
         Ok(units) => {
             let version = units.version().await.unwrap_or_else(|error| error.to_string());
             let starts_units = without.is_none();
             info!(version, starts_units, "systemd answers");
-            Ok(HostLauncher::new(plain, Some(units), starts_units))
+            Ok((HostLauncher::new(plain, Some(units), starts_units), claim))
         }
         Err(error) if has_units => {
             Err(error).context("former tasks are units, of which only systemd can tell")
@@ -158,7 +184,7 @@ async fn host_launcher(
         }
         Err(error) => {
             warn!(error = &error as &dyn std::error::Error, "tasks are processes, not units");
-            Ok(HostLauncher::new(plain, None, false))
+            Ok((HostLauncher::new(plain, None, false), None))
         }
     }
 }
@@ -179,7 +205,7 @@ fn reason_without_units(kind: LauncherKind) -> Option<&'static str> {
     }
 }
 
-fn agent_config(config: &Config) -> anyhow::Result<tepui_agent::Config> {
+fn agent_config(config: &Config, kernel: &Kernel) -> anyhow::Result<tepui_agent::Config> {
     let total = detect::complete(config.resources.clone(), &config.work_dir)
         .context("failed to find out what the host has")?;
     info!(resources = %total, "agent offers");
@@ -187,7 +213,7 @@ fn agent_config(config: &Config) -> anyhow::Result<tepui_agent::Config> {
         hostname: config.hostname.clone(),
         port: Some(i32::from(config.listen.port())),
         resources: resources::encode(&total, Format::PostRefinement, None),
-        attributes: tepui_wire::attributes::encode(&config.attributes),
+        attributes: tepui_wire::attributes::encode(&with_found(&config.attributes, kernel)),
         ..v1::AgentInfo::default()
     };
     let mut agent = tepui_agent::Config::new(info, &config.listen.ip().to_string());
@@ -199,6 +225,13 @@ fn agent_config(config: &Config) -> anyhow::Result<tepui_agent::Config> {
     agent.gc_delay = Span::from_secs(config.gc_delay_days.saturating_mul(24 * 3600));
     agent.reconfiguration = config.reconfiguration;
     Ok(agent)
+}
+
+/// What the operator says of the host, and what was found out about it.
+fn with_found(said: &Attributes, kernel: &Kernel) -> Attributes {
+    let word = AttributeValue::Text(kernel.enforcement().word().into());
+    let found = Attribute { name: PORT_ENFORCEMENT.into(), value: word };
+    Attributes::new(said.iter().cloned().chain([found]).collect())
 }
 
 async fn report_ends(runs: Runs, mut ends: mpsc::UnboundedReceiver<RunEvent>) {

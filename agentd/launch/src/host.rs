@@ -41,6 +41,12 @@ impl HostLauncher {
         Self { plain, units, starts_units }
     }
 
+    /// Whether runs may be units, by whoever started them.
+    #[must_use]
+    pub fn has_units(&self) -> bool {
+        self.units.is_some()
+    }
+
     fn of(&self, run: &ContainerId) -> &dyn Launcher {
         match &self.units {
             Some(units) if units.knows(run) => units,

@@ -154,7 +154,7 @@ impl World {
                     None => FoundState::Running { pid: process.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 };
-                FoundRun { run: run.clone(), state }
+                FoundRun { run: run.clone(), state, denials: Vec::new() }
             })
             .collect();
         let records = this.journal.clone();
@@ -313,6 +313,7 @@ impl World {
             Effect::Save(_)
             | Effect::CancelProbe { .. }
             | Effect::RemoveSandbox { .. }
+            | Effect::Ports { .. }
             | Effect::Notice { .. } => {}
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tepui_agent::{
-    Agent, Config, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeId, Record, Response,
-    RunSpec,
+    Agent, Config, Effect, Event, Exit, FoundRun, FoundState, PortDenial, Probe, ProbeId, Record,
+    Response, RunSpec,
 };
 use tepui_link::{Directive, LaunchOrder, Order, Registration, Report, codec::task_state};
 use tepui_types::{
@@ -150,6 +150,9 @@ pub struct Rig {
     pub probes: Vec<(ProbeId, Probe)>,
     pub cancelled: Vec<ProbeId>,
     pub notices: Vec<String>,
+    pub ports_told: Vec<(ContainerId, String)>,
+    /// What every run was refused while no daemon ran.
+    pub denials: Vec<PortDenial>,
     pub removed: Vec<String>,
     pub discarded: Vec<ContainerId>,
     pub fetches: Vec<(ContainerId, usize)>,
@@ -193,6 +196,8 @@ impl Rig {
             probes: Vec::new(),
             cancelled: Vec::new(),
             notices: Vec::new(),
+            ports_told: Vec::new(),
+            denials: Vec::new(),
             removed: Vec::new(),
             discarded: Vec::new(),
             fetches: Vec::new(),
@@ -232,6 +237,7 @@ impl Rig {
                     None => FoundState::Running { pid: one.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 },
+                denials: self.denials.clone(),
             })
             .collect();
         Event::Started { boot, records: self.disk.clone(), runs }
@@ -435,6 +441,7 @@ impl Rig {
             }
             Effect::RemoveSandbox { sandbox } => self.removed.push(sandbox.to_string()),
             Effect::Notice { text, .. } => self.notices.push(text),
+            Effect::Ports { run, ports } => self.ports_told.push((run, ports.to_string())),
             Effect::Quit { reason } => self.quit = Some(reason),
         }
     }

@@ -136,6 +136,7 @@ impl Rig {
             inner.streams.clear();
             let records = inner.records.clone();
             let found = |(run, _): &(ContainerId, String)| FoundRun {
+                denials: Vec::new(),
                 run: run.clone(),
                 state: FoundState::Running { pid: 4711 },
             };

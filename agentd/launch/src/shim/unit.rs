@@ -66,8 +66,7 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
     else {
         return Err("the command line of the unit is incomplete".to_owned());
     };
-    let rest =
-        read_frame(&mut io::stdin()).map_err(|e| format!("failed to hear the rest: {e}"))?;
+    let rest = read_frame(&mut io::stdin()).map_err(|e| format!("failed to hear the rest: {e}"))?;
     let variables = decode_variables(&rest).map_err(|e| e.to_string())?;
     let (out, err) = spread_output(&max_bytes, &keep)
         .map_err(|e| format!("failed to start the log process: {e}"))?;
