@@ -8,6 +8,7 @@ mod book;
 mod measure;
 mod settings;
 mod start;
+mod tidy;
 mod watch;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use tracing::warn;
 use book::{Book, Ports};
 pub use settings::{PortEnforcement, Wishes};
 pub use start::{Found, Hierarchy, UnitsClaim, tag};
+pub use tidy::{group, pins};
 pub use watch::watch;
 
 /// Attribute that says whether the kernel holds tasks to their ports: `kernel` or `none`.
@@ -39,6 +41,7 @@ pub struct Kernel {
 struct Shared {
     wishes: Wishes,
     pins: PathBuf,
+    work_dir: PathBuf,
     /// Folder of runs: each has a note there of what its group may use.
     runs: PathBuf,
     state: Mutex<State>,
@@ -85,9 +88,9 @@ impl fmt::Debug for Kernel {
 
 impl Kernel {
     /// Nothing is loaded yet. `pins` is a folder of this agent alone in the BPF file system.
-    pub fn new(wishes: Wishes, pins: PathBuf, runs: PathBuf) -> Self {
+    pub fn new(wishes: Wishes, pins: PathBuf, work_dir: PathBuf, runs: PathBuf) -> Self {
         let state = Mutex::new(State::default());
-        Self { shared: Arc::new(Shared { wishes, pins, runs, state }) }
+        Self { shared: Arc::new(Shared { wishes, pins, work_dir, runs, state }) }
     }
 
     /// Whether tasks are held to their ports.

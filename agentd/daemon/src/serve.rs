@@ -71,9 +71,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         .context("failed to open the agent's journal")?;
     let mut launch = PlainConfig::new(config.shim.clone());
     let tag = kernel::tag(&config.work_dir);
-    launch.group = Some(format!("tepui-tasks-{tag}"));
-    let pins = Path::new(PINS).join(format!("agent-{tag}"));
-    let kernel = Kernel::new(config.kernel.clone(), pins, folders.runs());
+    launch.group = Some(kernel::group(&tag));
+    let pins = kernel::pins(Path::new(PINS), &tag);
+    let kernel = Kernel::new(config.kernel.clone(), pins, config.work_dir.clone(), folders.runs());
     launch.admission = Some(Arc::new(kernel.clone()));
     launch.spares = config.spare_shims;
     let (launcher, ends) = PlainLauncher::new(launch);
@@ -138,9 +138,11 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     if matches!(kernel.enforcement(), Enforcement::None(_)) {
         tokio::spawn(watch_ports(driver.clone(), runs.clone()));
     }
-    tokio::spawn(kernel::watch(kernel, driver.clone()));
+    tokio::spawn(kernel::watch(kernel.clone(), driver.clone()));
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
-    serve_until(config, clock, driver, runs, listener, over).await
+    let ended = serve_until(config, clock, driver, runs, listener, over).await;
+    kernel.stop();
+    ended
 }
 
 /// Whether the host was booted with systemd, as sd_booted(3) finds out.
@@ -310,6 +312,7 @@ fn facts(config: &Config, clock: Clock) -> Facts {
             ("port".into(), config.listen.port().to_string()),
             ("work_dir".into(), config.work_dir.display().to_string()),
             ("switch_user".into(), config.switch_user.to_string()),
+            ("port_enforcement".into(), config.kernel.word().into()),
             ("gc_delay".into(), format!("{}days", config.gc_delay_days)),
         ],
     }

@@ -124,6 +124,11 @@ impl Book {
         self.runs.get(run)?.place.clone()
     }
 
+    /// Whether no run is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Groups of runs.
     pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.owners.keys().copied()

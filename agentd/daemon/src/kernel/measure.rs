@@ -7,6 +7,9 @@ use tracing::debug;
 
 use super::{Kernel, chain};
 
+/// The source of what programs count.
+pub(super) const EBPF: &str = "eBPF";
+
 /// Figures, and the feature of programs that tell them; the rest is told by these files.
 const FIGURES: &[(&str, Option<Feature>, &str)] = &[
     ("cpu time", Some(Feature::Cpu), "cpu.stat"),
@@ -26,7 +29,7 @@ const FIGURES: &[(&str, Option<Feature>, &str)] = &[
 pub(super) fn sources(driver: Option<&Driver>) -> Vec<(&'static str, String)> {
     let source = |(figure, feature, file): &(&'static str, Option<Feature>, &str)| {
         let counted = feature.is_some_and(|one| driver.is_some_and(|it| it.has_feature(one)));
-        (*figure, if counted { "eBPF".to_owned() } else { (*file).to_owned() })
+        (*figure, if counted { EBPF.to_owned() } else { (*file).to_owned() })
     };
     FIGURES.iter().map(source).collect()
 }

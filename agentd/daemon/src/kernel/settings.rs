@@ -92,6 +92,16 @@ impl Wishes {
         all
     }
 
+    /// The word of the configuration for what happens with ports.
+    pub fn word(&self) -> &'static str {
+        match self.mode() {
+            None => "off",
+            Some(Mode::Observe) => "observe",
+            Some(Mode::Deny) => "deny",
+            Some(Mode::Kill) => "kill",
+        }
+    }
+
     /// The mode of port enforcement.
     pub fn mode(&self) -> Option<Mode> {
         self.ports.unwrap_or(PortEnforcement::Deny).mode()

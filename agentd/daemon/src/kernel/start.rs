@@ -16,6 +16,7 @@ use tepui_types::ContainerId;
 use tracing::{info, warn};
 
 use super::book::{NOTE, read_note};
+use super::measure::EBPF;
 use super::{Enforcement, Kernel, State, chain};
 
 /// Groups between the highest root group and a task's group, at most: what programs look at.
@@ -88,9 +89,15 @@ impl Kernel {
             Err(reason) => (Enforcement::None(reason), BTreeMap::new()),
         };
         state.sources = super::measure::sources(state.driver.as_ref());
-        for (figure, source) in &state.sources {
-            info!(figure, source, "source of figures about tasks");
-        }
+        let told_by = |ebpf: bool| {
+            let figures = state.sources.iter().filter(|(_, source)| (source == EBPF) == ebpf);
+            let name = |(figure, source): &(&'static str, String)| match ebpf {
+                true => (*figure).to_owned(),
+                false => format!("{figure} ({source})"),
+            };
+            figures.map(name).collect::<Vec<_>>().join(", ")
+        };
+        info!(ebpf = told_by(true), files = told_by(false), "where figures about tasks come from");
         match &enforcement {
             Enforcement::Kernel(mode) => {
                 info!(?mode, "ports are enforced by the kernel: a trial bind was refused");
@@ -127,6 +134,7 @@ impl Kernel {
         } else {
             None
         };
+        super::tidy::sweep(pins, &root);
         let others = units.into_iter().collect();
         let place = Place { root, others, depth: DEPTH, pins: pins.clone() };
         let plan = plan(&probe(pins), &features);
@@ -136,6 +144,7 @@ impl Kernel {
         }
         let policy =
             Policy { mode: self.shared.wishes.mode().unwrap_or_default(), ..Policy::default() };
+        self.mark();
         let driver = Driver::load(place, &plan, policy).map_err(|error| chain(&error))?;
         for (object, error) in driver.failures() {
             let error = error as &dyn std::error::Error;
