@@ -353,3 +353,47 @@ impl From<(&str, Auth)> for DockerConfig {
         Self::single(registry, auth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_that_is_here_is_found_while_every_lock_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open(&dir.path().join("store"), Settings::default()).unwrap();
+        let layout = dir.path().join("layout");
+        let config = br#"{"rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let of = |kind: &str, bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let blobs = layout.join("blobs/sha256");
+            std::fs::create_dir_all(&blobs).unwrap();
+            std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+            let kind = format!("application/vnd.oci.image.{kind}.v1+json");
+            format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{}}}"#, bytes.len())
+        };
+        let config = of("config", config);
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]}}"#);
+        let manifest = of("manifest", manifest.as_bytes());
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{manifest}]}}"#);
+        std::fs::write(layout.join("index.json"), index).unwrap();
+        std::fs::write(layout.join("oci-layout"), "{}").unwrap();
+        let request = ImageRequest::new(format!("oci:{}", layout.display()));
+        images.ensure(&request, |_| {}).await.unwrap();
+
+        let shared = images.shared.clone();
+        let (locked, is_locked) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let holder = std::thread::spawn(move || {
+            let held = (shared.books.lock(), shared.flights.lock(), shared.layer_locks.lock());
+            locked.send(()).unwrap();
+            released.recv().unwrap();
+            drop(held);
+        });
+        is_locked.recv().unwrap();
+        let found = images.ensure(&request, |_| {}).await.unwrap();
+        assert!(images.find(found.digest()).is_some());
+        release.send(()).unwrap();
+        holder.join().unwrap();
+    }
+}

@@ -15,6 +15,8 @@ mod config;
 mod credentials;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod images;
 mod manifest;
 mod platform;

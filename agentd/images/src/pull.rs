@@ -1,6 +1,6 @@
 //! One pull: from a name to an image that is here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -101,13 +101,8 @@ impl Pull {
         let _claim = Claim::new(&self.shared, keys);
         self.teller.layers(layers.iter().map(progress_of).collect());
         self.check_room(&layers, &image.source)?;
-        let fetched = stream::iter(layers.clone())
-            .map(|layer| self.fetch(layer, &image.source))
-            .buffer_unordered(self.shared.settings.limits.downloads.max(1))
-            .try_collect::<Vec<_>>()
-            .await?;
+        let keys = self.all_layers(&layers, &image.source).await?;
         self.teller.stage(Stage::Finishing);
-        let keys = self.settle_all(&layers, fetched).await?;
         let shared = self.shared.clone();
         let name = self.name.clone();
         let kept = blocking(&self.name, move || commit(&shared, &name, &image, keys)).await?;
@@ -228,38 +223,57 @@ impl Pull {
         done
     }
 
-    /// Finishes the layers that depend on those below, from the lowest up.
-    async fn settle_all(
+    /// All layers, several at a time; each is finished when those below it are.
+    async fn all_layers(
         &self,
         layers: &[Layer],
-        mut fetched: Vec<(usize, Fetched)>,
+        source: &Source,
     ) -> Result<Vec<LayerKey>, ImageError> {
-        fetched.sort_by_key(|(index, _)| *index);
+        let mut fetching = stream::iter(layers.to_vec())
+            .map(|layer| self.fetch(layer, source))
+            .buffer_unordered(self.shared.settings.limits.downloads.max(1));
+        let mut fetched: BTreeMap<usize, Fetched> = BTreeMap::new();
         let mut keys: Vec<LayerKey> = Vec::new();
-        for (layer, (_, fetched)) in layers.iter().zip(fetched) {
-            let key = match fetched {
-                Fetched::Here(key) => key,
-                Fetched::Held(unfinished, deferred, bytes) => {
-                    let lower: Vec<PathBuf> =
-                        keys.iter().rev().map(|key| self.shared.store.layer_path(key)).collect();
-                    let (shared, name) = (self.shared.clone(), self.name.clone());
-                    let (key, diff_id) = (layer.upon.clone(), layer.part.diff_id.clone());
-                    blocking(&self.name, move || {
-                        let more = settle(&unfinished.path().join("fs"), &lower, deferred);
-                        let more = more.map_err(|source| ImageError::Unpack {
-                            image: name,
-                            layer: diff_id.clone(),
-                            source: Arc::new(source),
-                        })?;
-                        keep(&shared, unfinished, &key, &diff_id, bytes + more)
-                    })
-                    .await??;
-                    layer.upon.clone()
-                }
-            };
-            keys.push(key);
+        while let Some((index, one)) = fetching.try_next().await? {
+            fetched.insert(index, one);
+            while let Some(next) = fetched.remove(&keys.len()) {
+                let key = match next {
+                    Fetched::Here(key) => key,
+                    Fetched::Held(unfinished, deferred, bytes) => {
+                        let layer = &layers[keys.len()];
+                        self.settle_one(layer, &keys, unfinished, deferred, bytes).await?;
+                        layer.upon.clone()
+                    }
+                };
+                keys.push(key);
+            }
         }
         Ok(keys)
+    }
+
+    /// Finishes a layer that depends on those below, which are in the store.
+    async fn settle_one(
+        &self,
+        layer: &Layer,
+        lower: &[LayerKey],
+        unfinished: Unfinished,
+        deferred: Deferred,
+        bytes: u64,
+    ) -> Result<(), ImageError> {
+        let lower: Vec<PathBuf> =
+            lower.iter().rev().map(|key| self.shared.store.layer_path(key)).collect();
+        let (shared, name) = (self.shared.clone(), self.name.clone());
+        let (key, diff_id) = (layer.upon.clone(), layer.part.diff_id.clone());
+        blocking(&self.name, move || {
+            let more = settle(&unfinished.path().join("fs"), &lower, deferred);
+            let more = more.map_err(|source| ImageError::Unpack {
+                image: name,
+                layer: diff_id.clone(),
+                source: Arc::new(source),
+            })?;
+            keep(&shared, unfinished, &key, &diff_id, bytes + more)
+        })
+        .await?
     }
 
     fn registry_error(&self, source: crate::RegistryError) -> ImageError {

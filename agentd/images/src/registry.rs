@@ -52,7 +52,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// It has no such thing.
-    #[error("{registry} has no {what}: {reason}")]
+    #[error("{registry} does not have {what}: {reason}")]
     Unknown {
         /// Host and port.
         registry: String,
