@@ -10,6 +10,13 @@ use std::path::{Path, PathBuf};
 #[error("the launch specification is damaged at byte {0} from its end")]
 pub struct Damaged(usize);
 
+impl Damaged {
+    /// Damaged where this rest begins.
+    pub(crate) fn at(rest: &[u8]) -> Self {
+        Self(rest.len())
+    }
+}
+
 /// Appends fields to a buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Writer(Vec<u8>);

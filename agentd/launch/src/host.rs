@@ -14,6 +14,7 @@ use crate::launcher::{
 use crate::plain::PlainLauncher;
 use crate::protocol::CheckReply;
 use crate::record::StartMark;
+use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::unit::UnitLauncher;
 use crate::verdict;
@@ -113,6 +114,10 @@ impl Launcher for HostLauncher {
             Some(run) => self.of(&run).exec_check(spec),
             None => self.plain.exec_check(spec),
         }
+    }
+
+    fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>> {
+        self.of(&spec.beside).open_session(spec)
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {

@@ -13,6 +13,7 @@ use tepui_types::ContainerId;
 
 use crate::protocol::CheckReply;
 use crate::record::{ExitStatus, ProcessMark, RecordError};
+use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 
 pub use crate::protocol::CheckOutcome;
@@ -69,6 +70,10 @@ pub trait Launcher: Send + Sync + std::fmt::Debug {
 
     /// Runs a short command to its end. Dropping the future kills it.
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>>;
+
+    /// Opens a session beside a run: a command that is talked to while it runs. Dropping the future
+    /// or the session ends it.
+    fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>>;
 
     /// Removes the records of a run that is over, once its end was taken note of durably.
     ///

@@ -34,6 +34,7 @@ mod verdict;
 pub mod procfs;
 pub mod protocol;
 pub mod record;
+pub mod session;
 mod spec;
 
 pub use admission::Admission;
@@ -44,6 +45,7 @@ pub use launcher::{
 };
 pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
 pub use record::{Ending, ExitStatus, SpentResources};
+pub use session::{Session, SessionSpec, Window};
 pub use spec::{
     Ceiling, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, RunLabel, SignalScope,
 };

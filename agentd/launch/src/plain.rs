@@ -2,6 +2,7 @@
 
 mod check;
 mod recover;
+mod session;
 mod spares;
 mod spawn;
 mod watch;
@@ -32,6 +33,7 @@ use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::{CONTROL, CheckReply, Order};
 use crate::record::{ProcessMark, StartMark};
+use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::tree::ProcessTree;
 use crate::verdict;
@@ -158,6 +160,15 @@ impl PlainLauncher {
         check::exec(self.inner.clone(), spec, group)
     }
 
+    /// Opens a session in a control group that may be anybody's.
+    pub(crate) fn open_session_in(
+        &self,
+        spec: SessionSpec,
+        group: Option<Leaf>,
+    ) -> impl Future<Output = Result<Session, LaunchError>> + Send + use<> {
+        session::open(self.inner.clone(), spec, group)
+    }
+
     pub(crate) fn shim(&self) -> &Path {
         &self.inner.config.shim
     }
@@ -255,6 +266,11 @@ impl Launcher for PlainLauncher {
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
         let group = spec.beside.as_ref().and_then(|run| self.processes(run)?.1.group);
         Box::pin(self.exec_check_in(spec, group))
+    }
+
+    fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>> {
+        let group = self.processes(&spec.beside).and_then(|(_, processes)| processes.group);
+        Box::pin(self.open_session_in(spec, group))
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {

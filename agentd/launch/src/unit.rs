@@ -30,6 +30,7 @@ use crate::plain::PlainLauncher;
 use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::CheckReply;
+use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::verdict;
 
@@ -208,6 +209,11 @@ impl Launcher for UnitLauncher {
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
         let run = spec.beside.as_ref().and_then(|run| self.run(run));
         Box::pin(self.inner.checks.exec_check_in(spec, run.and_then(|run| run.group)))
+    }
+
+    fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>> {
+        let run = self.run(&spec.beside);
+        Box::pin(self.inner.checks.open_session_in(spec, run.and_then(|run| run.group)))
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {

@@ -1,9 +1,10 @@
 //! `tepui-shim`: one tiny process per run that outlives the agent.
 //!
-//! `run` supervises a run, `check` a short check, `stage` becomes the command, `trial` waits to be
-//! killed (the agent proves with it that control groups work here). Inside a unit of systemd, `unit`
-//! becomes the command, `log` spreads its output, and `unit-end` writes down how it ended. One thread, no runtime: what
-//! it keeps in memory is paid for by every task of the host.
+//! `run` supervises a run, `check` a short check, `session` a command that somebody talks to, `stage`
+//! becomes the command, `trial` waits to be killed (the agent proves with it that control groups work
+//! here). Inside a unit of systemd, `unit` becomes the command, `log` spreads its output, and
+//! `unit-end` writes down how it ended. One thread, no runtime: what it keeps in memory is paid for by
+//! every task of the host.
 
 mod check;
 mod logs;
@@ -12,6 +13,7 @@ mod pipes;
 mod ready;
 mod reaper;
 mod run;
+mod session;
 mod stage;
 mod unit;
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     match verb.to_str() {
         Some("run") => run::supervise(),
         Some("check") => check::supervise(),
+        Some("session") => session::supervise(),
         Some("stage") => stage::become_command(),
         Some("unit") => unit::become_command(),
         Some("log-start") => unit::start_log(),

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signalfd::SignalFd;
 use rustix::io::Errno;
@@ -15,6 +16,9 @@ use tepui_launch::{Ending, SpentResources};
 
 /// Longest refusal of a stage that is passed on, in bytes.
 const MAX_REFUSAL_BYTES: u64 = 4096;
+
+/// The descriptor on which a stage in a session has its input.
+pub(crate) const INPUT: i32 = 3;
 
 /// A stage that waits for its specification.
 #[derive(Debug)]
@@ -35,6 +39,32 @@ impl Staged {
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr))
             .spawn()?;
+        protocol::write_frame(&mut channel, &protocol::encode_place(place))?;
+        Ok(Self { pid: Pid::from_child(&child), channel })
+    }
+
+    /// The same for a session: with an input, on a terminal perhaps.
+    pub(crate) fn spawn_in_session(
+        input: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        is_terminal: bool,
+        place: &StagePlace,
+    ) -> io::Result<Self> {
+        let (mut channel, theirs) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["stage", if is_terminal { "terminal" } else { "input" }])
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(stdout))
+            .stderr(Stdio::from(stderr));
+        command
+            .fd_mappings(vec![FdMapping { parent_fd: input, child_fd: INPUT }])
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let child = command.spawn()?;
+        // The mapping holds the input open, which must end with the stage.
+        drop(command);
         protocol::write_frame(&mut channel, &protocol::encode_place(place))?;
         Ok(Self { pid: Pid::from_child(&child), channel })
     }

@@ -16,12 +16,14 @@ use nix::sys::signal::SigSet;
 use nix::unistd::{User, getuid, initgroups, setgid, setuid};
 use rustix::fs::Mode;
 use rustix::process::{
-    Resource, Rlimit as RawRlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
-    setsid, umask,
+    Resource, Rlimit as RawRlimit, Signal, getrlimit, ioctl_tiocsctty,
+    set_parent_process_death_signal, setrlimit, setsid, umask,
 };
 use tepui_cgroup::{CgroupError, Leaf};
 use tepui_launch::protocol::{self, StagePlace, StageSpec};
 use tepui_launch::{Program, Rlimit, RlimitKind};
+
+use crate::reaper::INPUT;
 
 /// Exit code of a stage that failed; never seen outside the shim, which reports the text.
 const STAGE_FAILED: u8 = 125;
@@ -38,6 +40,8 @@ enum StageError {
     Decode(String),
     #[error("failed to create a session: {0}")]
     Session(io::Error),
+    #[error("failed to take the input of a session: {0}")]
+    Input(io::Error),
     #[error("failed to enter the control group: {0}")]
     Group(String),
     #[error("failed to set resource limit {0:?}: {1}")]
@@ -81,6 +85,7 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     let null = fs::File::open("/dev/null").map_err(StageError::Receive)?;
     rustix::stdio::dup2_stdin(null).map_err(|e| StageError::Receive(e.into()))?;
     setsid().map_err(|e| StageError::Session(e.into()))?;
+    take_session_input()?;
     let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
     let place = protocol::decode_place(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
     take_place(place)?;
@@ -99,6 +104,17 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     std::env::set_current_dir(&spec.sandbox)
         .map_err(|e| StageError::Sandbox(spec.sandbox.display().to_string(), e))?;
     Err(execute(&spec))
+}
+
+/// In a session the command has an input, which may be its terminal.
+fn take_session_input() -> Result<(), StageError> {
+    let kind = std::env::args_os().nth(2);
+    let Some(kind) = kind.as_deref().and_then(|kind| kind.to_str()) else { return Ok(()) };
+    crate::session::take_input(INPUT).map_err(StageError::Input)?;
+    if kind == "terminal" {
+        ioctl_tiocsctty(io::stdin()).map_err(|e| StageError::Input(e.into()))?;
+    }
+    Ok(())
 }
 
 fn take_place(place: StagePlace) -> Result<(), StageError> {

@@ -9,5 +9,6 @@ mod kills;
 mod output;
 mod recovery;
 mod running;
+mod sessions;
 mod spares;
 mod workbench;

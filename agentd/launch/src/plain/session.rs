@@ -1,0 +1,76 @@
+//! Opening a session.
+
+use std::io;
+use std::sync::Arc;
+
+use tepui_cgroup::Leaf;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+use super::spawn::{self, Shim};
+use super::{Inner, watch};
+use crate::launcher::LaunchError;
+use crate::session::{Answer, Packets, Session, SessionFrame, SessionSpec};
+use crate::spec::{StagePlace, StageSpec};
+
+const CHUNK: usize = 4096;
+
+/// Opens the session. The shim ends it with the channel.
+pub(super) async fn open(
+    inner: Arc<Inner>,
+    spec: SessionSpec,
+    group: Option<Leaf>,
+) -> Result<Session, LaunchError> {
+    let frame = SessionFrame {
+        place: StagePlace { group: group.map(|leaf| leaf.path().to_owned()), oom_score_adj: None },
+        stage: StageSpec {
+            sandbox: spec.sandbox,
+            program: spec.program,
+            env: inner.with_path(spec.env),
+            user: spec.user,
+            rlimits: spec.rlimits,
+        },
+        terminal: spec.terminal,
+    };
+    let permit = inner.spawns.acquire().await;
+    let binary = inner.config.shim.clone();
+    let spawned =
+        tokio::task::spawn_blocking(move || spawn::spawn_shim(&binary, "session", &frame.encode()));
+    let shim: Shim = spawned.await.map_err(|_| gone())??;
+    drop(permit);
+    // Reaps the shim whether or not anybody still talks to it.
+    tokio::spawn(watch::wait_for(shim.pidfd));
+    let channel = shim.channel;
+    channel.set_nonblocking(true).map_err(|_| gone())?;
+    let channel = UnixStream::from_std(channel).map_err(|_| gone())?;
+    let patience = inner.config.start_timeout;
+    match tokio::time::timeout(patience, begin(channel)).await {
+        Ok(Ok(Ok(session))) => Ok(session),
+        Ok(Ok(Err(reason))) => Err(LaunchError::NotStarted(reason)),
+        Ok(Err(_)) => Err(gone()),
+        Err(_) => Err(LaunchError::Shim("did not start the command in time")),
+    }
+}
+
+/// Waits for the shim's first answer.
+async fn begin(mut channel: UnixStream) -> io::Result<Result<Session, String>> {
+    let mut packets = Packets::default();
+    let mut chunk = [0; CHUNK];
+    loop {
+        let length = channel.read(&mut chunk).await?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        packets.push(&chunk[..length]);
+        let Some(packet) = packets.take().map_err(io::Error::other)? else { continue };
+        return match Answer::decode(packet).map_err(io::Error::other)? {
+            Answer::Started(pid) => Ok(Ok(Session { pid, channel, packets })),
+            Answer::NotStarted(reason) => Ok(Err(reason)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        };
+    }
+}
+
+fn gone() -> LaunchError {
+    LaunchError::Shim("died before it started the command")
+}
