@@ -8,25 +8,12 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
 
+use crate::usage::{KernelReport, Usage};
+
 /// The agent cannot be asked now: 503.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
-
-/// What a live run uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// CPU time since its start.
-    pub cpu_seconds: f64,
-    /// Of that, in user mode, where the host tells.
-    pub user_cpu_seconds: Option<f64>,
-    /// Of that, in the kernel, where the host tells.
-    pub system_cpu_seconds: Option<f64>,
-    /// Memory in use.
-    pub memory_bytes: u64,
-    /// Processes.
-    pub processes: u64,
-}
 
 /// The agent, as the HTTP layer sees it.
 pub trait Host: Clone + Send + Sync + Unpin + 'static {
@@ -57,6 +44,9 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
 
     /// What a live run uses now; reads the kernel's files, so it may block for a moment.
     fn usage(&self, run: &ContainerId) -> Option<Usage>;
+
+    /// What of the kernel serves the agent now; may block for a moment.
+    fn kernel(&self) -> KernelReport;
 }
 
 /// What does not change while the process runs.

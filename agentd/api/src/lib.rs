@@ -4,6 +4,7 @@
 //!
 //! * `executor`: the executor API; `operator`: `/api/v1`; `legacy`: the unversioned endpoints;
 //! * `files`: sandboxes; `metrics`: Mesos's names and our own;
+//! * `usage`: what runs use, and what tells it; `own`: our additions below `/tepui/v1`;
 //! * `show`: what others see of frameworks, executors, tasks and resources, in both JSON dialects.
 
 mod answer;
@@ -13,9 +14,12 @@ mod host;
 mod legacy;
 mod metrics;
 mod operator;
+mod own;
 mod router;
 mod show;
+mod usage;
 mod version;
 
-pub use host::{Facts, Host, Unavailable, Usage};
+pub use host::{Facts, Host, Unavailable};
 pub use router::router;
+pub use usage::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};

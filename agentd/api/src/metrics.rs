@@ -2,9 +2,11 @@
 //! our own for Prometheus (`GET /metrics`).
 
 mod exposition;
+mod families;
 mod mesos;
 mod system;
 mod tasks;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +78,10 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     let (mut families, known, containers) = app.host.read(look).await?.map_err(failed)?;
     let containers = legacy::measure(&app, containers).await?;
     families.extend(tasks::families(&known, &containers).map_err(failed)?);
+    families.extend(usage::families(&known, &containers));
+    let host = app.host.clone();
+    let report = tokio::task::spawn_blocking(move || host.kernel());
+    families.extend(usage::of_kernel(&report.await.map_err(|_| ApiError::stopping())?));
     let text = exposition::text(families).map_err(failed)?;
     let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

@@ -12,7 +12,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::host::{Facts, Host};
-use crate::{executor, files, legacy, metrics, operator};
+use crate::{executor, files, legacy, metrics, operator, own};
 
 /// Largest request body; a larger one is answered 413.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -52,10 +52,12 @@ fn ordinary<H: Host>() -> Router<App<H>> {
         .route("/flags", get(legacy::flags::<H>))
         .route("/state", get(legacy::state::<H>))
         .route("/containers", get(legacy::containers::<H>))
+        .route("/monitor/statistics.json", get(legacy::statistics::<H>))
         .route("/monitor/statistics", get(legacy::statistics::<H>))
         .route("/containerizer/debug", get(legacy::containerizer_debug))
         .route("/system/stats.json", get(metrics::system_stats))
         .route("/metrics/snapshot", get(metrics::snapshot::<H>))
+        .route("/tepui/v1/kernel", get(own::kernel::<H>))
         .route("/metrics", get(metrics::prometheus::<H>))
         .route("/api/v1", any(operator::operator::<H>))
         .route("/files/browse", get(files::browse::<H>))

@@ -1,7 +1,7 @@
 //! The driver loop as the agent's HTTP layer sees it.
 
 use tepui_agent::{Agent, Event, Response};
-use tepui_agent_api::{Host, Unavailable, Usage};
+use tepui_agent_api::{Host, KernelReport, Unavailable, Usage};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -48,13 +48,10 @@ impl Host for AgentHost {
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {
-        let usage = self.runs.usage(run)?;
-        Some(Usage {
-            cpu_seconds: usage.cpu.as_secs_f64(),
-            user_cpu_seconds: usage.user_cpu.map(|time| time.as_secs_f64()),
-            system_cpu_seconds: usage.system_cpu.map(|time| time.as_secs_f64()),
-            memory_bytes: usage.memory_bytes,
-            processes: usage.processes as u64,
-        })
+        self.runs.usage(run)
+    }
+
+    fn kernel(&self) -> KernelReport {
+        self.runs.kernel()
     }
 }

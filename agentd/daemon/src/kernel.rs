@@ -24,6 +24,7 @@ use tepui_types::{ContainerId, Ranges};
 use tracing::warn;
 
 use book::{Book, Ports};
+pub use measure::usage;
 pub use settings::{PortEnforcement, Wishes};
 pub use start::{Found, Hierarchy, UnitsClaim, tag};
 pub use tidy::{group, pins};
@@ -96,11 +97,6 @@ impl Kernel {
     /// Whether tasks are held to their ports.
     pub fn enforcement(&self) -> Enforcement {
         self.shared.state.lock().enforcement.clone()
-    }
-
-    /// Names of figures and where they come from.
-    pub fn sources(&self) -> Vec<(&'static str, String)> {
-        self.shared.state.lock().sources.clone()
     }
 
     /// A run is about to be started with these ports.

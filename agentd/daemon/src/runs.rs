@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::driver::Driver;
-use crate::kernel::{Found, Hierarchy, Kernel};
+use crate::kernel::{self, Found, Hierarchy, Kernel};
 use crate::sandbox::{self, Folders};
 
 const MB: u64 = 1 << 20;
@@ -199,8 +199,15 @@ impl Runs {
     }
 
     /// What a live run uses now.
-    pub fn usage(&self, run: &ContainerId) -> Option<tepui_launch::Usage> {
-        self.shared.launcher.usage(run).ok()
+    pub fn usage(&self, run: &ContainerId) -> Option<tepui_agent_api::Usage> {
+        let rough = self.shared.launcher.usage(run).ok()?;
+        let sample = self.shared.kernel.sample(run, self.shared.launcher.group(run));
+        Some(kernel::usage(rough, &sample))
+    }
+
+    /// What of the kernel serves the agent now.
+    pub fn kernel(&self) -> tepui_agent_api::KernelReport {
+        self.shared.kernel.report()
     }
 }
 

@@ -35,7 +35,11 @@ fn read_cpu(leaf: &Leaf, sample: &mut Sample) -> Result<(), CgroupError> {
 
 fn read_group(leaf: &Leaf, sample: &mut Sample) {
     let file = |name: &str| std::fs::read_to_string(leaf.path().join(name)).ok();
+    let cpu = file("cpu.stat").and_then(|cpu| text::keyed(&cpu, "nr_periods"));
+    sample.periods = cpu.map(Figure::of(Source::GroupFiles));
     if let Some(memory) = file("memory.stat") {
+        let swap = file("memory.swap.current").and_then(|swap| swap.trim().parse().ok());
+        sample.memory = text::memory(&memory, swap).map(Figure::of(Source::GroupFiles));
         let count = |key| text::keyed(&memory, key).map(Figure::of(Source::GroupFiles));
         sample.page_faults = count("pgfault");
         sample.major_faults = count("pgmajfault");

@@ -41,4 +41,4 @@ pub use mode::{Mode, Policy};
 pub use plan::{LeftOut, Plan, Reason, plan};
 pub use ports::{PortSet, TooManyRanges};
 pub use prove::{Proof, prove_port_enforcement};
-pub use sample::{Figure, Pressure, Sample, Source, Switches};
+pub use sample::{Figure, Memory, Pressure, Sample, Source, Switches};

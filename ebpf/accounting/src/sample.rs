@@ -27,6 +27,25 @@ impl Source {
     }
 }
 
+/// Memory of a group in bytes, by what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Heaps, stacks and the like.
+    pub anonymous: u64,
+    /// The page cache.
+    pub file: u64,
+    /// Of it, mapped.
+    pub mapped: u64,
+    /// The kernel's own, for the group.
+    pub kernel: u64,
+    /// Of it, for sockets.
+    pub socket: u64,
+    /// What cannot be reclaimed.
+    pub unevictable: u64,
+    /// On swap devices; none where it is not known.
+    pub swap: Option<u64>,
+}
+
 /// A value and where it is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure<T> {
@@ -69,6 +88,8 @@ pub struct Sample {
     pub cpu_user: Option<Figure<Duration>>,
     /// Of it, in the kernel.
     pub cpu_system: Option<Figure<Duration>>,
+    /// Periods of the quota so far.
+    pub periods: Option<Figure<u64>>,
     /// Periods of the quota in which the task was throttled.
     pub throttled_periods: Option<Figure<u64>>,
     /// Time it was throttled.
@@ -81,6 +102,10 @@ pub struct Sample {
     pub wait: Option<Figure<Duration>>,
     /// The single waits.
     pub waits: Option<Figure<Histogram>>,
+    /// Memory, by what it is.
+    pub memory: Option<Figure<Memory>>,
+    /// Threads that exist now.
+    pub threads: Option<Figure<u64>>,
     /// Page faults.
     pub page_faults: Option<Figure<u64>>,
     /// Page faults that read from a device.
@@ -115,6 +140,9 @@ impl Sample {
             cpu: self.cpu.or(other.cpu),
             cpu_user: self.cpu_user.or(other.cpu_user),
             cpu_system: self.cpu_system.or(other.cpu_system),
+            periods: self.periods.or(other.periods),
+            memory: self.memory.or(other.memory),
+            threads: self.threads.or(other.threads),
             throttled_periods: self.throttled_periods.or(other.throttled_periods),
             throttled: self.throttled.or(other.throttled),
             switches: self.switches.or(other.switches),

@@ -9,9 +9,10 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, ResourceName, Resou
 use tepui_wire::v1;
 
 use crate::answer::ApiError;
-use crate::host::{Host, Usage};
+use crate::host::Host;
 use crate::router::App;
 use crate::show;
+use crate::usage::{Block, Flow, Usage};
 
 /// A run with a process, as others see it.
 #[derive(Clone, Debug)]
@@ -30,9 +31,10 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Numbers under the names of `ResourceStatistics`.
+    /// Numbers under the names of `ResourceStatistics`; what the host does not tell is absent.
     pub(crate) fn statistics(&self) -> v1::ResourceStatistics {
-        let usage = self.usage.unwrap_or_default();
+        let default = Usage::default();
+        let usage = self.usage.as_ref().unwrap_or(&default);
         let system = usage.system_cpu_seconds.unwrap_or(0.0);
         // Where the host only knows the sum, all of it counts as user time.
         let user = usage.user_cpu_seconds.unwrap_or(usage.cpu_seconds - system);
@@ -46,7 +48,12 @@ impl Container {
             mem_rss_bytes: Some(usage.memory_bytes),
             mem_limit_bytes: Some(self.limits.mem().megabytes_as_bytes()),
             disk_limit_bytes: Some(self.limits.disk().megabytes_as_bytes()),
-            ..v1::ResourceStatistics::default()
+            threads: narrow(usage.threads),
+            cpus_nr_periods: narrow(usage.periods),
+            cpus_nr_throttled: narrow(usage.throttled_periods),
+            cpus_throttled_time_secs: usage.throttled_seconds,
+            blkio_statistics: usage.block.as_ref().map(blkio),
+            ..with_network(usage, with_memory(usage))
         }
     }
 
@@ -74,6 +81,88 @@ impl Container {
         out.insert("source".into(), json!(self.source));
         out
     }
+}
+
+/// Mesos counts these in 32 bits.
+fn narrow(count: Option<u64>) -> Option<u32> {
+    count.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn with_memory(usage: &Usage) -> v1::ResourceStatistics {
+    let memory = usage.memory;
+    v1::ResourceStatistics {
+        mem_anon_bytes: memory.map(|memory| memory.anonymous),
+        mem_file_bytes: memory.map(|memory| memory.file),
+        mem_cache_bytes: memory.map(|memory| memory.file),
+        mem_mapped_file_bytes: memory.map(|memory| memory.mapped),
+        mem_unevictable_bytes: memory.map(|memory| memory.unevictable),
+        mem_kmem_usage_bytes: memory.map(|memory| memory.kernel),
+        mem_kmem_tcp_usage_bytes: memory.map(|memory| memory.socket),
+        mem_swap_bytes: memory.and_then(|memory| memory.swap),
+        mem_total_memsw_bytes: memory
+            .and_then(|memory| memory.swap)
+            .map(|swap| usage.memory_bytes.saturating_add(swap)),
+        ..v1::ResourceStatistics::default()
+    }
+}
+
+fn with_network(usage: &Usage, rest: v1::ResourceStatistics) -> v1::ResourceStatistics {
+    let flow = |way: usize| {
+        let traffic = usage.network.as_ref().map(|ways| &ways[way]);
+        traffic.map(|traffic| {
+            traffic.iter().fold(Flow::default(), |sum, (_, one)| Flow {
+                bytes: sum.bytes.saturating_add(one.bytes),
+                count: sum.count.saturating_add(one.count),
+            })
+        })
+    };
+    let (received, sent) = (flow(0), flow(1));
+    let tcp = usage.tcp.as_ref();
+    let round_trip = |share: f64| {
+        let seconds = tcp.and_then(|tcp| tcp.round_trips.as_ref()?.quantile(share));
+        seconds.map(|seconds| seconds * 1e6)
+    };
+    #[allow(clippy::cast_precision_loss)]
+    let open = |tcp: &crate::usage::Tcp| {
+        tcp.connected.saturating_add(tcp.accepted).saturating_sub(tcp.ended) as f64
+    };
+    v1::ResourceStatistics {
+        net_rx_bytes: received.map(|flow| flow.bytes),
+        net_rx_packets: received.map(|flow| flow.count),
+        // Packets that a device found broken are nobody's yet.
+        net_rx_errors: received.map(|_| 0),
+        net_rx_dropped: usage.drops.map(|drops| drops[0]),
+        net_tx_bytes: sent.map(|flow| flow.bytes),
+        net_tx_packets: sent.map(|flow| flow.count),
+        net_tx_errors: sent.map(|_| 0),
+        net_tx_dropped: usage.drops.map(|drops| drops[1]),
+        net_tcp_rtt_microsecs_p50: round_trip(0.5),
+        net_tcp_rtt_microsecs_p90: round_trip(0.9),
+        net_tcp_rtt_microsecs_p95: round_trip(0.95),
+        net_tcp_rtt_microsecs_p99: round_trip(0.99),
+        net_tcp_active_connections: tcp.map(open),
+        ..rest
+    }
+}
+
+/// All devices together, as Mesos's entry without a device.
+fn blkio(block: &Block) -> v1::cgroup_info::blkio::Statistics {
+    use v1::cgroup_info::blkio::{Operation, Statistics, Value, throttling};
+    let values = |part: fn(&Flow) -> u64| {
+        let parts = [part(&block.read), part(&block.written), part(&block.other)];
+        let total = parts.iter().fold(0_u64, |sum, one| sum.saturating_add(*one));
+        [Operation::Read, Operation::Write, Operation::Discard, Operation::Total]
+            .into_iter()
+            .zip(parts.into_iter().chain([total]))
+            .map(|(op, value)| Value { op: Some(op.into()), value: Some(value) })
+            .collect()
+    };
+    let throttling = throttling::Statistics {
+        device: None,
+        io_serviced: values(|flow| flow.count),
+        io_service_bytes: values(|flow| flow.bytes),
+    };
+    Statistics { throttling: vec![throttling], ..Statistics::default() }
 }
 
 /// Which containers are wanted.

@@ -3,7 +3,7 @@
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{CounterVec, GaugeVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use tepui_agent::{Agent, Place};
 use tepui_types::ResourceName;
 
@@ -56,7 +56,6 @@ pub(super) fn families(known: &Known, containers: &[Container]) -> Outcome<Vec<M
     let registry = Registry::new();
     described(&registry, known)?;
     allocated(&registry, known, containers)?;
-    used(&registry, known, containers)?;
     Ok(registry.gather())
 }
 
@@ -86,7 +85,7 @@ fn described(registry: &Registry, known: &Known) -> Outcome<()> {
 }
 
 /// The values of [`MEASURED`].
-fn labels(known: &Known, container: &Container) -> [String; 4] {
+pub(super) fn labels(known: &Known, container: &Container) -> [String; 4] {
     [
         container.framework.to_string(),
         container.executor.to_string(),
@@ -108,37 +107,6 @@ fn allocated(registry: &Registry, known: &Known, containers: &[Container]) -> Ou
         ));
         let bytes = container.limits.mem().megabytes_as_bytes();
         memory.with_label_values(&labels).set(bytes as f64);
-    }
-    Ok(())
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn used(registry: &Registry, known: &Known, containers: &[Container]) -> Outcome<()> {
-    let opts = Opts::new(
-        "tepui_task_cpu_seconds_total",
-        "Processor time since its start; mode all where the host does not tell modes apart",
-    );
-    let [framework, task, role, agent] = MEASURED;
-    let cpu = register(registry, CounterVec::new(opts, &[framework, task, role, agent, "mode"])?)?;
-    let memory = gauges(registry, "tepui_task_memory_used_bytes", "Memory in use")?;
-    let processes = gauges(registry, "tepui_task_processes", "Processes")?;
-    for container in containers {
-        let Some(usage) = container.usage else { continue };
-        let labels = labels(known, container);
-        let count = |mode: &str, seconds: f64| {
-            let [framework, task, role, agent] = &labels;
-            // A counter that is given a negative number panics.
-            cpu.with_label_values(&[framework, task, role, agent, mode]).inc_by(seconds.max(0.0));
-        };
-        match (usage.user_cpu_seconds, usage.system_cpu_seconds) {
-            (Some(user), Some(system)) => {
-                count("user", user);
-                count("system", system);
-            }
-            _ => count("all", usage.cpu_seconds),
-        }
-        memory.with_label_values(&labels).set(usage.memory_bytes as f64);
-        processes.with_label_values(&labels).set(usage.processes as f64);
     }
     Ok(())
 }

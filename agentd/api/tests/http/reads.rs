@@ -88,6 +88,19 @@ async fn containers_are_measured_and_filtered() {
     assert_eq!(one[0]["statistics"]["cpus_user_time_secs"], 1.5);
     assert_eq!(one[0]["statistics"]["mem_rss_bytes"], 1 << 20);
     assert_eq!(one[0]["statistics"]["cpus_limit"], 0.5);
+    let statistics = &one[0]["statistics"];
+    for (name, value) in [
+        ("threads", json!(5)),
+        ("cpus_nr_throttled", json!(2)),
+        ("net_rx_bytes", json!(1010)),
+        ("net_rx_packets", json!(2)),
+        ("net_tx_bytes", json!(500)),
+        ("net_tcp_active_connections", json!(2.0)),
+        ("net_tcp_rtt_microsecs_p99", json!(1000.0)),
+    ] {
+        assert_eq!(statistics[name], value, "{name}");
+    }
+    assert_eq!(statistics.get("mem_anon_bytes"), None, "the host does not tell it");
     assert_eq!(one[0]["status"]["executor_pid"], 4711);
     let id = one[0]["container_id"].as_str().unwrap();
     let by_id = rig.get(&format!("/containers?container_id={id}")).await.json();
@@ -276,4 +289,28 @@ async fn the_small_endpoints_answer() {
     assert_eq!(rig.get("/containerizer/debug").await.json(), json!({"pending": []}));
     assert!(rig.get("/system/stats.json").await.json()["cpus_total"].is_number());
     assert_eq!(rig.get("/nowhere").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_of_the_kernel_serves_the_agent_is_told() {
+    let rig = busy();
+    let kernel = rig.get("/tepui/v1/kernel").await.json();
+    assert_eq!(kernel["port_enforcement"], json!({"mode": "deny", "by": "kernel", "reason": null}));
+    assert_eq!(kernel["figures"][0], json!({"figure": "cpu time", "source": "cpu.stat"}));
+    let metrics = rig.get("/metrics").await.text();
+    for line in [
+        "tepui_agent_port_enforcement 1",
+        "tepui_ebpf_program_run_seconds_total{program=\"tepui_bind4\"} 0.25",
+        "tepui_ebpf_program_runs_total{program=\"tepui_bind4\"} 1000",
+        "tepui_task_network_bytes_total{agent=\"a1\",direction=\"received\",framework=\"f1\",\
+         proto=\"tcp\",role=\"*\",task=\"t1\"} 1000",
+        "tepui_task_port_denied_total{agent=\"a1\",framework=\"f1\",op=\"bind\",role=\"*\",\
+         task=\"t1\"} 4",
+        "tepui_task_network_tcp_rtt_seconds_bucket{agent=\"a1\",framework=\"f1\",role=\"*\",\
+         task=\"t1\",le=\"0.001\"} 2",
+        "tepui_task_network_tcp_rtt_seconds_count{agent=\"a1\",framework=\"f1\",role=\"*\",\
+         task=\"t1\"} 2",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line} is not in\n{metrics}");
+    }
 }

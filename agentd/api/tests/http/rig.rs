@@ -11,7 +11,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tepui_agent::{Agent, Config, Effect, Event, FoundRun, FoundState, Record, Response};
-use tepui_agent_api::{Facts, Host, Unavailable, Usage, router};
+use tepui_agent_api::{
+    Durations, Facts, Flow, Host, KernelReport, Tcp, Unavailable, Usage, router,
+};
 use tepui_link::{Directive, LaunchOrder, Order};
 use tepui_types::{
     AgentId, ContainerId, Entropy, ExecutorId, FrameworkId, Mono, Now, RequestId, Role, Span,
@@ -300,6 +302,16 @@ impl Host for Rig {
         Ok(self.with(|inner| look(&inner.agent, NOW)))
     }
 
+    fn kernel(&self) -> KernelReport {
+        KernelReport {
+            mode: "deny".into(),
+            enforcement: "kernel".into(),
+            sources: vec![("cpu time".into(), "cpu.stat".into())],
+            programs: vec![("tepui_bind4".into(), 0.25, 1000)],
+            ..KernelReport::default()
+        }
+    }
+
     fn usage(&self, _: &ContainerId) -> Option<Usage> {
         Some(Usage {
             cpu_seconds: 2.0,
@@ -307,8 +319,27 @@ impl Host for Rig {
             system_cpu_seconds: Some(0.5),
             memory_bytes: 1 << 20,
             processes: 3,
+            threads: Some(5),
+            throttled_periods: Some(2),
+            network: Some([vec![("tcp", flow(1000)), ("udp", flow(10))], vec![("tcp", flow(500))]]),
+            tcp: Some(Tcp {
+                connected: 3,
+                ended: 1,
+                round_trips: Some(Durations {
+                    sum_seconds: 0.002,
+                    buckets: vec![(0.001, 2), (0.002, 0)],
+                    beyond: 0,
+                }),
+                ..Tcp::default()
+            }),
+            denied: Some(vec![("bind", 4)]),
+            ..Usage::default()
         })
     }
+}
+
+fn flow(bytes: u64) -> Flow {
+    Flow { bytes, count: 1 }
 }
 
 /// A command task that holds half a cpu.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tepui_agent::{Agent, Response};
-use tepui_agent_api::{Host, Unavailable, Usage, router};
+use tepui_agent_api::{Host, KernelReport, Unavailable, Usage, router};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::{Notify, mpsc};
@@ -62,6 +62,10 @@ impl Host for Slow {
         look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         self.rig.read(look).await
+    }
+
+    fn kernel(&self) -> KernelReport {
+        self.rig.kernel()
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

@@ -1,11 +1,16 @@
 //! What runs use: from the programs what they count, from files the rest.
 
-use tepui_accounting::{Driver, Feature, Sample, files};
+use std::time::Duration;
+
+use tepui_accounting::{
+    Cost, Driver, Feature, Figure, Histogram, Operation, Sample, Source, files,
+};
+use tepui_agent_api::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};
 use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 use tracing::debug;
 
-use super::{Kernel, chain};
+use super::{Enforcement, Kernel, chain};
 
 /// The source of what programs count.
 pub(super) const EBPF: &str = "eBPF";
@@ -56,5 +61,141 @@ impl Kernel {
                 counted
             }
         }
+    }
+}
+
+impl Kernel {
+    /// What of the kernel serves the agent now.
+    pub fn report(&self) -> KernelReport {
+        let state = self.shared.state.lock();
+        let reason = match &state.enforcement {
+            Enforcement::None(reason) => Some(reason.clone()),
+            Enforcement::Kernel(_) | Enforcement::Unknown => None,
+        };
+        let sources = state.sources.iter();
+        let mut report = KernelReport {
+            mode: self.shared.wishes.word().to_owned(),
+            enforcement: state.enforcement.word().to_owned(),
+            reason,
+            sources: sources.map(|(figure, from)| ((*figure).to_owned(), from.clone())).collect(),
+            ..KernelReport::default()
+        };
+        let Some(driver) = &state.driver else { return report };
+        let costs = driver.costs().unwrap_or_else(|error| {
+            debug!(error = chain(&error), "cost of programs not read");
+            Vec::new()
+        });
+        let cost = |cost: &Cost| (cost.program.to_owned(), cost.run_time.as_secs_f64(), cost.runs);
+        report.programs = costs.iter().map(cost).collect();
+        report.events_lost = driver.lost_events().unwrap_or(0);
+        report.groups = driver.registered().map_or(0, |groups| groups.len() as u64);
+        report
+    }
+}
+
+/// A run's figures as others are shown them. `rough` is what its launcher knows.
+pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
+    let count = |figure: &Option<Figure<u64>>| figure.as_ref().map(|figure| figure.value);
+    let seconds =
+        |figure: &Option<Figure<Duration>>| figure.as_ref().map(|one| one.value.as_secs_f64());
+    let rough_seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    let waits = sample.waits.as_ref().zip(sample.wait.as_ref());
+    Usage {
+        cpu_seconds: seconds(&sample.cpu).unwrap_or(rough.cpu.as_secs_f64()),
+        user_cpu_seconds: seconds(&sample.cpu_user).or(rough_seconds(rough.user_cpu)),
+        system_cpu_seconds: seconds(&sample.cpu_system).or(rough_seconds(rough.system_cpu)),
+        memory_bytes: rough.memory_bytes,
+        processes: rough.processes as u64,
+        threads: count(&sample.threads),
+        periods: count(&sample.periods),
+        throttled_periods: count(&sample.throttled_periods),
+        throttled_seconds: seconds(&sample.throttled),
+        memory: sample.memory.as_ref().map(|figure| memory(&figure.value)),
+        page_faults: count(&sample.page_faults),
+        major_faults: count(&sample.major_faults),
+        oom_kills: count(&sample.oom_kills),
+        switches: sample.switches.as_ref().map(|one| (one.value.voluntary, one.value.involuntary)),
+        preempted: sample
+            .preempted
+            .as_ref()
+            .map(|one| [one.value.by_other_task, one.value.by_system, one.value.by_itself]),
+        wait_seconds: seconds(&sample.wait),
+        waits: waits.map(|(waits, sum)| durations(&waits.value, sum.value)),
+        network: sample.network.as_ref().map(|figure| {
+            let apart = figure.source == Source::Bpf;
+            [traffic(&figure.value.received, apart), traffic(&figure.value.sent, apart)]
+        }),
+        drops: sample.drops.as_ref().map(|figure| [figure.value.received, figure.value.sent]),
+        tcp: sample.tcp.as_ref().map(|figure| Tcp {
+            connected: figure.value.connected,
+            accepted: figure.value.accepted,
+            ended: figure.value.ended,
+            retransmits: figure.value.retransmits,
+            round_trips: (figure.source == Source::Bpf)
+                .then(|| durations(&figure.value.round_trips, figure.value.round_trip)),
+        }),
+        block: sample.block.as_ref().map(|figure| Block {
+            read: requests(figure.value.read),
+            written: requests(figure.value.written),
+            other: requests(figure.value.other),
+            latencies: (figure.source == Source::Bpf)
+                .then(|| durations(&figure.value.latencies, figure.value.latency)),
+        }),
+        pressure: pressure(sample),
+        denied: sample.denials.as_ref().map(|figure| {
+            let of = |operation: Operation| (operation.word(), figure.value.of(operation));
+            Operation::ALL.into_iter().map(of).collect()
+        }),
+    }
+}
+
+fn memory(one: &tepui_accounting::Memory) -> Memory {
+    Memory {
+        anonymous: one.anonymous,
+        file: one.file,
+        mapped: one.mapped,
+        kernel: one.kernel,
+        socket: one.socket,
+        unevictable: one.unevictable,
+        swap: one.swap,
+    }
+}
+
+fn pressure(sample: &Sample) -> Vec<(&'static str, f64, f64)> {
+    let all = [
+        ("cpu", &sample.cpu_pressure),
+        ("memory", &sample.memory_pressure),
+        ("io", &sample.io_pressure),
+    ];
+    all.into_iter()
+        .filter_map(|(resource, figure)| {
+            let pressure = figure.as_ref()?.value;
+            Some((resource, pressure.some.as_secs_f64(), pressure.full.as_secs_f64()))
+        })
+        .collect()
+}
+
+/// Files count all protocols together.
+fn traffic(traffic: &tepui_accounting::Traffic, apart: bool) -> Traffic {
+    let flow = |one: tepui_accounting::Flow| Flow { bytes: one.bytes, count: one.packets };
+    if apart {
+        let parts = [("tcp", traffic.tcp), ("udp", traffic.udp), ("other", traffic.other)];
+        parts.into_iter().map(|(name, one)| (name, flow(one))).collect()
+    } else {
+        vec![("all", flow(traffic.total()))]
+    }
+}
+
+fn requests(one: tepui_accounting::BlockFlow) -> Flow {
+    Flow { bytes: one.bytes, count: one.requests }
+}
+
+fn durations(histogram: &Histogram, sum: Duration) -> Durations {
+    let bounded = |(bound, count): (Option<Duration>, u64)| Some((bound?.as_secs_f64(), count));
+    let beyond = histogram.buckets().filter(|(bound, _)| bound.is_none()).map(|(_, count)| count);
+    Durations {
+        sum_seconds: sum.as_secs_f64(),
+        buckets: histogram.buckets().filter_map(bounded).collect(),
+        beyond: beyond.sum(),
     }
 }

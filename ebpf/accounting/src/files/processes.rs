@@ -33,6 +33,7 @@ pub(super) fn read(leaf: &Leaf, sample: &mut Sample) -> Result<(), CgroupError> 
     }
     sample.switches = Some(Figure::of(Source::ProcessFiles)(sum.switches));
     sample.wait = Some(Figure::of(Source::ProcessFiles)(sum.wait));
+    sample.threads = Some(Figure::of(Source::ProcessFiles)(sum.threads as u64));
     let (minor, major) = sum.faults;
     let faults = || Figure::of(Source::ProcessFiles)(minor.saturating_add(major));
     sample.page_faults = sample.page_faults.take().or_else(|| Some(faults()));

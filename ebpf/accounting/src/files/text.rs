@@ -3,13 +3,28 @@
 use std::time::Duration;
 
 use crate::decode::{BlockUse, Drops, Flow, NetUse, TcpUse, Traffic};
-use crate::sample::{Pressure, Switches};
+use crate::sample::{Memory, Pressure, Switches};
 
 /// The number behind a key in lines of `key value`.
 pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(|c: char| c.is_ascii_whitespace())?;
         (name.trim_end_matches(':') == key).then(|| value.trim().parse().ok()).flatten()
+    })
+}
+
+/// `memory.stat`, and the use of swap beside it.
+pub(super) fn memory(text: &str, swap: Option<u64>) -> Option<Memory> {
+    let bytes = |key| keyed(text, key);
+    Some(Memory {
+        anonymous: bytes("anon")?,
+        file: bytes("file")?,
+        mapped: bytes("file_mapped").unwrap_or(0),
+        // Before 5.18 the sum is not told.
+        kernel: bytes("kernel").or_else(|| bytes("slab")).unwrap_or(0),
+        socket: bytes("sock").unwrap_or(0),
+        unevictable: bytes("unevictable").unwrap_or(0),
+        swap,
     })
 }
 

@@ -1,0 +1,213 @@
+//! What each task uses, in our names (`conventions.md` 2.3). A family is there when the host tells it.
+
+use prometheus::proto::MetricFamily;
+
+use super::families::{Families, Label};
+use super::number;
+use super::tasks::{Known, labels};
+use crate::legacy::Container;
+use crate::usage::{Block, KernelReport, Memory, Tcp, Traffic, Usage};
+
+/// The families of what was measured.
+pub(super) fn families(known: &Known, containers: &[Container]) -> Vec<MetricFamily> {
+    let mut all = Families::default();
+    for container in containers {
+        let Some(usage) = &container.usage else { continue };
+        let [framework, task, role, agent] = &labels(known, container);
+        let whose =
+            [("framework", framework.as_str()), ("task", task), ("role", role), ("agent", agent)];
+        let mut one = Of { all: &mut all, whose };
+        one.processors(usage);
+        one.memory(usage);
+        one.network(usage);
+        one.rest(usage);
+    }
+    all.into_vec()
+}
+
+/// The families of one task.
+struct Of<'a> {
+    all: &'a mut Families,
+    whose: [Label<'a>; 4],
+}
+
+impl Of<'_> {
+    fn count(&mut self, name: &str, help: &str, more: &[Label<'_>], value: Option<f64>) {
+        let Some(value) = value else { return };
+        let labels: Vec<Label<'_>> = self.whose.iter().chain(more).copied().collect();
+        self.all.count(name, help, &labels, value.max(0.0));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, more: &[Label<'_>], value: Option<f64>) {
+        let Some(value) = value else { return };
+        let labels: Vec<Label<'_>> = self.whose.iter().chain(more).copied().collect();
+        self.all.gauge(name, help, &labels, value);
+    }
+
+    fn processors(&mut self, usage: &Usage) {
+        let name = "tepui_task_cpu_seconds_total";
+        let help =
+            "Processor time since its start; mode all where the host does not tell modes apart";
+        match (usage.user_cpu_seconds, usage.system_cpu_seconds) {
+            (Some(user), Some(system)) => {
+                self.count(name, help, &[("mode", "user")], Some(user));
+                self.count(name, help, &[("mode", "system")], Some(system));
+            }
+            _ => self.count(name, help, &[("mode", "all")], Some(usage.cpu_seconds)),
+        }
+        let periods = [
+            ("tepui_task_cpu_periods_total", "Periods of its quota", usage.periods),
+            (
+                "tepui_task_cpu_throttled_periods_total",
+                "Periods of its quota in which it was throttled",
+                usage.throttled_periods,
+            ),
+        ];
+        for (name, help, value) in periods {
+            self.count(name, help, &[], value.map(number));
+        }
+        let help = "Time that it was throttled";
+        self.count("tepui_task_cpu_throttled_seconds_total", help, &[], usage.throttled_seconds);
+        let help = "Time that it waited for a processor; of processes that run where programs do \
+                    not count it";
+        self.count("tepui_task_runqueue_seconds_total", help, &[], usage.wait_seconds);
+        if let Some(waits) = &usage.waits {
+            let help = "Single waits for a processor";
+            self.all.histogram("tepui_task_runqueue_latency_seconds", help, &self.whose, waits);
+        }
+        let help = "Switches, by whether it still wanted to run";
+        for (at, kind) in ["voluntary", "involuntary"].iter().enumerate() {
+            let value = usage.switches.map(|(own, forced)| number([own, forced][at]));
+            self.count("tepui_task_context_switches_total", help, &[("kind", kind)], value);
+        }
+        let help = "Switches to somebody else while it wanted to run, by who that was";
+        for (at, by) in ["other_task", "system", "self"].iter().enumerate() {
+            let value = usage.preempted.map(|by| number(by[at]));
+            self.count("tepui_task_preempted_total", help, &[("by", by)], value);
+        }
+    }
+
+    fn memory(&mut self, usage: &Usage) {
+        let used = Some(number(usage.memory_bytes));
+        self.gauge("tepui_task_memory_used_bytes", "Memory in use", &[], used);
+        if let Some(Memory { anonymous, file, kernel, swap, .. }) = usage.memory {
+            let help = "Memory by what it is";
+            let kinds = [("anon", Some(anonymous)), ("file", Some(file)), ("kernel", Some(kernel))];
+            for (kind, bytes) in kinds.into_iter().chain([("swap", swap)]) {
+                let bytes = bytes.map(number);
+                self.gauge("tepui_task_memory_bytes", help, &[("kind", kind)], bytes);
+            }
+        }
+        let counts = [
+            ("tepui_task_page_faults_total", "Page faults", usage.page_faults),
+            (
+                "tepui_task_major_faults_total",
+                "Page faults that read from a device",
+                usage.major_faults,
+            ),
+            (
+                "tepui_task_oom_kills_total",
+                "Processes killed by the kernel for lack of memory",
+                usage.oom_kills,
+            ),
+        ];
+        for (name, help, value) in counts {
+            self.count(name, help, &[], value.map(number));
+        }
+    }
+
+    fn network(&mut self, usage: &Usage) {
+        const WAYS: [&str; 2] = ["received", "sent"];
+        for (at, way) in WAYS.iter().enumerate() {
+            if let Some(traffic) = &usage.network {
+                self.traffic(way, &traffic[at]);
+            }
+            let help = "Packets that were thrown away";
+            let dropped = usage.drops.map(|drops| number(drops[at]));
+            self.count("tepui_task_network_drops_total", help, &[("direction", way)], dropped);
+        }
+        let Some(Tcp { connected, accepted, ended, retransmits, round_trips }) = &usage.tcp else {
+            return;
+        };
+        let help = "TCP segments sent again";
+        let retransmits = Some(number(*retransmits));
+        self.count("tepui_task_network_tcp_retransmits_total", help, &[], retransmits);
+        let help = "TCP connections that were opened, by who opened them";
+        for (by, value) in [("task", connected), ("peer", accepted)] {
+            let value = Some(number(*value));
+            self.count("tepui_task_network_connections_opened_total", help, &[("by", by)], value);
+        }
+        let open = connected.saturating_add(*accepted).saturating_sub(*ended);
+        let help = "TCP connections by state";
+        let state = [("state", "established")];
+        self.gauge("tepui_task_network_connections", help, &state, Some(number(open)));
+        if let Some(round_trips) = round_trips {
+            let help = "Smoothed round-trip time of TCP connections when they ended";
+            let name = "tepui_task_network_tcp_rtt_seconds";
+            self.all.histogram(name, help, &self.whose, round_trips);
+        }
+    }
+
+    fn traffic(&mut self, way: &str, traffic: &Traffic) {
+        for (proto, flow) in traffic {
+            let labels = [("direction", way), ("proto", *proto)];
+            let help = "Bytes from the IP header on";
+            self.count("tepui_task_network_bytes_total", help, &labels, Some(number(flow.bytes)));
+            let packets = Some(number(flow.count));
+            self.count("tepui_task_network_packets_total", "Packets", &labels, packets);
+        }
+    }
+
+    fn rest(&mut self, usage: &Usage) {
+        let processes = Some(number(usage.processes));
+        self.gauge("tepui_task_processes", "Processes", &[], processes);
+        self.gauge("tepui_task_threads", "Threads", &[], usage.threads.map(number));
+        if let Some(Block { read, written, other, latencies }) = &usage.block {
+            for (op, flow) in [("read", read), ("write", written), ("other", other)] {
+                let op = [("op", op)];
+                let bytes = Some(number(flow.bytes));
+                self.count("tepui_task_io_bytes_total", "Bytes of block devices", &op, bytes);
+                let help = "Requests to block devices";
+                let count = Some(number(flow.count));
+                self.count("tepui_task_io_operations_total", help, &op, count);
+            }
+            if let Some(latencies) = latencies {
+                let help = "Time of requests to block devices";
+                let name = "tepui_task_block_latency_seconds";
+                self.all.histogram(name, help, &self.whose, latencies);
+            }
+        }
+        for (resource, some, full) in &usage.pressure {
+            let help = "Time in which some, or all, of it waited for a resource";
+            for (kind, seconds) in [("some", some), ("full", full)] {
+                let labels = [("resource", *resource), ("kind", kind)];
+                self.count("tepui_task_pressure_seconds_total", help, &labels, Some(*seconds));
+            }
+        }
+        for (op, count) in usage.denied.iter().flatten() {
+            let help = "Refused ports by what was tried";
+            let count = Some(number(*count));
+            self.count("tepui_task_port_denied_total", help, &[("op", op)], count);
+        }
+    }
+}
+
+/// The families of the kernel's side itself.
+pub(super) fn of_kernel(report: &KernelReport) -> Vec<MetricFamily> {
+    let mut all = Families::default();
+    let enforced = f64::from(u8::from(report.enforcement == "kernel"));
+    let help = "1 while the kernel holds tasks to their ports";
+    all.gauge("tepui_agent_port_enforcement", help, &[], enforced);
+    for (program, seconds, runs) in &report.programs {
+        let labels = [("program", program.as_str())];
+        let help = "Processor time of eBPF programs, as the kernel measures it";
+        all.count("tepui_ebpf_program_run_seconds_total", help, &labels, *seconds);
+        let help = "Runs of eBPF programs while the kernel measured them";
+        all.count("tepui_ebpf_program_runs_total", help, &labels, number(*runs));
+    }
+    let help = "Reports of eBPF programs that found no room; what they are about is counted";
+    all.count("tepui_ebpf_events_lost_total", help, &[], number(report.events_lost));
+    let help = "Control groups that eBPF programs know as tasks'";
+    all.gauge("tepui_ebpf_groups", help, &[], number(report.groups));
+    all.into_vec()
+}
