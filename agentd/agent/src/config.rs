@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tepui_types::Span;
 use tepui_wire::v1;
 
@@ -37,6 +39,25 @@ pub struct Config {
     pub gc_headroom_thousandths: u16,
     /// Which changes of `info` the agent's id survives.
     pub reconfiguration: Reconfiguration,
+    /// Which containers the host can run.
+    pub containers: Containers,
+}
+
+/// What a host can do for containers; a reason stands for what it cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containers {
+    /// Containers at all.
+    pub any: Result<(), Arc<str>>,
+    /// A bridge with port mappings.
+    pub bridge: Result<(), Arc<str>>,
+    /// Names of CNI networks.
+    pub networks: Vec<String>,
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        Self { any: Ok(()), bridge: Ok(()), networks: Vec::new() }
+    }
 }
 
 /// Which changes of its description an agent's id survives (`spec/mesos-http.md` 7).
@@ -70,6 +91,7 @@ impl Config {
             gc_delay: Span::from_secs(7 * 24 * 3600),
             gc_headroom_thousandths: 100,
             reconfiguration: Reconfiguration::default(),
+            containers: Containers::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tepui_container::{Container, ImageWish};
 use tepui_link::Report;
 use tepui_types::{ContainerId, RequestId, Span, StreamId};
 use tepui_wire::v1::{self, executor};
@@ -38,6 +39,8 @@ pub enum Effect {
         user: Option<String>,
         /// What else the sandbox is.
         setting: Box<Setting>,
+        /// Images that are to be there too.
+        images: Vec<ImageWish>,
     },
     /// Start the run's main process; answered with [`crate::Event::RunStarted`], later
     /// [`crate::Event::RunExited`].
@@ -174,6 +177,9 @@ pub struct RunSpec {
     pub ports: tepui_types::Ranges,
     /// Processors and memory for control groups where the host has them.
     pub resources: tepui_types::Resources,
+    /// The container that it runs in, which then says what is executed, as whom and with which
+    /// limits; `None` is an ordinary process.
+    pub container: Option<Box<Container>>,
     /// Tasks come to it and go while it runs, so what it may use changes: it is a custom executor.
     pub is_executor: bool,
 }
@@ -199,7 +205,8 @@ pub enum Command {
 /// What a probe asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// `GET scheme://127.0.0.1:port/path`.
+    /// `GET scheme://address:port/path`, where the address is the run's own if it has one, else
+    /// 127.0.0.1.
     Http {
         /// TLS, certificate not verified.
         tls: bool,
@@ -208,12 +215,12 @@ pub enum Probe {
         /// The path with its leading slash.
         path: String,
     },
-    /// Connect to `127.0.0.1:port`.
+    /// Connect to the port at that address.
     Tcp {
         /// The port.
         port: u16,
     },
-    /// Run a command in the sandbox with the task's environment.
+    /// Run a command in the sandbox, or in the run's container, with the task's environment.
     Command {
         /// What.
         command: Command,

@@ -56,10 +56,15 @@ impl Agent {
     ) -> Option<RunSpec> {
         let command = self.command_of(framework, executor, run)?;
         let task = self.task_of(framework, executor, run);
-        let container = match task {
+        let info = match task {
             Some(task) => task.info.container.as_ref(),
             None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
         };
+        let container = self.container_of(framework, executor, run);
+        // An image may say alone what is executed.
+        let has_image = container.as_ref().is_some_and(|one| one.image.is_some());
+        let to_run = command_to_run(command);
+        let to_run = to_run.or_else(|| has_image.then(|| Command::Shell(String::new())))?;
         // Each task of a pod is held to what is its own; the ports are the pod's, as its network is.
         let resources = match task.filter(|_| executor.is_pod()) {
             Some(task) => sum(&task.info.resources),
@@ -69,12 +74,13 @@ impl Agent {
             run: run.clone(),
             sandbox: self.book.runs.get(run)?.sandbox.clone(),
             role: executor.role.clone(),
-            command: command_to_run(command)?,
+            command: to_run,
             environment: self.environment_of(framework, executor, task, Some(command)),
             user: self.user_of(framework, Some(command)),
-            rlimits: container.and_then(|container| container.rlimit_info.clone()),
+            rlimits: info.and_then(|info| info.rlimit_info.clone()),
             ports: ports_of(framework, executor),
             resources,
+            container: container.map(Box::new),
             is_executor: executor.is_custom(),
         })
     }
@@ -87,7 +93,10 @@ impl Agent {
         task: Option<&Task>,
         command: Option<&v1::CommandInfo>,
     ) -> Vec<(String, String)> {
-        let mut list = self.config.environment.clone();
+        let container = self.container_in(framework, executor, task, command);
+        let has_image = container.as_ref().is_some_and(|one| one.image.is_some());
+        // The host's PATH and language are not the image's.
+        let mut list = if has_image { Vec::new() } else { self.config.environment.clone() };
         let mut set = |name: &str, value: &str| list.push((name.to_owned(), value.to_owned()));
         let flag = |on: bool| if on { "1" } else { "0" };
         set("MESOS_FRAMEWORK_ID", framework.id.as_str());
@@ -113,6 +122,9 @@ impl Agent {
         if let Some(task) = task.filter(|_| executor.is_pod()) {
             set("MESOS_TASK_ID", &task.info.task_id.value);
             set("MESOS_CONTAINER_IP", &self.config.ip);
+        }
+        if let Some(container) = &container {
+            list.extend(Self::container_environment(executor, container));
         }
         list.extend(
             command.and_then(|one| one.environment.as_ref()).into_iter().flat_map(variables),

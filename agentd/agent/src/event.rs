@@ -1,5 +1,6 @@
 //! What can happen to an agent.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tepui_link::Directive;
@@ -39,6 +40,13 @@ pub enum Event {
         run: ContainerId,
         /// Its main process id; or the failure, as text for the status message.
         outcome: Result<u32, String>,
+    },
+    /// A run has a network of its own; said before it started.
+    Networked {
+        /// Which run.
+        run: ContainerId,
+        /// Its addresses there, the first preferred.
+        addresses: Vec<IpAddr>,
     },
     /// A run's main process ended.
     RunExited {
@@ -127,6 +135,8 @@ pub struct FoundRun {
     pub state: FoundState,
     /// Which ports it was refused so far.
     pub denials: Vec<PortDenial>,
+    /// Its addresses, where it has a network of its own.
+    pub addresses: Option<Vec<IpAddr>>,
 }
 
 /// What became of a run while the daemon was away.

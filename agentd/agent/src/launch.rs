@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tepui_link::LaunchOrder;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Role, TaskId, TaskState};
-use tepui_wire::v1::{self, container_info, task_status::Reason};
+use tepui_wire::v1::{self, task_status::Reason};
 
 use crate::book::{MAX_IDLE_FRAMEWORKS, framework_id, task_id};
+use crate::containers::has_image;
 use crate::machine::{Agent, Turn};
 use crate::state::is_pod;
 use crate::status::Saying;
@@ -129,18 +130,8 @@ impl Agent {
         if executor.is_some_and(is_pod) && info.command.as_ref().is_none() {
             return failed("A task of a DEFAULT executor needs a command".into());
         }
-        let containers = [info.container.as_ref(), executor.and_then(|one| one.container.as_ref())];
-        if let Some(what) = containers.into_iter().flatten().find_map(unsupported) {
-            return failed(format!("{what} is not supported by this agent yet"));
-        }
-        let in_pod = executor.is_some_and(is_pod);
-        let above = executor.and_then(|one| one.container.as_ref());
-        let volumes = [(info.container.as_ref(), in_pod), (above, false)];
-        let fault = volumes.into_iter().find_map(|(container, has_parent)| {
-            crate::volumes::links_of(container?, has_parent).err()
-        });
-        if let Some(fault) = fault {
-            return failed(fault);
+        if let Some(reason) = self.container_objection(framework, info) {
+            return failed(reason);
         }
         let commands = [info.command.as_ref(), executor.and_then(|one| one.command.as_ref())];
         let unresolved = commands.into_iter().flatten().find_map(|command| {
@@ -164,7 +155,8 @@ impl Agent {
             return self.refuse_candidate(framework, one, saying, turn);
         }
         let run = self.make_executor(framework, &executor, None, turn);
-        let needs_fetch = one.info.command.as_ref().is_some_and(|c| !c.uris.is_empty());
+        let needs_fetch = one.info.command.as_ref().is_some_and(|c| !c.uris.is_empty())
+            || one.info.container.as_ref().is_some_and(has_image);
         self.commit_task(framework, &executor, one, false, turn);
         if !needs_fetch {
             // Nothing can fail before the start: saying so now saves a write on the way.
@@ -331,31 +323,17 @@ impl Agent {
         let Some((framework, executor)) = self.book.owner(run) else { return };
         let Some(entry) = self.book.runs.get(run) else { return };
         let command = self.command_of(framework, executor, run);
+        let container = self.container_of(framework, executor, run);
+        let images = container.iter().flat_map(|one| one.images().cloned()).collect();
+        // In an image other users live than on the host: the runtime gives them their sandbox.
+        let has_image = container.is_some_and(|one| one.image.is_some());
         turn.push(Effect::Fetch {
             run: run.clone(),
             sandbox: entry.sandbox.clone(),
             uris: command.map(|command| command.uris.clone()).unwrap_or_default(),
-            user: self.user_of(framework, command),
+            user: self.user_of(framework, command).filter(|_| !has_image),
             setting: Box::new(self.setting_of(framework, executor, run)),
+            images,
         });
     }
-}
-
-/// What of a container description needs what this agent does not have yet.
-fn unsupported(container: &v1::ContainerInfo) -> Option<&'static str> {
-    if container.r#type() == container_info::Type::Docker {
-        return Some("container type DOCKER");
-    }
-    let mesos = container.mesos.as_ref();
-    if mesos.is_some_and(|mesos| mesos.image.is_some()) {
-        return Some("a container image (container.mesos.image)");
-    }
-    let named = |one: &v1::NetworkInfo| one.name.is_some() || !one.port_mappings.is_empty();
-    if container.network_infos.iter().any(named) {
-        return Some("a container network (container.network_infos)");
-    }
-    if container.linux_info.is_some() {
-        return Some("container.linux_info");
-    }
-    container.tty_info.is_some().then_some("container.tty_info")
 }

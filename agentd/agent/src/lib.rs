@@ -26,6 +26,7 @@ mod book;
 mod checks;
 mod compatibility;
 mod config;
+mod containers;
 mod counters;
 mod effect;
 mod environment;
@@ -49,7 +50,7 @@ mod view;
 mod volumes;
 
 pub use compatibility::{FOUND_ATTRIBUTES, Incompatible};
-pub use config::{Config, Reconfiguration};
+pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
 pub use effect::{
     Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, Setting,
@@ -60,4 +61,5 @@ pub use ports::PortDenial;
 pub use record::Record;
 pub use state::{Executor, Framework, Phase, Run, Task};
 pub use status::container_id;
+pub use tepui_container::Container;
 pub use view::{Census, Place};

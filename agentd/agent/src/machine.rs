@@ -81,6 +81,7 @@ impl Agent {
             Event::Directive(directive) => self.direct(*directive, turn),
             Event::LinkDown => self.link_down(turn),
             Event::Fetched { run, outcome } => self.fetched(&run, outcome, turn),
+            Event::Networked { run, addresses } => self.networked(&run, addresses),
             Event::RunStarted { run, outcome } => self.run_started(&run, outcome, turn),
             Event::RunExited { run, exit } => self.run_exited(&run, exit, turn),
             Event::Probed { probe, outcome } => self.probed(probe, outcome, turn),

@@ -48,6 +48,9 @@ impl Agent {
             if let Some(entry) = self.book.runs.get_mut(&one.run) {
                 entry.denials.clone_from(&one.denials);
             }
+            if let Some(addresses) = &one.addresses {
+                self.networked(&one.run, addresses.clone());
+            }
         }
         let mut found: BTreeMap<_, _> = runs.into_iter().map(|one| (one.run, one.state)).collect();
         let known: Vec<_> = self.book.runs.keys().cloned().collect();

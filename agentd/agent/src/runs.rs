@@ -1,5 +1,7 @@
 //! Runs: sandbox ready, process started, process ended.
 
+use std::net::IpAddr;
+
 use tepui_link::Report;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskId, TaskState};
 use tepui_wire::v1::task_status::Reason;
@@ -47,7 +49,7 @@ impl Agent {
             }
             Err(text) => {
                 self.counters.fetches_failed += 1;
-                let message = if text.starts_with("Failed to fetch") {
+                let message = if text.starts_with("Failed to ") {
                     text
                 } else {
                     format!("Failed to fetch all URIs for container '{run}': {text}")
@@ -70,6 +72,13 @@ impl Agent {
             entry.ports = spec.ports.clone();
         }
         turn.push(Effect::Start(Box::new(spec)));
+    }
+
+    /// A run's network is there, freshly made or found again.
+    pub(crate) fn networked(&mut self, run: &ContainerId, addresses: Vec<IpAddr>) {
+        if let Some(entry) = self.run_mut(run) {
+            entry.addresses = Some(addresses);
+        }
     }
 
     pub(crate) fn run_started(
@@ -275,7 +284,10 @@ impl Agent {
         let Some((framework, executor)) = self.book.owner(run) else { return };
         let foreign = ports.difference(&ports_of(framework, executor));
         let whose = format!("executor '{}' of framework '{}'", executor.id, framework.id);
-        let Some(entry) = self.run_mut(run).filter(|run| run.foreign_ports != foreign) else {
+        // Where it has a network of its own, every port is its own.
+        let Some(entry) =
+            self.run_mut(run).filter(|run| run.foreign_ports != foreign && run.addresses.is_none())
+        else {
             return;
         };
         entry.foreign_ports = foreign.clone();

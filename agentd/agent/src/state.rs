@@ -2,6 +2,7 @@
 //! [`crate::book`]; the crate-private fields are of this life of the daemon only.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tepui_link::Leftover;
@@ -153,6 +154,8 @@ pub struct Run {
     pub(crate) is_fetching: bool,
     /// Somebody asked the agent's API for it.
     pub(crate) is_asked: bool,
+    /// Its addresses, where it has a network of its own.
+    pub addresses: Option<Vec<IpAddr>>,
     pub(crate) started: bool,
     /// What it still holds after its framework was shut down.
     pub(crate) leftover: Option<Leftover>,
@@ -180,6 +183,7 @@ impl Run {
             is_ready: false,
             is_fetching: false,
             is_asked: false,
+            addresses: None,
             started: false,
             leftover: None,
             ports: Ranges::new(),

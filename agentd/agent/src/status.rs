@@ -1,5 +1,7 @@
 //! Status updates as this agent and its command tasks write them.
 
+use std::net::IpAddr;
+
 use tepui_link::codec::wire_state;
 use tepui_types::{ContainerId, TaskState, Wall};
 use tepui_wire::v1::{
@@ -68,22 +70,32 @@ impl Saying {
     }
 }
 
-/// A run's container as statuses describe it; without networks of its own a task has the agent's
-/// address.
+/// A run's container as statuses describe it; without a network of its own (`addresses`) a task
+/// has the agent's address.
 pub(crate) fn container_status(
     run: &ContainerId,
     ip: &str,
+    addresses: Option<&[IpAddr]>,
     pid: Option<u32>,
 ) -> v1::ContainerStatus {
+    use v1::network_info::{IpAddress, Protocol};
+    let address = |protocol: Protocol, text: String| IpAddress {
+        protocol: Some(protocol.into()),
+        ip_address: Some(text),
+    };
+    let ip_addresses = match addresses {
+        None => vec![address(Protocol::IPv4, ip.to_owned())],
+        Some(own) => own
+            .iter()
+            .map(|one| match one {
+                IpAddr::V4(four) => address(Protocol::IPv4, four.to_string()),
+                IpAddr::V6(six) => address(Protocol::IPv6, six.to_string()),
+            })
+            .collect(),
+    };
     v1::ContainerStatus {
         container_id: Some(container_id(run)),
-        network_infos: vec![v1::NetworkInfo {
-            ip_addresses: vec![v1::network_info::IpAddress {
-                protocol: Some(v1::network_info::Protocol::IPv4.into()),
-                ip_address: Some(ip.to_owned()),
-            }],
-            ..v1::NetworkInfo::default()
-        }],
+        network_infos: vec![v1::NetworkInfo { ip_addresses, ..v1::NetworkInfo::default() }],
         cgroup_info: None,
         executor_pid: pid,
     }

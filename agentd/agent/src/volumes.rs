@@ -30,7 +30,8 @@ impl Agent {
         };
         let above = parent_of(run).and_then(|above| self.book.runs.get(&above));
         let own = entry.and_then(|entry| entry.task.as_ref()).map(ToString::to_string);
-        // Faulty volumes were refused before anything was begun.
+        // Faulty volumes were refused before anything was begun; a container has mounts instead.
+        let container = container.filter(|_| self.container_of(framework, executor, run).is_none());
         let links = container.and_then(|one| links_of(one, above.is_some()).ok());
         Setting {
             is_pod: entry.is_some_and(|entry| entry.is_pod),

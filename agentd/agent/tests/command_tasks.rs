@@ -376,13 +376,6 @@ fn a_teardown_is_finished_after_a_restart() {
 #[test]
 fn what_the_agent_cannot_do_yet_fails_with_its_name() {
     let mut rig = Rig::registered();
-    let docker = v1::ContainerInfo {
-        r#type: v1::container_info::Type::Docker.into(),
-        ..v1::ContainerInfo::default()
-    };
-    rig.launch(v1::TaskInfo { container: Some(docker), ..command("t1") });
-    assert_eq!(rig.states("t1"), [Failed]);
-    assert!(rig.last("t1").message().contains("container type DOCKER"));
     let image = v1::container_info::MesosInfo { image: Some(v1::Image::default()) };
     let image = v1::ContainerInfo {
         r#type: v1::container_info::Type::Mesos.into(),
@@ -392,7 +385,7 @@ fn what_the_agent_cannot_do_yet_fails_with_its_name() {
     let pictured = v1::TaskInfo { container: Some(image), ..command("p1") };
     rig.launch_all(vec![pictured, command("p2")], Some(rig::pod_executor()));
     assert_eq!(rig.states("p1"), [Failed]);
-    assert!(rig.last("p2").message().contains("container image"));
+    assert!(rig.last("p2").message().contains("APPC"));
 }
 
 #[test]

@@ -190,12 +190,11 @@ fn mount(volume: &v1::Volume, is_docker: bool) -> Result<Mount, Refusal> {
         Some(source::Type::SandboxPath) => {
             let place = source.and_then(|source| source.sandbox_path.as_ref());
             let Some(place) = place else { return Refusal::of("a sandbox volume has no path") };
-            if place.r#type() == source::sandbox_path::Type::Parent {
-                return Refusal::of(
-                    "a volume of the parent's sandbox (SANDBOX_PATH of type PARENT) needs a pod",
-                );
+            let path = below(&place.path)?;
+            match place.r#type() {
+                source::sandbox_path::Type::Parent => MountSource::Parent { path },
+                _ => MountSource::Sandbox { path },
             }
-            MountSource::Sandbox { path: below(&place.path)? }
         }
         Some(other) => {
             let name = other.as_str_name();

@@ -117,8 +117,13 @@ pub enum OrderSource {
         /// Later mounts below it appear in the container.
         follows_host: bool,
     },
-    /// A folder of the sandbox, made when absent; relative to it.
-    Sandbox(PathBuf),
+    /// A folder below one that is not trusted, made when absent: no link is followed on the way.
+    Below {
+        /// A sandbox.
+        folder: PathBuf,
+        /// Relative to it.
+        path: PathBuf,
+    },
     /// Folders on each other, the lowest first.
     Layers(Vec<PathBuf>),
     /// Memory, with these options.

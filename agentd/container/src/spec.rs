@@ -388,7 +388,7 @@ fn further(mount: &OrderMount, source: &Path, order: &Order) -> Result<Mount, Oc
             let devices = if order.privileged { "dev" } else { "nodev" };
             bind(source, &mount.target, &["rbind", propagation, devices, access])
         }
-        OrderSource::Sandbox(_) => {
+        OrderSource::Below { .. } => {
             bind(source, &mount.target, &["rbind", "rprivate", "nodev", access])
         }
         OrderSource::Layers(_) => {

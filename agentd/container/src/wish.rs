@@ -55,6 +55,17 @@ pub struct Container {
     pub stop_signal: Option<String>,
 }
 
+impl Container {
+    /// Every image that it needs, its own first.
+    pub fn images(&self) -> impl Iterator<Item = &ImageWish> {
+        let mounted = self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image(wish) => Some(wish),
+            _ => None,
+        });
+        self.image.iter().chain(mounted)
+    }
+}
+
 /// An image that is to be there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ImageWish {
@@ -197,6 +208,11 @@ pub enum MountSource {
     /// A folder of the sandbox, made when absent.
     Sandbox {
         /// Relative to the sandbox.
+        path: String,
+    },
+    /// A folder of the sandbox of the pod that it belongs to, made when absent.
+    Parent {
+        /// Relative to that sandbox.
         path: String,
     },
     /// An image's content.

@@ -112,6 +112,7 @@ impl Runs {
                     }
                     RunState::Over(outcome) => FoundState::Exited(exit(outcome)),
                 },
+                addresses: None,
             })
             .collect())
     }
@@ -131,7 +132,7 @@ impl Runs {
     pub fn perform(&self, effect: Effect) {
         let shared = self.shared.clone();
         match effect {
-            Effect::Fetch { run, sandbox, uris, user, setting } => {
+            Effect::Fetch { run, sandbox, uris, user, setting, images: _ } => {
                 self.shared.tokio.spawn(async move {
                     let outcome = shared.prepare(&sandbox, uris, user, *setting).await;
                     shared.driver.event(Event::Fetched { run, outcome });
@@ -250,6 +251,7 @@ impl Shared {
             rlimits: rlimits(spec.rlimits.as_ref()),
             log_policy: self.log_policy,
             own_group: true,
+            answers: false,
             label,
             // What an executor may use changes with its tasks: it gets no limit that stays behind.
             ceiling: if spec.is_executor { Ceiling::default() } else { ceiling(&spec.resources) },
@@ -299,6 +301,7 @@ impl Shared {
             env,
             user,
             timeout,
+            answers: false,
             beside: Some(run.clone()),
         };
         match self.launcher.exec_check(spec).await {

@@ -226,6 +226,7 @@ fn agent_config(config: &Config, kernel: &Kernel) -> anyhow::Result<tepui_agent:
     agent.switch_user = config.switch_user;
     agent.gc_delay = Span::from_secs(config.gc_delay_days.saturating_mul(24 * 3600));
     agent.reconfiguration = config.reconfiguration;
+    agent.containers.any = Err("this agent makes none yet".into());
     Ok(agent)
 }
 

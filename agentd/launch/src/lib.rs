@@ -47,7 +47,8 @@ pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
 pub use record::{Ending, ExitStatus, SpentResources};
 pub use session::{Session, SessionSpec, Window};
 pub use spec::{
-    Ceiling, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, RunLabel, SignalScope,
+    ANSWER_CHANNEL, Ceiling, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind,
+    RunLabel, SignalScope,
 };
 pub use tree::ProcessTree;
 pub use unit::{UnitError, UnitLauncher};

@@ -381,6 +381,7 @@ mod tests {
                 env: vec![("A".to_owned(), "ä\nb".to_owned())],
                 user: Some("nobody".to_owned()),
                 rlimits: vec![Rlimit { kind: RlimitKind::Nofile, soft: Some(7), hard: None }],
+                answers: true,
             },
         }
     }

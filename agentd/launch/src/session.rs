@@ -315,6 +315,7 @@ mod tests {
             env: Vec::new(),
             user: None,
             rlimits: Vec::new(),
+            answers: false,
         };
         let terminal = Some(Window { rows: 1, columns: u16::MAX });
         let frame = SessionFrame { place: StagePlace::default(), stage, terminal };

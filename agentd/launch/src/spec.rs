@@ -29,6 +29,9 @@ pub struct LaunchSpec {
     pub log_policy: LogPolicy,
     /// Gives the run a control group of its own where the host has version 2 groups.
     pub own_group: bool,
+    /// The command itself says on descriptor 3 whether it has begun: silence and the end of the file,
+    /// or the reason why not. Else its execution is its beginning.
+    pub answers: bool,
     /// What the host may call it.
     pub label: RunLabel,
     /// What it may use.
@@ -193,11 +196,16 @@ pub struct CheckSpec {
     pub env: Vec<(String, String)>,
     /// User to switch to.
     pub user: Option<String>,
+    /// The command says itself on descriptor 3 whether it has begun.
+    pub answers: bool,
     /// After this time every process of the check is killed.
     pub timeout: Duration,
     /// Run whose control group the check joins, so that it dies with the run.
     pub beside: Option<ContainerId>,
 }
+
+/// The descriptor on which a command answers that says itself whether it has begun.
+pub const ANSWER_CHANNEL: i32 = 3;
 
 /// What the stage needs: the part of a specification that ends in `exec`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +220,8 @@ pub struct StageSpec {
     pub user: Option<String>,
     /// Limits to set.
     pub rlimits: Vec<Rlimit>,
+    /// The command says itself whether it has begun.
+    pub answers: bool,
 }
 
 /// What the stage takes on before it knows its command.
@@ -258,6 +268,7 @@ impl StageSpec {
             out.option(limit.soft.as_ref(), |out, value| out.number(*value));
             out.option(limit.hard.as_ref(), |out, value| out.number(*value));
         });
+        out.number(u64::from(self.answers));
     }
 
     pub(crate) fn take(from: &mut Reader<'_>) -> Result<Self, Damaged> {
@@ -279,6 +290,7 @@ impl StageSpec {
                     hard: from.option(Reader::number)?,
                 })
             })?,
+            answers: from.number()? == 1,
         })
     }
 }

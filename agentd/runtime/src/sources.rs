@@ -22,7 +22,7 @@ pub(crate) fn sources(
         all.push(match &mount.source {
             OrderSource::Tmpfs(_) => PathBuf::from("tmpfs"),
             OrderSource::Layers(layers) => mount_image(bundle, &format!("v{at}"), layers)?,
-            OrderSource::Sandbox(below) => sandbox_folder(&order.sandbox, below, user)?,
+            OrderSource::Below { folder, path } => sandbox_folder(folder, path, user)?,
             OrderSource::Host { path, create, .. } => host_path(path, *create)?,
         });
     }

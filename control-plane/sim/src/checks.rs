@@ -435,6 +435,7 @@ mod tests {
             rlimits: None,
             ports: tepui_types::Ranges::new(),
             resources: Resources::new(),
+            container: None,
             is_executor: false,
         }
     }

@@ -154,7 +154,7 @@ impl World {
                     None => FoundState::Running { pid: process.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 };
-                FoundRun { run: run.clone(), state, denials: Vec::new() }
+                FoundRun { run: run.clone(), state, denials: Vec::new(), addresses: None }
             })
             .collect();
         let records = this.journal.clone();

@@ -18,6 +18,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-process",
         "tepui-cgroup",
         "tepui-systemd",
+        "tepui-network",
         "tepui-probe",
         "tepui-fetch",
         "tepui-images",

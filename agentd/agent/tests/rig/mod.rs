@@ -156,6 +156,10 @@ pub struct Rig {
     pub removed: Vec<String>,
     pub discarded: Vec<ContainerId>,
     pub fetches: Vec<(ContainerId, usize)>,
+    /// Images that were asked for.
+    pub images: Vec<String>,
+    /// What the host knows of the addresses of every run after a restart.
+    pub addresses: Option<Vec<std::net::IpAddr>>,
     pub responses: Vec<Response>,
     pub quit: Option<String>,
     /// What each executor stream was sent.
@@ -201,6 +205,8 @@ impl Rig {
             removed: Vec::new(),
             discarded: Vec::new(),
             fetches: Vec::new(),
+            images: Vec::new(),
+            addresses: None,
             responses: Vec::new(),
             quit: None,
             streams: BTreeMap::new(),
@@ -216,6 +222,15 @@ impl Rig {
     /// An agent that is registered as `a1`.
     pub fn registered() -> Self {
         let mut rig = Self::started();
+        rig.connect();
+        rig
+    }
+
+    /// As [`Rig::registered`], where the operator or the host says otherwise.
+    pub fn registered_with(change: fn(&mut Config)) -> Self {
+        let mut config = Config::new(agent_info(), "10.0.0.1");
+        change(&mut config);
+        let mut rig = Self::with(config);
         rig.connect();
         rig
     }
@@ -238,6 +253,7 @@ impl Rig {
                     Some(exit) => FoundState::Exited(exit.clone()),
                 },
                 denials: self.denials.clone(),
+                addresses: self.addresses.clone(),
             })
             .collect();
         Event::Started { boot, records: self.disk.clone(), runs }
@@ -411,7 +427,8 @@ impl Rig {
                 self.link = false;
                 self.pauses.push(pause);
             }
-            Effect::Fetch { run, uris, .. } => {
+            Effect::Fetch { run, uris, images, .. } => {
+                self.images.extend(images.into_iter().map(|wish| wish.reference));
                 self.fetches.push((run.clone(), uris.len()));
                 if self.answers_fetch {
                     self.inbox.push_back(Event::Fetched { run, outcome: Ok(()) });

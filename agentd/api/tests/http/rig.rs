@@ -141,6 +141,7 @@ impl Rig {
                 denials: Vec::new(),
                 run: run.clone(),
                 state: FoundState::Running { pid: 4711 },
+                addresses: None,
             };
             let runs = inner.runs.iter().map(found).collect();
             inner.event(Event::Started { boot: None, records, runs });

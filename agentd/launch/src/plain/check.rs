@@ -29,6 +29,7 @@ pub(super) async fn exec(
             env: inner.with_path(spec.env),
             user: spec.user,
             rlimits: Vec::new(),
+            answers: spec.answers,
         },
     };
     let permit = inner.spawns.acquire().await;

@@ -29,6 +29,7 @@ pub(super) async fn open(
             env: inner.with_path(spec.env),
             user: spec.user,
             rlimits: spec.rlimits,
+            answers: false,
         },
         terminal: spec.terminal,
     };

@@ -169,6 +169,7 @@ impl Inner {
             env: self.with_path(spec.env),
             user: spec.user,
             rlimits: spec.rlimits,
+            answers: spec.answers,
         };
         let frame = RunFrame {
             run_id: spec.run_id.to_string(),

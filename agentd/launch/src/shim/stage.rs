@@ -7,11 +7,12 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::SigSet;
 use nix::unistd::{User, getuid, initgroups, setgid, setuid};
 use rustix::fs::Mode;
@@ -21,7 +22,7 @@ use rustix::process::{
 };
 use tepui_cgroup::{CgroupError, Leaf};
 use tepui_launch::protocol::{self, StagePlace, StageSpec};
-use tepui_launch::{Program, Rlimit, RlimitKind};
+use tepui_launch::{ANSWER_CHANNEL, Program, Rlimit, RlimitKind};
 
 use crate::reaper::INPUT;
 
@@ -56,6 +57,8 @@ enum StageError {
     Sandbox(String, io::Error),
     #[error("failed to execute '{0}': {1}")]
     Execute(String, io::Error),
+    #[error("failed to hand the answer channel on: {0}")]
+    Channel(io::Error),
     #[error("the environment or command line of '{0}' contains a NUL byte")]
     Nul(String),
 }
@@ -103,7 +106,16 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir(&spec.sandbox)
         .map_err(|e| StageError::Sandbox(spec.sandbox.display().to_string(), e))?;
-    Err(execute(&spec))
+    Err(execute(&spec, channel))
+}
+
+/// The command gets the channel as its own, to say whether it has begun.
+pub(crate) fn leave_open(command: &mut Command, channel: BorrowedFd<'_>) -> io::Result<()> {
+    let parent_fd = channel.try_clone_to_owned()?;
+    command
+        .fd_mappings(vec![FdMapping { parent_fd, child_fd: ANSWER_CHANNEL }])
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(())
 }
 
 /// In a session the command has an input, which may be its terminal.
@@ -183,7 +195,7 @@ fn switch_user(name: &str) -> Result<(), StageError> {
     setuid(user.uid).map_err(failed)
 }
 
-fn execute(spec: &StageSpec) -> StageError {
+fn execute(spec: &StageSpec, channel: &UnixStream) -> StageError {
     let (mut command, name) = match &spec.program {
         Program::Shell(line) => {
             let mut command = Command::new("/bin/sh");
@@ -204,6 +216,11 @@ fn execute(spec: &StageSpec) -> StageError {
             return StageError::Nul(name.to_owned());
         }
         command.env(key, value);
+    }
+    if spec.answers
+        && let Err(error) = leave_open(&mut command, channel.as_fd())
+    {
+        return StageError::Channel(error);
     }
     StageError::Execute(name.to_owned(), command.exec())
 }

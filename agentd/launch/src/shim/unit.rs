@@ -28,16 +28,18 @@ use tepui_launch::{Ending, ExitStatus, LogPolicy, SpentResources, procfs};
 
 use crate::logs::Log;
 use crate::pipes::Stream;
+use crate::stage::leave_open;
 
 /// Exit code of a stage that failed, as systemd's own for a program that cannot be executed.
 const CANNOT_EXECUTE: u8 = 203;
 /// The descriptor on which the log process reads the error output.
 const ERROR_OUTPUT: i32 = 3;
 
-/// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program.
-pub(crate) fn become_command() -> ExitCode {
+/// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program. One that `answers` says
+/// itself whether it has begun (`unit-answering`).
+pub(crate) fn become_command(answers: bool) -> ExitCode {
     let Some(mut answer) = answer_pipe() else { return ExitCode::from(CANNOT_EXECUTE) };
-    let Err(reason) = prepare(&mut answer);
+    let Err(reason) = prepare(&mut answer, answers);
     // When the agent is gone, the exit code says enough.
     let _ = answer.write_all(reason.as_bytes());
     eprintln!("{reason}");
@@ -59,7 +61,7 @@ fn answer_pipe() -> Option<File> {
     })
 }
 
-fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
+fn prepare(answer: &mut File, answers: bool) -> Result<std::convert::Infallible, String> {
     let mut words = env::args().skip(2);
     let (Some(max_bytes), Some(keep), Some(program), Some(name)) =
         (words.next(), words.next(), words.next(), words.next())
@@ -87,6 +89,10 @@ fn prepare(answer: &mut File) -> Result<std::convert::Infallible, String> {
             return Err(format!("the environment of '{program}' contains a NUL byte"));
         }
         command.env(name, value);
+    }
+    if answers {
+        leave_open(&mut command, answer.as_fd())
+            .map_err(|e| format!("failed to hand the answer channel on: {e}"))?;
     }
     let error = command.exec();
     Err(format!("failed to execute '{program}': {error}"))

@@ -44,7 +44,7 @@ impl Inner {
         let shim = self.shim.clone();
         let mut words = vec![
             shim.to_string_lossy().into_owned(),
-            "unit".to_owned(),
+            if spec.answers { "unit-answering" } else { "unit" }.to_owned(),
             spec.log_policy.max_bytes.to_string(),
             spec.log_policy.keep.to_string(),
             path,

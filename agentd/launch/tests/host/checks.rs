@@ -12,6 +12,7 @@ fn check(bench: &Bench, line: &str, timeout: Duration) -> CheckSpec {
         program: Program::Shell(line.to_owned()),
         env: vec![("PORT".to_owned(), "31000".to_owned())],
         user: None,
+        answers: false,
         timeout,
         beside: Some(id("checked")),
     }

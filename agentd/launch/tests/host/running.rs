@@ -187,3 +187,16 @@ async fn a_run_that_exists_is_not_started_twice() {
     bench.launcher.kill_tree(&crate::workbench::id("once")).unwrap();
     bench.ending().await;
 }
+
+#[tokio::test]
+async fn a_command_may_say_itself_that_it_has_begun_or_why_it_never_will() {
+    let mut bench = Bench::new();
+    let mut spec = bench.spec("silent", "exec 3>&-; exit 4");
+    spec.answers = true;
+    bench.launcher.start(spec).await.unwrap();
+    assert_eq!(bench.ending().await, Ending::Exited(4));
+    let mut spec = bench.spec("loud", "printf 'no such image' >&3; exit 9");
+    spec.answers = true;
+    let error = bench.launcher.start(spec).await.unwrap_err();
+    assert!(matches!(&error, LaunchError::NotStarted(why) if why == "no such image"), "{error}");
+}

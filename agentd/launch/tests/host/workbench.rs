@@ -169,6 +169,7 @@ pub(crate) fn spec(dir: &Path, run: &str, line: &str) -> LaunchSpec {
         rlimits: Vec::new(),
         log_policy: LogPolicy::default(),
         own_group: true,
+        answers: false,
         label: tepui_launch::RunLabel::default(),
         ceiling: tepui_launch::Ceiling::default(),
     }

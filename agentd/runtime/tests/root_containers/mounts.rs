@@ -19,6 +19,7 @@ fn volumes_show_the_host_the_sandbox_and_memory() {
     let data = host.path("data");
     let at = |path, create| OrderSource::Host { path, create, follows_host: false };
     let made = host.path("made/by/it");
+    let kept = OrderSource::Below { folder: host.path("sandbox"), path: "kept".into() };
     let host = host
         .shell(
             "cat /data/file; touch /data/x || echo read-only; echo mine > /mnt/mesos/sandbox/work/f; \
@@ -27,7 +28,7 @@ fn volumes_show_the_host_the_sandbox_and_memory() {
         .with(|order| {
             order.mounts = vec![
                 mount(at(data, false), "/data", true),
-                mount(OrderSource::Sandbox("kept".into()), "/mnt/mesos/sandbox/work", false),
+                mount(kept, "/mnt/mesos/sandbox/work", false),
                 mount(at(made, true), "/made", false),
                 mount(OrderSource::Tmpfs(vec!["size=64k".into()]), "/scratch", false),
             ];

@@ -1,0 +1,160 @@
+//! Containers as this agent runs them: what a description asks for, held against what the host can.
+
+use tepui_container::{Container, MountSource, Network, SANDBOX, describe};
+use tepui_types::{ContainerId, FrameworkId};
+use tepui_wire::v1;
+
+use crate::machine::Agent;
+use crate::state::{Executor, Framework, Task, is_pod};
+use crate::volumes::links_of;
+
+impl Agent {
+    /// Why a task's container, or that of its executor, cannot be run here.
+    pub(crate) fn container_objection(
+        &self,
+        framework: &FrameworkId,
+        info: &v1::TaskInfo,
+    ) -> Option<String> {
+        let user = self.book.framework(framework).map(|one| one.info.user.clone());
+        let described =
+            |container: &v1::ContainerInfo, command: Option<&v1::CommandInfo>, below| {
+                let bare = v1::CommandInfo::default();
+                wish(container, command.unwrap_or(&bare), user.as_deref(), false, below)
+            };
+        let executor = info.executor.as_ref();
+        let in_pod = executor.is_some_and(is_pod);
+        if let Some(executor) = executor
+            && let Some(container) = &executor.container
+        {
+            match described(container, executor.command.as_ref(), false) {
+                Err(reason) => return Some(reason),
+                Ok(Some(_)) if in_pod => {
+                    return Some(
+                        "A pod's own container (executor.container) can only have volumes that \
+                         are links; give its tasks what they need"
+                            .into(),
+                    );
+                }
+                Ok(Some(container)) => {
+                    if let Some(reason) = self.host_objection(&container) {
+                        return Some(reason);
+                    }
+                }
+                Ok(None) => {}
+            }
+        }
+        match described(info.container.as_ref()?, info.command.as_ref(), in_pod) {
+            Err(reason) => Some(reason),
+            Ok(None) => None,
+            // Whoever runs the task makes its container.
+            Ok(Some(_)) if executor.is_some() && !in_pod => {
+                Some("A container of a custom executor's task is its executor's to make".into())
+            }
+            Ok(Some(container)) if in_pod && container.network.is_own() => {
+                Some("The network of a pod's task is its pod's".into())
+            }
+            Ok(Some(container)) => self.host_objection(&container),
+        }
+    }
+
+    /// What the host lacks for a container.
+    fn host_objection(&self, container: &Container) -> Option<String> {
+        let host = &self.config.containers;
+        if let Err(reason) = &host.any {
+            return Some(format!("This host cannot run containers: {reason}"));
+        }
+        match &container.network {
+            Network::Host | Network::None => None,
+            Network::Bridge { .. } => {
+                let reason = host.bridge.as_ref().err()?;
+                Some(format!("This host has no bridge for containers: {reason}"))
+            }
+            Network::Cni { names, .. } => {
+                let absent = names.iter().find(|name| !host.networks.contains(name))?;
+                Some(format!("This host has no CNI network '{absent}'"))
+            }
+        }
+    }
+
+    /// The container that a run is in; `None` is an ordinary process. What cannot be described was
+    /// refused before.
+    pub(crate) fn container_of(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        run: &ContainerId,
+    ) -> Option<Container> {
+        if self.book.runs.get(run).is_some_and(|run| run.is_pod) {
+            return None;
+        }
+        let command = self.command_of(framework, executor, run);
+        self.container_in(framework, executor, self.task_of(framework, executor, run), command)
+    }
+
+    /// The container of a task's process, or of its executor's.
+    pub(crate) fn container_in(
+        &self,
+        framework: &Framework,
+        executor: &Executor,
+        task: Option<&Task>,
+        command: Option<&v1::CommandInfo>,
+    ) -> Option<Container> {
+        let info = match task {
+            Some(task) => task.info.container.as_ref(),
+            None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
+        };
+        let command = command?;
+        let named = command.user.as_ref().is_some_and(|user| !user.is_empty());
+        let user = self.user_of(framework, Some(command));
+        let named = named && self.config.switch_user;
+        wish(info?, command, user.as_deref(), named, executor.is_pod()).ok().flatten()
+    }
+
+    /// What a container's processes are told besides what every process is told.
+    pub(crate) fn container_environment(
+        executor: &Executor,
+        container: &Container,
+    ) -> Vec<(String, String)> {
+        let mut own = Vec::new();
+        let mut set = |name: &str, value: &str| own.push((name.to_owned(), value.to_owned()));
+        if container.image.is_some() {
+            set("MESOS_SANDBOX", SANDBOX);
+        }
+        if container.entry.docker {
+            set("MESOS_CONTAINER_NAME", &format!("mesos-{}", executor.run));
+        }
+        own
+    }
+}
+
+/// The container that a description asks for, where an ordinary process with links in its sandbox
+/// would not do.
+pub(crate) fn wish(
+    info: &v1::ContainerInfo,
+    command: &v1::CommandInfo,
+    user: Option<&str>,
+    named: bool,
+    has_parent: bool,
+) -> Result<Option<Container>, String> {
+    let bare = v1::ContainerInfo { volumes: Vec::new(), ..info.clone() };
+    let describe = |info| describe(info, command, user, named).map_err(|error| error.to_string());
+    if describe(&bare)?.is_none() && links_of(info, has_parent).is_ok() {
+        return Ok(None);
+    }
+    let container = describe(info)?;
+    let above = container.iter().flat_map(|one| &one.mounts);
+    let mut above = above.filter(|mount| matches!(mount.source, MountSource::Parent { .. }));
+    if !has_parent && above.next().is_some() {
+        return Err(
+            "A volume of the parent's sandbox (SANDBOX_PATH of type PARENT) needs a pod".into()
+        );
+    }
+    Ok(container)
+}
+
+/// Whether anything of it must be brought here first.
+pub(crate) fn has_image(info: &v1::ContainerInfo) -> bool {
+    let bare = v1::CommandInfo::default();
+    let described = describe(info, &bare, None, false).ok().flatten();
+    described.is_some_and(|container| container.images().next().is_some())
+}

@@ -1,0 +1,149 @@
+//! The agent's own bridge.
+
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use tepui_types::ContainerId;
+
+use crate::address;
+use crate::error::NetworkError;
+use crate::link::Links;
+use crate::namespace;
+use crate::nft;
+use crate::rules;
+use crate::settings::Settings;
+
+const SYSCTL: &str = "/proc/sys/net";
+
+/// The addresses of a container on the bridge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) four: Ipv4Addr,
+    pub(crate) six: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    pub(crate) fn of(settings: &Settings, number: u32) -> Self {
+        Self {
+            four: address::four(settings.subnet4, number),
+            six: has_ipv6().then(|| address::six(settings.subnet6, number)),
+        }
+    }
+
+    pub(crate) fn list(self) -> Vec<IpAddr> {
+        std::iter::once(IpAddr::V4(self.four)).chain(self.six.map(IpAddr::V6)).collect()
+    }
+}
+
+/// Whether the kernel speaks IPv6.
+pub(crate) fn has_ipv6() -> bool {
+    Path::new(SYSCTL).join("ipv6/conf/all/forwarding").exists()
+}
+
+/// Why this host can have no bridge.
+pub(crate) async fn probe(settings: &Settings) -> Result<(), NetworkError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(NetworkError::Unable("only root may make networks".into()));
+    }
+    // Checked by the kernel that is to have them, and not kept.
+    nft::check(&rules::base(settings)).await
+}
+
+/// Makes the bridge and its rules, or makes them right.
+pub(crate) async fn ensure(settings: &Settings) -> Result<(), NetworkError> {
+    let links = Links::open()?;
+    let index = links.ensure_bridge(&settings.bridge).await?;
+    let four = address::gateway4(settings.subnet4);
+    links.add_address(index, four.into(), settings.subnet4.prefix_len()).await?;
+    if has_ipv6() {
+        let six = address::gateway6(settings.subnet6);
+        links.add_address(index, six.into(), settings.subnet6.prefix_len()).await?;
+    }
+    forward(&settings.bridge)?;
+    nft::apply(&rules::base(settings)).await
+}
+
+/// Makes the host pass packets on between the bridge and the world.
+fn forward(bridge: &str) -> Result<(), NetworkError> {
+    set("ipv4/ip_forward", "1")?;
+    // A mapped port of the host's loopback leads to the bridge, which the guard's rule keeps tidy.
+    set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    if has_ipv6() && read("ipv6/conf/all/forwarding") != "1" {
+        // A host that forwards no longer listens to routers, unless it is told to do both.
+        keep_listening_to_routers();
+        set("ipv6/conf/all/forwarding", "1")?;
+    }
+    Ok(())
+}
+
+fn keep_listening_to_routers() {
+    let Ok(interfaces) = fs::read_dir(Path::new(SYSCTL).join("ipv6/conf")) else { return };
+    for interface in interfaces.flatten() {
+        let file = interface.path().join("accept_ra");
+        if fs::read_to_string(&file).is_ok_and(|value| value.trim() == "1") {
+            // One that went away needs nothing.
+            let _ = fs::write(&file, "2");
+        }
+    }
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(SYSCTL).join(name)).unwrap_or_default().trim().to_owned()
+}
+
+fn set(name: &str, value: &str) -> Result<(), NetworkError> {
+    if read(name) == value {
+        return Ok(());
+    }
+    let path: PathBuf = Path::new(SYSCTL).join(name);
+    fs::write(&path, value).map_err(NetworkError::file("write", &path))
+}
+
+/// Names of the two ends of a container's cable; a link's name has 15 bytes at most.
+fn link_names(run: &ContainerId) -> (String, String) {
+    let short: String = run.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+    (format!("tp{short}"), format!("tq{short}"))
+}
+
+/// Connects a pinned namespace to the bridge.
+pub(crate) async fn connect(
+    settings: &Settings,
+    run: &ContainerId,
+    path: &Path,
+    addresses: Addresses,
+) -> Result<(), NetworkError> {
+    let (outer, inner) = link_names(run);
+    let links = Links::open()?;
+    let bridge = match links.find(&settings.bridge).await? {
+        Some(index) => index,
+        None => {
+            // Somebody has removed it: it comes back with everything that belongs to it.
+            ensure(settings).await?;
+            links.ensure_bridge(&settings.bridge).await?
+        }
+    };
+    links.remove(&outer).await?;
+    let namespace = File::open(path).map_err(NetworkError::file("open", path))?;
+    links.add_pair(&outer, &inner, bridge, &namespace).await?;
+    let (prefix4, prefix6) = (settings.subnet4.prefix_len(), settings.subnet6.prefix_len());
+    let gateway4 = address::gateway4(settings.subnet4);
+    let gateway6 = addresses.six.map(|_| address::gateway6(settings.subnet6));
+    namespace::within(path, move || async move {
+        let links = Links::open()?;
+        links.raise_loopback().await?;
+        let index = links.rename(&inner, "eth0").await?;
+        links.add_address(index, addresses.four.into(), prefix4).await?;
+        if let Some(six) = addresses.six {
+            links.add_address(index, six.into(), prefix6).await?;
+        }
+        links.raise(index).await?;
+        links.add_default_routes(Some(gateway4), gateway6).await
+    })
+    .await
+}
+
+/// Ends the cable of a container; its other end goes with it.
+pub(crate) async fn disconnect(run: &ContainerId) -> Result<(), NetworkError> {
+    Links::open()?.remove(&link_names(run).0).await
+}

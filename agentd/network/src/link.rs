@@ -1,0 +1,171 @@
+//! Links, addresses and routes, over rtnetlink in the calling thread's namespace.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::task::JoinHandle;
+
+use crate::error::NetworkError;
+
+/// A conversation with the kernel.
+#[derive(Debug)]
+pub(crate) struct Links {
+    handle: Handle,
+    talk: JoinHandle<()>,
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.talk.abort();
+    }
+}
+
+fn is_errno(error: &rtnetlink::Error, errno: i32) -> bool {
+    matches!(error, rtnetlink::Error::NetlinkError(message)
+        if message.code.is_some_and(|code| code.get() == -errno))
+}
+
+impl Links {
+    pub(crate) fn open() -> Result<Self, NetworkError> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().map_err(NetworkError::kernel("talk to rtnetlink"))?;
+        Ok(Self { handle, talk: tokio::spawn(connection) })
+    }
+
+    /// The number of a link; `None` when there is none of that name.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<u32>, NetworkError> {
+        let mut found = self.handle.link().get().match_name(name.to_owned()).execute();
+        match found.try_next().await {
+            Ok(message) => Ok(message.map(|message| message.header.index)),
+            Err(error) if is_errno(&error, nix::libc::ENODEV) => Ok(None),
+            Err(error) => Err(NetworkError::link(format!("look for link {name}"))(error)),
+        }
+    }
+
+    async fn demand(&self, name: &str) -> Result<u32, NetworkError> {
+        let absent = || NetworkError::Unable(format!("link {name} is gone"));
+        self.find(name).await?.ok_or_else(absent)
+    }
+
+    /// A bridge of this name, up; made when absent.
+    pub(crate) async fn ensure_bridge(&self, name: &str) -> Result<u32, NetworkError> {
+        let index = match self.find(name).await? {
+            Some(index) => index,
+            None => {
+                let made = self.handle.link().add(LinkBridge::new(name).build()).execute().await;
+                match made {
+                    Ok(()) => {}
+                    Err(error) if is_errno(&error, nix::libc::EEXIST) => {}
+                    Err(error) => {
+                        return Err(NetworkError::link(format!("make bridge {name}"))(error));
+                    }
+                }
+                self.demand(name).await?
+            }
+        };
+        self.raise(index).await?;
+        Ok(index)
+    }
+
+    /// Two ends of a cable: one at the bridge, one for another namespace.
+    pub(crate) async fn add_pair(
+        &self,
+        outer: &str,
+        inner: &str,
+        bridge: u32,
+        namespace: &impl AsRawFd,
+    ) -> Result<(), NetworkError> {
+        let pair = LinkVeth::new(outer, inner).build();
+        self.handle
+            .link()
+            .add(pair)
+            .execute()
+            .await
+            .map_err(NetworkError::link(format!("make links {outer} and {inner}")))?;
+        let (outer_index, inner_index) = (self.demand(outer).await?, self.demand(inner).await?);
+        let moved =
+            LinkUnspec::new_with_index(inner_index).setns_by_fd(namespace.as_raw_fd()).build();
+        self.set(moved, || format!("move link {inner}")).await?;
+        let attached = LinkUnspec::new_with_index(outer_index).controller(bridge).up().build();
+        self.set(attached, || format!("attach link {outer}")).await
+    }
+
+    /// Renames a link; it must be down.
+    pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<u32, NetworkError> {
+        let index = self.demand(from).await?;
+        let renamed = LinkUnspec::new_with_index(index).name(to.to_owned()).build();
+        self.set(renamed, || format!("rename link {from}")).await?;
+        Ok(index)
+    }
+
+    pub(crate) async fn raise(&self, index: u32) -> Result<(), NetworkError> {
+        let up = LinkUnspec::new_with_index(index).up().build();
+        self.set(up, || format!("raise link {index}")).await
+    }
+
+    pub(crate) async fn raise_loopback(&self) -> Result<(), NetworkError> {
+        let index = self.demand("lo").await?;
+        self.raise(index).await
+    }
+
+    async fn set(
+        &self,
+        message: rtnetlink::packet_route::link::LinkMessage,
+        deed: impl FnOnce() -> String,
+    ) -> Result<(), NetworkError> {
+        let done = self.handle.link().set(message).execute().await;
+        done.map_err(|source| NetworkError::Link { deed: deed(), source })
+    }
+
+    /// Removes a link; one that is not there is no error.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), NetworkError> {
+        let Some(index) = self.find(name).await? else { return Ok(()) };
+        match self.handle.link().del(index).execute().await {
+            Ok(()) => Ok(()),
+            Err(error) if is_errno(&error, nix::libc::ENODEV) => Ok(()),
+            Err(error) => Err(NetworkError::link(format!("remove link {name}"))(error)),
+        }
+    }
+
+    /// Gives a link an address, usable at once; one that it has already is no error.
+    pub(crate) async fn add_address(
+        &self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), NetworkError> {
+        let mut request = self.handle.address().add(index, address, prefix);
+        if address.is_ipv6() {
+            // Nobody else can have it, so nobody is asked, which would take a second.
+            let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+            request.message_mut().attributes.push(flags);
+        }
+        match request.execute().await {
+            Ok(()) => Ok(()),
+            Err(error) if is_errno(&error, nix::libc::EEXIST) => Ok(()),
+            Err(error) => Err(NetworkError::link(format!("add address {address}"))(error)),
+        }
+    }
+
+    /// Everything else is reached through these.
+    pub(crate) async fn add_default_routes(
+        &self,
+        four: Option<Ipv4Addr>,
+        six: Option<Ipv6Addr>,
+    ) -> Result<(), NetworkError> {
+        if let Some(gateway) = four {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+            let added = self.handle.route().add(route).execute().await;
+            added.map_err(NetworkError::link("add the default route"))?;
+        }
+        if let Some(gateway) = six {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).build();
+            let added = self.handle.route().add(route).execute().await;
+            added.map_err(NetworkError::link("add the default route of IPv6"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! The program `nft`: it is the interface that nftables keeps stable.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::error::NetworkError;
+
+/// How long a change of rules may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest word of `nft` that is passed on.
+const MAX_WORDS: usize = 500;
+
+/// Makes a change as one transaction.
+pub(crate) async fn apply(script: &str) -> Result<(), NetworkError> {
+    run(&["-f", "-"], script).await
+}
+
+/// Whether a change would be taken; nothing is changed.
+pub(crate) async fn check(script: &str) -> Result<(), NetworkError> {
+    run(&["--check", "-f", "-"], script).await
+}
+
+async fn run(arguments: &[&str], script: &str) -> Result<(), NetworkError> {
+    let failed = |what: String| NetworkError::Rules(what);
+    let mut child = Command::new("nft")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(format!("the program nft cannot be started: {error}")))?;
+    let work = async {
+        if let Some(mut stdin) = child.stdin.take() {
+            // What it does not read it complains about below.
+            let _ = stdin.write_all(script.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = tokio::time::timeout(PATIENCE, work)
+        .await
+        .map_err(|_| failed(format!("nft did not end within {PATIENCE:?}")))?
+        .map_err(|error| failed(format!("nft cannot be waited for: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    if words.contains("File exists") {
+        return Err(NetworkError::PortTaken);
+    }
+    let words: String = words.lines().next().unwrap_or_default().chars().take(MAX_WORDS).collect();
+    Err(failed(words))
+}
