@@ -15,6 +15,25 @@ use crate::usage::{KernelReport, Usage};
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
+/// What the host's image store holds and did since this process started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageFigures {
+    /// Images that are here.
+    pub images: u64,
+    /// Bytes of their layers on disk.
+    pub bytes: u64,
+    /// Pulls that brought an image.
+    pub pulls: u64,
+    /// Pulls that failed.
+    pub failures: u64,
+    /// Bytes that came from registries.
+    pub downloaded_bytes: u64,
+    /// Time of all pulls together.
+    pub pull_seconds: f64,
+    /// Milliseconds of each pull of the last hour, oldest first.
+    pub recent_pulls_ms: Vec<f64>,
+}
+
 /// The agent, as the HTTP layer sees it.
 pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// An executor subscribes; the events end when the agent closes the stream.
@@ -47,6 +66,20 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
 
     /// What of the kernel serves the agent now; may block for a moment.
     fn kernel(&self) -> KernelReport;
+
+    /// What the image store holds and did; `None` where there is none.
+    fn image_figures(&self) -> Option<ImageFigures> {
+        None
+    }
+
+    /// Removes images that nobody uses, but for those named. Where there is no store, nothing is
+    /// left to do. The error is for the operator.
+    fn prune_images(
+        &self,
+        _excluded: Vec<String>,
+    ) -> impl Future<Output = Result<(), String>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// What does not change while the process runs.

@@ -3,6 +3,7 @@
 
 mod exposition;
 mod families;
+mod images;
 mod mesos;
 mod system;
 mod tasks;
@@ -30,6 +31,9 @@ pub(crate) type Metrics = BTreeMap<String, f64>;
 pub(crate) async fn gather<H: Host>(app: &App<H>) -> Result<Metrics, ApiError> {
     let mut all = app.host.read(mesos::snapshot).await?;
     system::add(&mut all);
+    if let Some(figures) = app.host.image_figures() {
+        images::add(&mut all, &figures);
+    }
     Ok(all)
 }
 
@@ -82,6 +86,9 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     let host = app.host.clone();
     let report = tokio::task::spawn_blocking(move || host.kernel());
     families.extend(usage::of_kernel(&report.await.map_err(|_| ApiError::stopping())?));
+    if let Some(figures) = app.host.image_figures() {
+        families.extend(images::families(&figures).map_err(failed)?);
+    }
     let text = exposition::text(families).map_err(failed)?;
     let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

@@ -247,8 +247,7 @@ async fn change<H: Host>(
     };
     let Some(id) = container_of(kind, call)? else {
         return match kind {
-            // There are no images to remove.
-            Type::PruneImages => Ok(StatusCode::OK.into_response()),
+            Type::PruneImages => prune_images(app, call).await,
             _ => Err(not_supported()),
         };
     };
@@ -267,6 +266,15 @@ async fn change<H: Host>(
         Type::RemoveContainer => Ok(StatusCode::OK.into_response()),
         _ => Err(ApiError::not_found(format!("Container {} cannot be found", id.value))),
     }
+}
+
+/// Removes the images that nobody uses and the call does not name.
+async fn prune_images<H: Host>(app: &App<H>, call: &agent::Call) -> Result<Response, ApiError> {
+    let excluded = call.prune_images.iter().flat_map(|part| &part.excluded_images);
+    let names = excluded.filter_map(|image| Some(image.docker.as_ref()?.name.clone())).collect();
+    let pruned = app.host.prune_images(names).await;
+    pruned.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    Ok(StatusCode::OK.into_response())
 }
 
 /// The container that a call is about, where it has to exist already.

@@ -11,6 +11,7 @@ use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
 use tonic::transport::Endpoint;
 
+use crate::images::{ImageKeys, ImageOptions};
 use crate::kernel::{PortEnforcement, Wishes};
 
 /// Where the agent's own endpoints are.
@@ -88,6 +89,29 @@ pub struct Settings {
     /// Keep so many rotated files [default: 9]
     #[arg(long)]
     pub log_files: Option<u32>,
+    /// Folder of container images, for this agent alone [default: images in the work directory]
+    #[arg(long, alias = "docker_store_dir")]
+    #[serde(alias = "docker_store_dir")]
+    pub image_store_dir: Option<PathBuf>,
+    /// Registry of images whose names carry none [default: https://registry-1.docker.io]
+    #[arg(long)]
+    pub docker_registry: Option<String>,
+    /// Docker config.json with credentials for registries
+    #[arg(long)]
+    pub docker_config: Option<PathBuf>,
+    /// Registry that speaks plain HTTP, may be repeated; registries on loopback always may
+    #[arg(long, value_delimiter = ',')]
+    pub insecure_registries: Vec<String>,
+    /// Host that is asked before a registry, such as docker.io=mirror.local:5000, may be repeated
+    #[arg(long, value_delimiter = ',')]
+    pub registry_mirrors: Vec<String>,
+    /// When images go because the disk is short of room: Mesos's JSON, or a file with it
+    /// [default: at 10 % of the disk free, looked at every hour]
+    #[arg(long)]
+    pub image_gc_config: Option<String>,
+    /// Days until an image is removed that nobody uses [default: 7]
+    #[arg(long)]
+    pub image_gc_delay_days: Option<u64>,
     /// Which changes of the agent its id survives: equal or additive [default: equal]
     #[arg(long)]
     pub reconfiguration_policy: Option<String>,
@@ -140,6 +164,8 @@ pub struct Config {
     pub log_file_mb: u64,
     /// How many rotated files are kept.
     pub log_files: u32,
+    /// Where images come from and how long they stay.
+    pub images: ImageOptions,
     /// Which changes of the agent its id survives.
     pub reconfiguration: tepui_agent::Reconfiguration,
 }
@@ -148,16 +174,9 @@ impl Settings {
     /// These settings where they are given, else those of `file`.
     #[must_use]
     pub fn over(self, file: Self) -> Self {
-        let control_plane = match self.control_plane.is_empty() {
-            true => file.control_plane,
-            false => self.control_plane,
-        };
-        let accounting = match self.accounting.is_empty() {
-            true => file.accounting,
-            false => self.accounting,
-        };
+        let list = |own: Vec<String>, file| if own.is_empty() { file } else { own };
         Self {
-            control_plane,
+            control_plane: list(self.control_plane, file.control_plane),
             listen: self.listen.or(file.listen),
             work_dir: self.work_dir.or(file.work_dir),
             hostname: self.hostname.or(file.hostname),
@@ -167,13 +186,20 @@ impl Settings {
             switch_user: self.switch_user.or(file.switch_user),
             launcher: self.launcher.or(file.launcher),
             port_enforcement: self.port_enforcement.or(file.port_enforcement),
-            accounting,
+            accounting: list(self.accounting, file.accounting),
             accounting_cost: self.accounting_cost.or(file.accounting_cost),
             shim: self.shim.or(file.shim),
             spare_shims: self.spare_shims.or(file.spare_shims),
             gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
             log_file_mb: self.log_file_mb.or(file.log_file_mb),
             log_files: self.log_files.or(file.log_files),
+            image_store_dir: self.image_store_dir.or(file.image_store_dir),
+            docker_registry: self.docker_registry.or(file.docker_registry),
+            docker_config: self.docker_config.or(file.docker_config),
+            insecure_registries: list(self.insecure_registries, file.insecure_registries),
+            registry_mirrors: list(self.registry_mirrors, file.registry_mirrors),
+            image_gc_config: self.image_gc_config.or(file.image_gc_config),
+            image_gc_delay_days: self.image_gc_delay_days.or(file.image_gc_delay_days),
             reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
@@ -210,12 +236,23 @@ impl Settings {
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
         ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
         let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
+        let work_dir = std::path::absolute(&work_dir)
+            .with_context(|| format!("work_dir {} has no place", work_dir.display()))?;
+        let images = ImageKeys {
+            folder: self.image_store_dir,
+            registry: self.docker_registry,
+            docker_config: self.docker_config,
+            insecure: self.insecure_registries,
+            mirrors: self.registry_mirrors,
+            gc_config: self.image_gc_config,
+            gc_delay_days: self.image_gc_delay_days,
+        };
         Ok(Config {
+            images: images.resolve(&work_dir)?,
             control_plane: endpoints(&self.control_plane)?,
             hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
             listen,
-            work_dir: std::path::absolute(&work_dir)
-                .with_context(|| format!("work_dir {} has no place", work_dir.display()))?,
+            work_dir,
             resources,
             attributes,
             switch_user: self.switch_user.unwrap_or_else(|| nix::unistd::geteuid().is_root()),

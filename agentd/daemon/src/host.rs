@@ -1,12 +1,13 @@
 //! The driver loop as the agent's HTTP layer sees it.
 
 use tepui_agent::{Agent, Event, Response};
-use tepui_agent_api::{Host, KernelReport, Unavailable, Usage};
+use tepui_agent_api::{Host, ImageFigures, KernelReport, Unavailable, Usage};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
 
 use crate::driver::{Driver, Stopping};
+use crate::images::ImageStore;
 use crate::runs::Runs;
 
 /// The agent for [`tepui_agent_api`].
@@ -16,6 +17,8 @@ pub struct AgentHost {
     pub driver: Driver,
     /// What measures runs.
     pub runs: Runs,
+    /// The host's images.
+    pub images: ImageStore,
 }
 
 fn unavailable(error: Stopping) -> Unavailable {
@@ -53,5 +56,15 @@ impl Host for AgentHost {
 
     fn kernel(&self) -> KernelReport {
         self.runs.kernel()
+    }
+
+    fn image_figures(&self) -> Option<ImageFigures> {
+        Some((&self.images).into())
+    }
+
+    async fn prune_images(&self, excluded: Vec<String>) -> Result<(), String> {
+        let images = self.images.clone();
+        let pruned = tokio::task::spawn_blocking(move || images.prune(excluded)).await;
+        pruned.unwrap_or_else(|_| Err("the agent is stopping".to_owned()))
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod detect;
 mod driver;
 mod host;
+mod images;
 mod kernel;
 mod link;
 mod runs;

@@ -28,6 +28,7 @@ use crate::config::{Config, LauncherKind};
 use crate::detect;
 use crate::driver::Driver;
 use crate::host::AgentHost;
+use crate::images::ImageStore;
 use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, UnitsClaim};
 use crate::link::{self, Wish};
 use crate::runs::{LISTENING_INTERVAL, Runs};
@@ -92,6 +93,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
     hierarchy.units = launcher.has_units();
 
+    let images = ImageStore::open(config.images.clone())?;
     let (sender, inbox) = channel();
     let driver = Driver::new(sender);
     let limits = tepui_fetch::Limits::default();
@@ -140,7 +142,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     }
     tokio::spawn(kernel::watch(kernel.clone(), driver.clone()));
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
-    let ended = serve_until(config, clock, driver, runs, listener, over).await;
+    tokio::spawn(images.clone().watch());
+    let host = AgentHost { driver, runs, images };
+    let ended = serve_until(config, clock, host, listener, over).await;
     kernel.stop();
     ended
 }
@@ -273,13 +277,12 @@ async fn watch_disk(driver: Driver, folder: std::path::PathBuf) {
 async fn serve_until(
     config: Config,
     clock: Clock,
-    driver: Driver,
-    runs: Runs,
+    host: AgentHost,
     listener: TcpListener,
     mut over: oneshot::Receiver<Ended>,
 ) -> anyhow::Result<Ended> {
     let (stop, stopped) = watch::channel(false);
-    let host = AgentHost { driver: driver.clone(), runs };
+    let driver = host.driver.clone();
     let router = tepui_agent_api::router(host, facts(&config, clock));
     let server = tokio::spawn(serve_http(listener, router, Patience::default(), stopped));
     info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");

@@ -1,7 +1,14 @@
 //! Figures for metrics.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// Pulls are remembered so long, and so many.
+const WINDOW: Duration = Duration::from_secs(3600);
+const REMEMBERED: usize = 1000;
 
 /// What pulls did since the store was opened.
 #[derive(Debug, Default)]
@@ -10,6 +17,7 @@ pub struct Stats {
     failures: AtomicU64,
     bytes: AtomicU64,
     micros: AtomicU64,
+    recent: Mutex<VecDeque<(Instant, Duration)>>,
 }
 
 impl Stats {
@@ -35,6 +43,14 @@ impl Stats {
     #[must_use]
     pub fn pull_time(&self) -> Duration {
         Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    /// How long the pulls of the last hour took, up to a thousand of them, oldest first.
+    #[must_use]
+    pub fn recent_pulls(&self) -> Vec<Duration> {
+        let mut recent = self.recent.lock();
+        recent.retain(|(ended, _)| ended.elapsed() < WINDOW);
+        recent.iter().map(|(_, took)| *took).collect()
     }
 
     pub(crate) fn download(&self, bytes: u64) {
@@ -63,7 +79,15 @@ impl Measured<'_> {
 
 impl Drop for Measured<'_> {
     fn drop(&mut self) {
-        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = self.began.elapsed();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if self.good {
+            let mut recent = self.stats.recent.lock();
+            recent.push_back((Instant::now(), took));
+            if recent.len() > REMEMBERED {
+                recent.pop_front();
+            }
+        }
         self.stats.micros.fetch_add(micros, Ordering::Relaxed);
         let counter = if self.good { &self.stats.pulls } else { &self.stats.failures };
         counter.fetch_add(1, Ordering::Relaxed);

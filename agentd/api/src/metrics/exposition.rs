@@ -127,7 +127,7 @@ fn totals(registry: &Registry, agent: &Agent) -> Outcome<()> {
     Ok(())
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> Outcome<()> {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> Outcome<()> {
     let gauge = IntGauge::new(name, help)?;
     gauge.set(value.try_into().unwrap_or(i64::MAX));
     registry.register(Box::new(gauge))
@@ -145,7 +145,7 @@ fn gauges<'a>(
     registry.register(Box::new(family))
 }
 
-fn counted<'a>(
+pub(super) fn counted<'a>(
     registry: &Registry,
     (name, help, label): Family<'_>,
     values: impl IntoIterator<Item = (&'a str, u64)>,
