@@ -7,9 +7,12 @@ use tepui_wire::{
 
 use crate::config::Reconfiguration;
 
+/// Name of the attribute that says which isolators are in force.
+pub const ISOLATION_ATTRIBUTE: &str = "isolation";
+
 /// Attributes that the agent finds out about its host by itself. They are no part of what the
 /// operator decided: a host that gains or loses a feature is the same agent.
-pub const FOUND_ATTRIBUTES: &[&str] = &["port_enforcement"];
+pub const FOUND_ATTRIBUTES: &[&str] = &["port_enforcement", ISOLATION_ATTRIBUTE];
 
 fn is_decided(attribute: &v1::Attribute) -> bool {
     !FOUND_ATTRIBUTES.contains(&attribute.name.as_str())

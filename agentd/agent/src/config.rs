@@ -3,6 +3,8 @@ use std::sync::Arc;
 use tepui_types::Span;
 use tepui_wire::v1;
 
+use crate::limits::{Isolation, LimitPolicy};
+
 /// What the operator decided; the defaults are Mesos's (`spec/mesos-http.md` 9).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -37,6 +39,10 @@ pub struct Config {
     pub gc_delay: Span,
     /// The share of the disk that sandboxes should leave free, in thousandths.
     pub gc_headroom_thousandths: u16,
+    /// How runs are limited.
+    pub limits: LimitPolicy,
+    /// Who holds them to it.
+    pub isolation: Isolation,
     /// Which changes of `info` the agent's id survives.
     pub reconfiguration: Reconfiguration,
     /// Which containers the host can run.
@@ -90,6 +96,8 @@ impl Config {
             recovery_timeout: Span::from_secs(15 * 60),
             gc_delay: Span::from_secs(7 * 24 * 3600),
             gc_headroom_thousandths: 100,
+            limits: LimitPolicy::default(),
+            isolation: Isolation::default(),
             reconfiguration: Reconfiguration::default(),
             containers: Containers::default(),
         }

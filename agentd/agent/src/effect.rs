@@ -45,6 +45,13 @@ pub enum Effect {
     /// Start the run's main process; answered with [`crate::Event::RunStarted`], later
     /// [`crate::Event::RunExited`].
     Start(Box<RunSpec>),
+    /// Change what a run may use: tasks came to its executor, or went.
+    Limit {
+        /// Which run.
+        run: ContainerId,
+        /// What it may use from now on; what it may do stays.
+        limits: Box<crate::Limits>,
+    },
     /// Ask the run's whole process tree to end (SIGTERM).
     Terminate {
         /// Which run.
@@ -175,13 +182,13 @@ pub struct RunSpec {
     pub rlimits: Option<v1::RLimitInfo>,
     /// The ports that the run may use; see [`Effect::Ports`].
     pub ports: tepui_types::Ranges,
-    /// Processors and memory for control groups where the host has them.
+    /// What it was given.
     pub resources: tepui_types::Resources,
     /// The container that it runs in, which then says what is executed, as whom and with which
     /// limits; `None` is an ordinary process.
     pub container: Option<Box<Container>>,
-    /// Tasks come to it and go while it runs, so what it may use changes: it is a custom executor.
-    pub is_executor: bool,
+    /// What it may use and do; of a custom executor's the amounts change with its tasks.
+    pub limits: Box<crate::Limits>,
 }
 
 /// Stands in environment values for the absolute path of the sandbox, which only the daemon

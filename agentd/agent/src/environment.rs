@@ -81,7 +81,7 @@ impl Agent {
             ports: ports_of(framework, executor),
             resources,
             container: container.map(Box::new),
-            is_executor: executor.is_custom(),
+            limits: Box::new(self.limits_of(framework, executor, run)),
         })
     }
 
@@ -139,15 +139,25 @@ impl Agent {
     }
 }
 
-/// What an executor's run may use: its own resources and its tasks'. Amounts that cannot be read
+/// What an executor's run was given: its own resources and its tasks'. Amounts that cannot be read
 /// count as none; the control plane has checked them.
 pub(crate) fn resources_of(framework: &Framework, executor: &Executor) -> Resources {
+    sum_of(framework, executor, |_| true)
+}
+
+/// The same without tasks that are over.
+pub(crate) fn held_by(framework: &Framework, executor: &Executor) -> Resources {
+    sum_of(framework, executor, |task| !task.is_terminal())
+}
+
+fn sum_of(framework: &Framework, executor: &Executor, counts: impl Fn(&Task) -> bool) -> Resources {
     let own = executor.info.iter().flat_map(|info| &info.resources);
     let tasks = executor.tasks.iter().filter_map(|task: &TaskId| framework.tasks.get(task));
+    let tasks = tasks.filter(|task| counts(task));
     sum(own.chain(tasks.flat_map(|task| &task.info.resources)))
 }
 
-fn sum<'a>(wire: impl IntoIterator<Item = &'a v1::Resource>) -> Resources {
+pub(crate) fn sum<'a>(wire: impl IntoIterator<Item = &'a v1::Resource>) -> Resources {
     let mut sum = Resources::new();
     for one in wire {
         if let Ok(decoded) = tepui_wire::resources::decode(std::slice::from_ref(one)) {

@@ -7,6 +7,7 @@ use tepui_link::Directive;
 use tepui_types::{BootId, ContainerId, ExecutorId, FrameworkId, Ranges, RequestId, StreamId};
 use tepui_wire::v1::executor;
 
+use crate::death::Certificate;
 use crate::{PortDenial, Record};
 
 /// One thing that happened.
@@ -54,6 +55,15 @@ pub enum Event {
         run: ContainerId,
         /// How.
         exit: Exit,
+        /// What else is known of its end.
+        certificate: Option<Box<Certificate>>,
+    },
+    /// How much the sandbox of a run holds.
+    SandboxMeasured {
+        /// Which run.
+        run: ContainerId,
+        /// Bytes, as the file system counts them.
+        used: u64,
     },
     /// A probe asked for by [`crate::Effect::Probe`] ended.
     Probed {
@@ -137,6 +147,8 @@ pub struct FoundRun {
     pub denials: Vec<PortDenial>,
     /// Its addresses, where it has a network of its own.
     pub addresses: Option<Vec<IpAddr>>,
+    /// What else is known of its end.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 /// What became of a run while the daemon was away.

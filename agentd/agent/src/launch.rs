@@ -133,6 +133,9 @@ impl Agent {
         if let Some(reason) = self.container_objection(framework, info) {
             return failed(reason);
         }
+        if let Some(why) = self.limits_objection(info) {
+            return failed(why);
+        }
         let commands = [info.command.as_ref(), executor.and_then(|one| one.command.as_ref())];
         let unresolved = commands.into_iter().flatten().find_map(|command| {
             crate::environment::unresolved_secret(command.environment.as_ref()?)
@@ -243,6 +246,7 @@ impl Agent {
             self.prepare(&run, turn);
         } else {
             self.renew_ports(framework, &executor, turn);
+            self.limit_anew(framework, &executor, turn);
         }
         if !is_new && !is_pod(info) {
             self.deliver(framework, &executor, turn);

@@ -8,7 +8,8 @@
 //! * `machine`: the type, its door, its timers' arms; `link`: registration and directives;
 //! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API;
 //!   `pods`: executors of type DEFAULT; `checks`;
-//! * `ports`: what the kernel holds runs to; `updates`, `status`: status update streams;
+//! * `limits`: what runs may use and do; `ports`: what the kernel holds runs to; `death`: why they
+//!   ended badly; `updates`, `status`: status update streams;
 //!   `recovery`, `compatibility`: the start;
 //!   `garbage`: sandboxes;
 //! * `book`: durable state and snapshots; `state`, `view`: what others read.
@@ -28,6 +29,7 @@ mod compatibility;
 mod config;
 mod containers;
 mod counters;
+mod death;
 mod effect;
 mod environment;
 mod event;
@@ -35,6 +37,7 @@ mod executors;
 mod garbage;
 mod kill;
 mod launch;
+pub mod limits;
 mod link;
 mod machine;
 mod pods;
@@ -49,13 +52,15 @@ mod updates;
 mod view;
 mod volumes;
 
-pub use compatibility::{FOUND_ATTRIBUTES, Incompatible};
+pub use compatibility::{FOUND_ATTRIBUTES, ISOLATION_ATTRIBUTE, Incompatible};
 pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
+pub use death::{Cause, Certificate};
 pub use effect::{
     Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, Setting,
 };
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
+pub use limits::{Isolation, LimitPolicy, Limits};
 pub use machine::Agent;
 pub use ports::PortDenial;
 pub use record::Record;

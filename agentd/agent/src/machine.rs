@@ -83,7 +83,10 @@ impl Agent {
             Event::Fetched { run, outcome } => self.fetched(&run, outcome, turn),
             Event::Networked { run, addresses } => self.networked(&run, addresses),
             Event::RunStarted { run, outcome } => self.run_started(&run, outcome, turn),
-            Event::RunExited { run, exit } => self.run_exited(&run, exit, turn),
+            Event::RunExited { run, exit, certificate } => {
+                self.run_exited(&run, exit, certificate.as_deref(), turn);
+            }
+            Event::SandboxMeasured { run, used } => self.sandbox_measured(&run, used, turn),
             Event::Probed { probe, outcome } => self.probed(probe, outcome, turn),
             Event::Listening { run, ports } => self.listening(&run, &ports, turn),
             Event::PortsDenied { run, denials, fatal } => {

@@ -114,7 +114,11 @@ impl Agent {
         }
         let Some(denied) = self.denied_text(run) else { return saying };
         let message = match &saying.message {
-            Some(message) => format!("{message}; {denied}"),
+            // After the first sentence, before what else is known of the end.
+            Some(message) => match message.split_once('\n') {
+                Some((first, rest)) => format!("{first}; {denied}\n{rest}"),
+                None => format!("{message}; {denied}"),
+            },
             None => denied,
         };
         saying.saying(message)

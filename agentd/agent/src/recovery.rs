@@ -52,14 +52,15 @@ impl Agent {
                 self.networked(&one.run, addresses.clone());
             }
         }
-        let mut found: BTreeMap<_, _> = runs.into_iter().map(|one| (one.run, one.state)).collect();
+        let mut found: BTreeMap<_, _> =
+            runs.into_iter().map(|one| (one.run.clone(), one)).collect();
         let known: Vec<_> = self.book.runs.keys().cloned().collect();
         self.recovering = true;
         for run in known {
             self.recover_run(&run, found.remove(&run), rebooted, turn);
         }
-        for (run, state) in found {
-            self.end_stranger(&run, &state, turn);
+        for (run, found) in found {
+            self.end_stranger(&run, &found.state, turn);
         }
         self.settle_leftovers(turn);
         self.settle_pods(turn);
@@ -91,10 +92,14 @@ impl Agent {
     fn recover_run(
         &mut self,
         run: &ContainerId,
-        found: Option<FoundState>,
+        found: Option<FoundRun>,
         rebooted: bool,
         turn: &mut Turn<'_>,
     ) {
+        let (found, certificate) = match found {
+            Some(found) => (Some(found.state), found.certificate),
+            None => (None, None),
+        };
         let Some(entry) = self.book.runs.get(run) else { return };
         let (over, started) = (entry.exit.is_some(), entry.started);
         if entry.is_pod {
@@ -110,7 +115,9 @@ impl Agent {
             None if over => {}
             Some(FoundState::NeverStarted) if !rebooted => self.never_started(run, turn),
             Some(FoundState::NeverStarted) => self.vanished(run, REBOOTED, turn),
-            Some(FoundState::Exited(exit)) => self.run_exited(run, exit, turn),
+            Some(FoundState::Exited(exit)) => {
+                self.run_exited(run, exit, certificate.as_deref(), turn);
+            }
             // What runs under the number of a process of the former boot is not ours to adopt,
             // and what runs though it is known to be over should not run.
             Some(FoundState::Running { .. }) if over || rebooted => {
@@ -133,7 +140,7 @@ impl Agent {
         if self.command_task(run).is_some() {
             self.end_tasks(run, &untold_end(&exit), turn);
         }
-        self.run_exited(run, exit, turn);
+        self.run_exited(run, exit, None, turn);
     }
 
     /// A run that the launcher was asked for and did not begin: to start it elsewhere is sane, and
@@ -157,7 +164,7 @@ impl Agent {
             Saying::agent(never_here(aware), Reason::AgentRestarted, NEVER_STARTED)
         };
         self.end_tasks(run, &saying, turn);
-        self.run_exited(run, Exit::Unknown(NEVER_STARTED.into()), turn);
+        self.run_exited(run, Exit::Unknown(NEVER_STARTED.into()), None, turn);
     }
 
     /// A run goes on, with the same main process as before.

@@ -7,7 +7,9 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskId, Ta
 use tepui_wire::v1::task_status::Reason;
 
 use crate::book::parent_of;
-use crate::environment::{ports_of, span_of};
+use crate::death::{Cause, Certificate, last_words, with_details};
+use crate::environment::ports_of;
+use crate::limits::completion_of;
 use crate::machine::{Agent, Turn};
 use crate::state::{Fate, Phase};
 use crate::status::{Saying, exit_message, wait_status};
@@ -143,7 +145,7 @@ impl Agent {
     fn watch(&mut self, framework: &FrameworkId, task: &TaskId, turn: &mut Turn<'_>) {
         self.start_checks(framework, task, turn);
         let Some(known) = self.book.task_mut(framework, task) else { return };
-        let Some(limit) = known.info.max_completion_time.as_ref().map(span_of) else { return };
+        let Some(limit) = completion_of(&known.info) else { return };
         let ran = known.running_since.map_or(Span::ZERO, |since| turn.now.wall.since(since));
         let at = turn.now.mono + limit.saturating_sub(ran);
         let timer = self.timers.set(at, Timer::Completion(framework.clone(), task.clone()));
@@ -174,7 +176,13 @@ impl Agent {
         }
     }
 
-    pub(crate) fn run_exited(&mut self, run: &ContainerId, exit: Exit, turn: &mut Turn<'_>) {
+    pub(crate) fn run_exited(
+        &mut self,
+        run: &ContainerId,
+        exit: Exit,
+        certificate: Option<&Certificate>,
+        turn: &mut Turn<'_>,
+    ) {
         if self.book.runs.get(run).is_none_or(|run| run.exit.is_some()) {
             turn.push(Effect::Discard { run: run.clone() });
             return;
@@ -187,12 +195,13 @@ impl Agent {
             }
             let saying = match (&exit, &fate) {
                 (Exit::Unknown(_), None) => untold_end(&exit),
-                _ => last_words(&exit, fate.as_ref()),
+                _ => last_words(&exit, fate.as_ref(), certificate),
             };
             let saying = self.with_denials(run, saying);
             self.say(&framework, &task, saying, turn);
         } else if let Some((framework, executor)) = self.custom_owner(run) {
-            self.executor_exited(run, &framework, &executor, &exit, turn);
+            let how = (&exit, certificate);
+            self.executor_exited(run, &framework, &executor, how, turn);
         }
         self.run_over(run, exit, turn);
     }
@@ -208,21 +217,27 @@ impl Agent {
         run: &ContainerId,
         framework: &FrameworkId,
         executor: &ExecutorId,
-        exit: &Exit,
+        (exit, certificate): (&Exit, Option<&Certificate>),
         turn: &mut Turn<'_>,
     ) {
         let aware = self.book.framework(framework).is_some_and(|one| one.is_partition_aware());
         let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
-        let how = exit_message(exit);
+        let how = match certificate {
+            Some(certificate) => with_details(exit_message(exit), certificate),
+            None => exit_message(exit),
+        };
+        let memory = certificate.is_some_and(|one| one.cause == Cause::OutOfMemory);
         let saying = match fate {
+            // Whatever of it asked for too much: with it all its tasks are gone.
+            None if memory => last_words(exit, None, certificate),
+            Some(Fate::DiskExceeded { .. } | Fate::ForeignPort) => {
+                last_words(exit, fate.as_ref(), certificate)
+            }
             Some(Fate::NeverRegistered) => Saying::agent(
                 TaskState::Failed,
                 Reason::ExecutorRegistrationTimeout,
                 "Executor did not register within the executor registration timeout",
             ),
-            Some(Fate::ForeignPort) => {
-                Saying::agent(TaskState::Failed, Reason::ContainerLimitation, FOREIGN_PORT)
-            }
             Some(Fate::NeverReregistered) => Saying::agent(
                 no_longer_here(aware),
                 Reason::ExecutorReregistrationTimeout,
@@ -279,6 +294,26 @@ impl Agent {
         self.forget_idle_frameworks(turn);
     }
 
+    /// How much the sandbox of a run holds. Who holds more than it may is ended, where the operator
+    /// wants it so.
+    pub(crate) fn sandbox_measured(&mut self, run: &ContainerId, used: u64, turn: &mut Turn<'_>) {
+        let Some((framework, executor)) = self.book.owner(run) else { return };
+        let limit = self.limits_of(framework, executor, run).disk;
+        let is_command = !executor.is_custom();
+        let Some(entry) = self.run_mut(run).filter(|run| run.exit.is_none()) else { return };
+        entry.disk_used = Some(used);
+        let Some(limit) = limit.filter(|limit| used > *limit && self.config.limits.enforce_disk)
+        else {
+            return;
+        };
+        let fate = Fate::DiskExceeded { used, limit };
+        if is_command {
+            self.end_command(run, Span::ZERO, fate, turn);
+        } else {
+            self.destroy(run, fate, turn);
+        }
+    }
+
     /// Ports that a run listens on, though they are not its own, are said once per change.
     pub(crate) fn listening(&mut self, run: &ContainerId, ports: &Ranges, turn: &mut Turn<'_>) {
         let Some((framework, executor)) = self.book.owner(run) else { return };
@@ -299,29 +334,8 @@ impl Agent {
     }
 }
 
-/// What a task is told that was ended for a port.
-const FOREIGN_PORT: &str = "The task was ended because it asked for a port that it was not given";
-
 /// The terminal status of a command task that nobody saw end: the host was restarted, or its shim
 /// was killed. Mesos's agent says the same when a command executor dies.
 pub(crate) fn untold_end(exit: &Exit) -> Saying {
     Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, exit_message(exit))
-}
-
-/// The terminal status of a command task, as Mesos's command executor writes it.
-fn last_words(exit: &Exit, fate: Option<&Fate>) -> Saying {
-    if fate == Some(&Fate::ForeignPort) {
-        return Saying::agent(TaskState::Failed, Reason::ContainerLimitation, FOREIGN_PORT);
-    }
-    let (state, reason) = match (fate, exit) {
-        (Some(Fate::CompletionTime), _) => {
-            (TaskState::Failed, Some(Reason::MaxCompletionTimeReached))
-        }
-        (Some(_), _) => (TaskState::Killed, None),
-        (None, Exit::Code(0)) => (TaskState::Finished, None),
-        (None, _) => (TaskState::Failed, None),
-    };
-    let healthy = (fate == Some(&Fate::Unhealthy)).then_some(false);
-    let saying = Saying::executor(state).saying(exit_message(exit));
-    Saying { reason, healthy, ..saying }
 }

@@ -156,6 +156,8 @@ pub struct Run {
     pub(crate) is_asked: bool,
     /// Its addresses, where it has a network of its own.
     pub addresses: Option<Vec<IpAddr>>,
+    /// Bytes in its sandbox when they were last counted.
+    pub disk_used: Option<u64>,
     pub(crate) started: bool,
     /// What it still holds after its framework was shut down.
     pub(crate) leftover: Option<Leftover>,
@@ -188,6 +190,7 @@ impl Run {
             leftover: None,
             ports: Ranges::new(),
             denials: Vec::new(),
+            disk_used: None,
             stream: None,
             ending: None,
             fate: None,
@@ -226,6 +229,13 @@ pub(crate) enum Fate {
     CompletionTime,
     /// It asked for a port that it was not given, on a host that ends tasks for it.
     ForeignPort,
+    /// Its sandbox holds more than it may.
+    DiskExceeded {
+        /// Bytes in it.
+        used: u64,
+        /// Bytes that may be in it.
+        limit: u64,
+    },
     /// Its executor was told to end.
     Shutdown,
     /// It did not subscribe in time after its start.

@@ -20,6 +20,7 @@ pub(crate) struct Saying {
     pub(crate) message: Option<String>,
     pub(crate) healthy: Option<bool>,
     pub(crate) check_status: Option<v1::CheckStatusInfo>,
+    pub(crate) limitation: Option<v1::TaskResourceLimitation>,
 }
 
 impl Saying {
@@ -32,6 +33,7 @@ impl Saying {
             message: Some(message.into()),
             healthy: None,
             check_status: None,
+            limitation: None,
         }
     }
 
@@ -44,6 +46,7 @@ impl Saying {
             message: None,
             healthy: None,
             check_status: None,
+            limitation: None,
         }
     }
 
@@ -65,6 +68,7 @@ impl Saying {
             timestamp: Some(at.as_secs_f64()),
             healthy: self.healthy,
             check_status: self.check_status,
+            limitation: self.limitation,
             ..TaskStatus::default()
         }
     }

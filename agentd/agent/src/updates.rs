@@ -61,6 +61,7 @@ impl Agent {
         if state.is_terminal() {
             self.forget_task_timers(framework, task, turn);
             self.renew_ports(framework, &executor, turn);
+            self.limit_anew(framework, &executor, turn);
         }
         true
     }

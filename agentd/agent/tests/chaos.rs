@@ -217,7 +217,7 @@ impl Story {
                 let exit = Exit::Code(code.into());
                 if let Some(run) = self.live_process(process) {
                     self.rig.host.get_mut(&run).unwrap().exit = Some(exit.clone());
-                    self.happens(Event::RunExited { run, exit });
+                    self.happens(Event::RunExited { run, exit, certificate: None });
                 }
             }
             Step::ExitUnseen { process } => {
@@ -353,7 +353,7 @@ impl Story {
         while let Some(run) = self.live_process(0) {
             let exit = Exit::Code(0);
             self.rig.host.get_mut(&run).unwrap().exit = Some(exit.clone());
-            self.rig.event(Event::RunExited { run, exit });
+            self.rig.event(Event::RunExited { run, exit, certificate: None });
             self.rig.settle();
         }
         self.rig.advance(secs(1200));

@@ -176,7 +176,7 @@ fn a_framework_that_is_gone_holds_what_it_has_until_its_pods_have_ended() {
     let runs: Vec<_> = rig.host.keys().cloned().collect();
     for run in &runs {
         assert_eq!(rig.host[run].terminated, 1);
-        rig.event(Event::RunExited { run: run.clone(), exit: Exit::Signal(15) });
+        rig.event(Event::RunExited { run: run.clone(), exit: Exit::Signal(15), certificate: None });
         rig.settle();
     }
     assert!(rig.leftovers().unwrap().is_empty());

@@ -188,7 +188,7 @@ fn a_run_that_no_record_knows_is_ended_and_forgotten() {
     rig.restart();
     assert_eq!(rig.host[&stranger].killed, 1);
     assert_eq!(rig.host[&run].killed, 0);
-    rig.event(Event::RunExited { run: stranger.clone(), exit: Exit::Signal(9) });
+    rig.event(Event::RunExited { run: stranger.clone(), exit: Exit::Signal(9), certificate: None });
     assert_eq!(rig.discarded, [stranger]);
     assert!(rig.removed.is_empty());
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stat::{parse_cpu, parse_memory_events, parse_number, read, read_optional};
+use crate::stat::{field, parse_cpu, parse_memory_events, parse_number, read, read_optional};
 use crate::{CgroupError, CpuUsage, MemoryEvents, MemoryUsage};
 
 /// How often the fallback of [`Leaf::kill`] walks a group whose members keep forking.
@@ -176,6 +176,27 @@ impl Leaf {
         Ok(text.map(|text| parse_memory_events(&text)))
     }
 
+    /// How often a process was not made because the group had as many as it may (`pids.events`),
+    /// where the controller is enabled for this group.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Read`].
+    pub fn forks_refused(&self) -> Result<Option<u64>, CgroupError> {
+        let text = read_optional(&self.path.join("pids.events"))?;
+        Ok(text.and_then(|text| field(&text, "max")))
+    }
+
+    /// The limit of its memory in bytes; `None` without the controller or without a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Read`].
+    pub fn memory_limit(&self) -> Result<Option<u64>, CgroupError> {
+        let text = read_optional(&self.path.join("memory.max"))?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
+    }
+
     /// Removes the group and the empty groups a task may have made below it.
     ///
     /// # Errors
@@ -217,7 +238,7 @@ impl Leaf {
         Ok(())
     }
 
-    fn write(&self, file: &str, value: &str) -> Result<(), CgroupError> {
+    pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), CgroupError> {
         self.write_raw(file, value).map_err(|source| CgroupError::Write {
             path: self.path.join(file),
             value: value.to_owned(),

@@ -1,4 +1,4 @@
-//! Control groups, version 2: probe, create, place, kill, read.
+//! Control groups, version 2: probe, create, limit, place, kill, read.
 //!
 //! A narrow module over the cgroup2 file system. It asks the host what it can do ([`Mount::probe`],
 //! [`Subtree::ensure`], [`Subtree::prove`]) and never guesses from versions; on hybrid hosts the
@@ -6,12 +6,14 @@
 
 mod error;
 mod leaf;
+mod limit;
 mod mount;
 mod stat;
 mod subtree;
 
 pub use error::CgroupError;
 pub use leaf::Leaf;
+pub use limit::{Controller, DiskLimit, GroupLimits};
 pub use mount::Mount;
 pub use stat::{CpuUsage, MemoryEvents, MemoryUsage};
 pub use subtree::Subtree;

@@ -16,6 +16,8 @@ pub struct CpuUsage {
     pub user: Duration,
     /// Time in the kernel.
     pub system: Duration,
+    /// Periods in which a limit was counted; absent without the cpu controller.
+    pub periods: Option<u64>,
     /// Periods in which the group was throttled; absent without the cpu controller.
     pub throttled_periods: Option<u64>,
     /// Time the group was throttled; absent without the cpu controller.
@@ -67,6 +69,7 @@ pub(crate) fn parse_cpu(text: &str) -> CpuUsage {
         total: micros("usage_usec").unwrap_or_default(),
         user: micros("user_usec").unwrap_or_default(),
         system: micros("system_usec").unwrap_or_default(),
+        periods: field(text, "nr_periods"),
         throttled_periods: field(text, "nr_throttled"),
         throttled: micros("throttled_usec"),
     }
@@ -78,7 +81,7 @@ pub(crate) fn parse_memory_events(text: &str) -> MemoryEvents {
 }
 
 /// The number behind `key` in the kernel's "flat keyed" format.
-fn field(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;
         (name == key).then(|| value.trim().parse().ok()).flatten()

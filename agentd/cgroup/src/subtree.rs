@@ -1,14 +1,14 @@
 //! The part of the hierarchy that belongs to one agent.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::Pid;
 
-use crate::{CgroupError, Leaf, Mount};
+use crate::{CgroupError, Controller, Leaf, Mount};
 
 /// Number of the next group that this process makes.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -28,7 +28,17 @@ impl Subtree {
     /// [`CgroupError`] saying which step the host refused: that is the answer of the probe, and
     /// the caller then does without.
     pub fn ensure(mount: &Mount, name: &str) -> Result<Self, CgroupError> {
-        let leaf = Leaf::at(mount.own_group().join(checked(name)?));
+        Self::ensure_below(mount.own_group(), name)
+    }
+
+    /// Makes sure that the group `name` exists below the group at `parent`, which has been left to
+    /// us, and that groups can be created in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ensure`].
+    pub fn ensure_below(parent: &Path, name: &str) -> Result<Self, CgroupError> {
+        let leaf = Leaf::at(parent.join(checked(name)?));
         leaf.ensure()?;
         let procs = leaf.path().join("cgroup.procs");
         OpenOptions::new().write(true).open(&procs).map_err(|source| CgroupError::Write {
@@ -37,6 +47,40 @@ impl Subtree {
             source,
         })?;
         Ok(Self { path: leaf.path().to_owned() })
+    }
+
+    /// Puts controllers in force for the groups of runs, and says for which that worked.
+    ///
+    /// The kernel lets a group with processes pass no controllers on, unless it is the root. A
+    /// process that `may_step_aside`, and is the only one in the parent, moves into a group of its
+    /// own beside the subtree. It must not where somebody will want to start its successor in the
+    /// parent, as systemd does.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Read`] when the hierarchy cannot be read.
+    pub fn enable(
+        &self,
+        wanted: &[Controller],
+        may_step_aside: bool,
+    ) -> Result<Vec<Controller>, CgroupError> {
+        let Some(parent) = self.path.parent() else { return Ok(Vec::new()) };
+        let parent = Leaf::at(parent.to_owned());
+        let refused = wanted.iter().any(|one| pass_on(parent.path(), *one).is_err());
+        if refused && may_step_aside && step_aside(&parent) {
+            for one in wanted {
+                // What is still refused is missing below.
+                let _ = pass_on(parent.path(), *one);
+            }
+        }
+        for one in wanted {
+            let _ = pass_on(&self.path, *one);
+        }
+        let passed = self.path.join("cgroup.subtree_control");
+        let passed = fs::read_to_string(&passed)
+            .map_err(|source| CgroupError::Read { path: passed, source })?;
+        let is_in_force = |one: &Controller| passed.split_whitespace().any(|n| n == one.name());
+        Ok(wanted.iter().copied().filter(is_in_force).collect())
     }
 
     /// Directory of the group.
@@ -113,6 +157,24 @@ impl Subtree {
         leaf.kill()?;
         Ok(leaf)
     }
+}
+
+/// Name of the group into which this process moves to let its former one pass controllers on.
+const ASIDE: &str = "tepui-agent";
+
+fn pass_on(group: &Path, controller: Controller) -> io::Result<()> {
+    let path = group.join("cgroup.subtree_control");
+    let text = format!("+{}", controller.name());
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Moves this process out of a group that holds no other; whether it did.
+fn step_aside(group: &Leaf) -> bool {
+    let own = rustix::process::getpid();
+    let procs = fs::read_to_string(group.path().join("cgroup.procs")).unwrap_or_default();
+    let alone = procs.lines().map(str::trim).eq([own.as_raw_nonzero().to_string()]);
+    let aside = Leaf::at(group.path().join(ASIDE));
+    alone && aside.ensure().is_ok() && aside.place_self().is_ok()
 }
 
 /// Refuses names that would leave the parent or clash with the kernel's own files.

@@ -1,12 +1,16 @@
 //! The daemon's configuration: one TOML file, each key also a flag; a flag wins.
 
+mod limits;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
-use tepui_agent::FOUND_ATTRIBUTES;
+use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
 use tonic::transport::Endpoint;
@@ -28,6 +32,9 @@ pub const LOG_FILE_MB: u64 = 2;
 pub const LOG_FILES: u32 = 9;
 /// How many supervising processes wait for a task: an app's few instances start at once.
 pub const SPARE_SHIMS: usize = 4;
+
+/// Seconds between two counts of what sandboxes hold (Mesos's `container_disk_watch_interval`).
+pub const DISK_WATCH_SECONDS: u64 = 15;
 
 /// The keys of the TOML file, and the flags.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -112,6 +119,38 @@ pub struct Settings {
     /// Days until an image is removed that nobody uses [default: 7]
     #[arg(long)]
     pub image_gc_delay_days: Option<u64>,
+    /// Who holds tasks to their limits: a list such as 'cgroups/cpu,cgroups/mem', or auto, which is
+    /// everything that the host can do [default: auto]
+    #[arg(long)]
+    pub isolation: Option<String>,
+    /// Processors are a limit for each task, not only its share when they are scarce
+    #[arg(long)]
+    pub cgroups_enable_cfs: bool,
+    /// Most processes and threads of a task that names no number [default: no limit]
+    #[arg(long)]
+    pub pids_limit: Option<u64>,
+    /// Slow tasks down that use so many percent of their memory; 100 is never [default: 100]
+    #[arg(long)]
+    pub memory_high_percent: Option<u64>,
+    /// End tasks whose sandbox holds more than their disk
+    #[arg(long)]
+    pub enforce_container_disk_quota: bool,
+    /// Seconds between two counts of what sandboxes hold [default: 15]
+    #[arg(long)]
+    pub container_disk_watch_interval: Option<u64>,
+    /// Capabilities of tasks that name none, such as 'NET_BIND_SERVICE,CHOWN'; empty is none at
+    /// all [default: those of the task's user]
+    #[arg(long)]
+    pub effective_capabilities: Option<String>,
+    /// Capabilities that no task can have more than [default: no bound]
+    #[arg(long)]
+    pub bounding_capabilities: Option<String>,
+    /// Filter of system calls of tasks that name none: default or strict [default: none]
+    #[arg(long)]
+    pub seccomp_profile: Option<String>,
+    /// Programs give tasks no rights that their user has not
+    #[arg(long)]
+    pub no_new_privileges: bool,
     /// Which changes of the agent its id survives: equal or additive [default: equal]
     #[arg(long)]
     pub reconfiguration_policy: Option<String>,
@@ -166,6 +205,12 @@ pub struct Config {
     pub log_files: u32,
     /// Where images come from and how long they stay.
     pub images: ImageOptions,
+    /// Isolators that the operator named; `None` is all that the host can do.
+    pub isolation: Option<BTreeSet<String>>,
+    /// How tasks are limited.
+    pub limits: LimitPolicy,
+    /// Time between two counts of what sandboxes hold.
+    pub disk_watch_interval: Duration,
     /// Which changes of the agent its id survives.
     pub reconfiguration: tepui_agent::Reconfiguration,
 }
@@ -200,6 +245,19 @@ impl Settings {
             registry_mirrors: list(self.registry_mirrors, file.registry_mirrors),
             image_gc_config: self.image_gc_config.or(file.image_gc_config),
             image_gc_delay_days: self.image_gc_delay_days.or(file.image_gc_delay_days),
+            isolation: self.isolation.or(file.isolation),
+            cgroups_enable_cfs: self.cgroups_enable_cfs || file.cgroups_enable_cfs,
+            pids_limit: self.pids_limit.or(file.pids_limit),
+            memory_high_percent: self.memory_high_percent.or(file.memory_high_percent),
+            enforce_container_disk_quota: self.enforce_container_disk_quota
+                || file.enforce_container_disk_quota,
+            container_disk_watch_interval: self
+                .container_disk_watch_interval
+                .or(file.container_disk_watch_interval),
+            effective_capabilities: self.effective_capabilities.or(file.effective_capabilities),
+            bounding_capabilities: self.bounding_capabilities.or(file.bounding_capabilities),
+            seccomp_profile: self.seccomp_profile.or(file.seccomp_profile),
+            no_new_privileges: self.no_new_privileges || file.no_new_privileges,
             reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
@@ -235,6 +293,10 @@ impl Settings {
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
         ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
+        let isolation = self.isolation.as_deref().and_then(limits::isolation);
+        let limits = limits::policy(&self, isolation.as_ref())?;
+        let watch = self.container_disk_watch_interval.unwrap_or(DISK_WATCH_SECONDS);
+        ensure!(watch > 0, "container_disk_watch_interval = 0 would never rest");
         let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
         let work_dir = std::path::absolute(&work_dir)
             .with_context(|| format!("work_dir {} has no place", work_dir.display()))?;
@@ -263,6 +325,9 @@ impl Settings {
             gc_delay_days: self.gc_delay_days.unwrap_or(GC_DELAY_DAYS),
             log_file_mb,
             log_files: self.log_files.unwrap_or(LOG_FILES),
+            isolation,
+            limits,
+            disk_watch_interval: Duration::from_secs(watch),
             reconfiguration: policy(self.reconfiguration_policy.as_deref())?,
         })
     }

@@ -6,8 +6,10 @@
 mod config;
 mod detect;
 mod driver;
+mod ends;
 mod host;
 mod images;
+mod isolation;
 mod kernel;
 mod link;
 mod runs;

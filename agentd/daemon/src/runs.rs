@@ -9,24 +9,24 @@ use std::time::Duration;
 use anyhow::Context;
 use parking_lot::Mutex;
 use tepui_agent::{
-    Command, Effect, Event, Exit, FoundRun, FoundState, Probe, ProbeId, ProbeOutcome, RunSpec,
+    Command, Effect, Event, FoundRun, FoundState, Limits, Probe, ProbeId, ProbeOutcome, RunSpec,
     SANDBOX_MARK, Setting,
 };
+use tepui_isolators::Isolators;
 use tepui_launch::{
-    Ceiling, CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy,
-    LostReason, Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
+    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, LostReason,
+    Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
 };
-use tepui_types::{ContainerId, Resources, Role, Span};
+use tepui_types::{ContainerId, Role, Span};
 use tepui_wire::v1;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::driver::Driver;
+use crate::ends;
 use crate::kernel::{self, Found, Hierarchy, Kernel};
 use crate::sandbox::{self, Folders};
-
-const MB: u64 = 1 << 20;
 
 /// How often the sockets of running tasks are compared with their ports.
 pub const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
@@ -47,6 +47,7 @@ struct Shared {
     folders: Folders,
     log_policy: LogPolicy,
     kernel: Kernel,
+    isolators: Isolators,
     /// Sandboxes of live runs, for checks.
     sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
     probes: Mutex<HashMap<ProbeId, AbortHandle>>,
@@ -62,6 +63,7 @@ impl Runs {
         folders: Folders,
         log_policy: LogPolicy,
         kernel: Kernel,
+        isolators: Isolators,
     ) -> Self {
         let shared = Shared {
             tokio,
@@ -72,6 +74,7 @@ impl Runs {
             folders,
             log_policy,
             kernel,
+            isolators,
             sandboxes: Mutex::default(),
             probes: Mutex::default(),
         };
@@ -79,12 +82,20 @@ impl Runs {
     }
 
     /// What became of the runs of an earlier process; those that go on are followed, and the kernel
-    /// holds them to their ports.
+    /// holds them to their ports. `sandboxes` are those that are known, relative to the work
+    /// directory.
     ///
     /// # Errors
     /// When the folder of runs cannot be read: nothing may be decided then. When the operator
     /// insists on what the kernel cannot do.
-    pub async fn recover(&self, hierarchy: Hierarchy) -> anyhow::Result<Vec<FoundRun>> {
+    pub async fn recover(
+        &self,
+        hierarchy: Hierarchy,
+        sandboxes: HashMap<ContainerId, Arc<str>>,
+    ) -> anyhow::Result<Vec<FoundRun>> {
+        let absolute = |place: &Arc<str>| self.shared.folders.sandbox(place);
+        *self.shared.sandboxes.lock() =
+            sandboxes.iter().map(|(run, place)| (run.clone(), absolute(place))).collect();
         let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())
             .context("failed to look at former tasks")?;
         let recovered = self.shared.launcher.recover(known).await;
@@ -102,30 +113,40 @@ impl Runs {
         let mut denials = started.await.context("the start of the kernel's side panicked")??;
         Ok(recovered
             .into_iter()
-            .map(|recovered| FoundRun {
-                denials: denials.remove(&recovered.run_id).unwrap_or_default(),
-                run: recovered.run_id,
-                state: match recovered.state {
-                    RunState::Running(started) => FoundState::Running { pid: pid(&started) },
-                    RunState::Over(RunOutcome::Lost(LostReason::NeverStarted)) => {
-                        FoundState::NeverStarted
+            .map(|recovered| {
+                let run = recovered.run_id;
+                let denials = denials.remove(&run).unwrap_or_default();
+                let (state, certificate) = match recovered.state {
+                    RunState::Running(started) => {
+                        (FoundState::Running { pid: pid(&started) }, None)
                     }
-                    RunState::Over(outcome) => FoundState::Exited(exit(outcome)),
-                },
-                addresses: None,
+                    RunState::Over(RunOutcome::Lost(LostReason::NeverStarted)) => {
+                        (FoundState::NeverStarted, None)
+                    }
+                    RunState::Over(outcome) => {
+                        let certificate = self.shared.certificate(&run, &outcome);
+                        (FoundState::Exited(ends::exit(&outcome)), certificate)
+                    }
+                };
+                FoundRun { run, state, denials, addresses: None, certificate }
             })
             .collect())
     }
 
     /// A run's end, as the launcher reports it.
     pub fn ended(&self, event: RunEvent) {
-        let run = event.run_id;
-        let denials = self.shared.kernel.finish(&run);
-        if !denials.is_empty() {
-            let run = run.clone();
-            self.shared.driver.event(Event::PortsDenied { run, denials, fatal: false });
-        }
-        self.shared.driver.event(Event::RunExited { run, exit: exit(event.outcome) });
+        let shared = self.shared.clone();
+        self.shared.tokio.spawn_blocking(move || {
+            let (run, outcome) = (event.run_id, event.outcome);
+            let denials = shared.kernel.finish(&run);
+            if !denials.is_empty() {
+                let run = run.clone();
+                shared.driver.event(Event::PortsDenied { run, denials, fatal: false });
+            }
+            let certificate = shared.certificate(&run, &outcome);
+            let exit = ends::exit(&outcome);
+            shared.driver.event(Event::RunExited { run, exit, certificate });
+        });
     }
 
     /// Does what an effect asks for; outcomes come back as events.
@@ -141,6 +162,9 @@ impl Runs {
             Effect::Start(spec) => {
                 shared.kernel.expect(&spec.run, &spec.ports);
                 self.shared.tokio.spawn(async move { shared.start(*spec).await });
+            }
+            Effect::Limit { run, limits } => {
+                self.shared.tokio.spawn(async move { shared.limit(&run, &limits).await });
             }
             Effect::Terminate { run } => {
                 let term = rustix::process::Signal::TERM;
@@ -174,6 +198,7 @@ impl Runs {
             }
             Effect::RemoveSandbox { sandbox } => {
                 self.shared.tokio.spawn_blocking(move || {
+                    shared.isolators.clean_up(&shared.folders.sandbox(&sandbox));
                     if let Err(error) = sandbox::remove(&shared.folders, &sandbox) {
                         warn!(%sandbox, %error, "sandbox not removed, left where it is");
                     }
@@ -196,6 +221,18 @@ impl Runs {
         for (run, ports) in self.shared.launcher.listening_ports(runs) {
             let ports = ports.into_iter().map(u64::from).collect();
             self.shared.driver.event(Event::Listening { run, ports });
+        }
+    }
+
+    /// Counts what the sandboxes of live runs hold, once. Takes as long as there are files.
+    pub fn measure_sandboxes(&self) {
+        let sandboxes = self.shared.sandboxes.lock().clone();
+        for (run, sandbox) in sandboxes {
+            match self.shared.isolators.disk_usage(&sandbox) {
+                Ok(Some(used)) => self.shared.driver.event(Event::SandboxMeasured { run, used }),
+                Ok(None) => return,
+                Err(error) => debug!(%run, %error, "sandbox not measured"),
+            }
         }
     }
 
@@ -253,14 +290,29 @@ impl Shared {
             own_group: true,
             answers: false,
             label,
-            // What an executor may use changes with its tasks: it gets no limit that stays behind.
-            ceiling: if spec.is_executor { Ceiling::default() } else { ceiling(&spec.resources) },
+            confinement: self.isolators.confine(&spec.limits),
         };
         let outcome = match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),
             Err(error) => Err(chain(&error)),
         };
         self.driver.event(Event::RunStarted { run, outcome });
+    }
+
+    async fn limit(&self, run: &ContainerId, limits: &Limits) {
+        let ceiling = self.isolators.ceiling(limits);
+        if let Err(error) = self.launcher.limit(run, &ceiling).await {
+            warn!(%run, error = &error as &dyn std::error::Error, "limits not changed");
+        }
+    }
+
+    fn certificate(
+        &self,
+        run: &ContainerId,
+        outcome: &RunOutcome,
+    ) -> Option<Box<tepui_agent::Certificate>> {
+        let sandbox = self.sandboxes.lock().get(run).cloned();
+        ends::certificate(outcome, sandbox.as_deref())
     }
 
     async fn probe(&self, run: &ContainerId, what: Probe, timeout: Span) -> ProbeOutcome {
@@ -332,17 +384,6 @@ fn pid(started: &tepui_launch::Started) -> u32 {
     started.main.pid.unsigned_abs()
 }
 
-fn exit(outcome: RunOutcome) -> Exit {
-    match outcome {
-        RunOutcome::Ended(status) => match status.ending {
-            Ending::Exited(code) => Exit::Code(code),
-            Ending::Signaled { signal, .. } => Exit::Signal(signal),
-        },
-        RunOutcome::NotStarted(reason) => Exit::Unknown(reason.into()),
-        RunOutcome::Lost(reason) => Exit::Unknown(reason.to_string().into()),
-    }
-}
-
 /// What the host may call a run, from its documented environment.
 fn label(env: &[(String, String)], role: Option<&Role>) -> RunLabel {
     let variable =
@@ -355,18 +396,6 @@ fn label(env: &[(String, String)], role: Option<&Role>) -> RunLabel {
         role: role.map_or_else(|| "*".to_owned(), ToString::to_string),
         app: variable("MARATHON_APP_ID"),
         version: variable("MARATHON_APP_VERSION"),
-    }
-}
-
-/// What a run may use: its memory is a limit, its processors are a share, as in Mesos without
-/// `--cgroups_enable_cfs`.
-fn ceiling(resources: &Resources) -> Ceiling {
-    let (cpus, mem) = (resources.cpus(), resources.mem());
-    Ceiling {
-        cpu_milli: (!cpus.is_zero()).then(|| cpus.as_milli()),
-        cpu_quota_milli: None,
-        memory_bytes: (!mem.is_zero()).then(|| mem.as_milli().saturating_mul(MB) / 1000),
-        processes: None,
     }
 }
 

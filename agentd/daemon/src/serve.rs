@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use sd_notify::NotifyState;
-use tepui_agent::{Agent, Event};
+use tepui_agent::{Agent, Event, Isolation, Record};
 use tepui_agent_api::Facts;
 use tepui_checkpoint::Journal;
 use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
-use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
+use tepui_types::{Attribute, AttributeValue, Attributes, ContainerId, Entropy, Span};
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, LauncherKind};
@@ -29,6 +30,7 @@ use crate::detect;
 use crate::driver::Driver;
 use crate::host::AgentHost;
 use crate::images::ImageStore;
+use crate::isolation;
 use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, UnitsClaim};
 use crate::link::{self, Wish};
 use crate::runs::{LISTENING_INTERVAL, Runs};
@@ -77,6 +79,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let kernel = Kernel::new(config.kernel.clone(), pins, config.work_dir.clone(), folders.runs());
     launch.admission = Some(Arc::new(kernel.clone()));
     launch.spares = config.spare_shims;
+    isolation::place_groups(&mut launch, &config).await;
     let (launcher, ends) = PlainLauncher::new(launch);
     let mut hierarchy = Hierarchy::default();
     match launcher.group_support() {
@@ -92,6 +95,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     // The claim is kept until the process ends.
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
     hierarchy.units = launcher.has_units();
+    let isolators = isolation::probe(&config, &launcher)?;
+    let isolation = isolators.isolation();
 
     let images = ImageStore::open(config.images.clone())?;
     let (sender, inbox) = channel();
@@ -108,10 +113,12 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         folders,
         log_policy,
         kernel.clone(),
+        isolators,
     );
-    let found = runs.recover(hierarchy).await?;
+    let found = runs.recover(hierarchy, sandboxes(&records)).await?;
     info!(records = records.len(), runs = found.len(), "state recovered");
-    let agent = Agent::new(agent_config(&config, &kernel)?, entropy);
+    let facts = facts(&config, clock, &isolation);
+    let agent = Agent::new(agent_config(&config, &kernel, isolation)?, entropy);
     let first = Event::Started { boot: detect::boot_id(), records, runs: found };
     let (wish, wished) = watch::channel(Wish::default());
     let turn = Turn {
@@ -142,15 +149,22 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     }
     tokio::spawn(kernel::watch(kernel.clone(), driver.clone()));
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
+    tokio::spawn(watch_sandboxes(config.disk_watch_interval, runs.clone()));
     tokio::spawn(images.clone().watch());
     let host = AgentHost { driver, runs, images };
-    let ended = serve_until(config, clock, host, listener, over).await;
+    let ended = serve_until(config, facts, host, listener, over).await;
     kernel.stop();
     ended
 }
 
-/// Whether the host was booted with systemd, as sd_booted(3) finds out.
-const BOOTED_WITH_SYSTEMD: &str = "/run/systemd/system";
+/// Sandboxes of the runs that the journal knows.
+fn sandboxes(records: &[Record]) -> HashMap<ContainerId, Arc<str>> {
+    let places = records.iter().filter_map(|record| match record {
+        Record::Executor { run, sandbox, .. } => Some((run.clone(), sandbox.clone())),
+        _ => None,
+    });
+    places.collect()
+}
 
 /// Adds systemd's launcher where the host has one and the operator does not want to do without.
 /// Units of an earlier process are never given up because systemd does not answer just now.
@@ -200,7 +214,7 @@ fn reason_without_units(kind: LauncherKind) -> Option<&'static str> {
     match kind {
         LauncherKind::Systemd => None,
         LauncherKind::Process => Some("launcher = \"process\""),
-        LauncherKind::Auto if !Path::new(BOOTED_WITH_SYSTEMD).is_dir() => {
+        LauncherKind::Auto if !isolation::is_booted_with_systemd() => {
             Some("this host was not booted with systemd")
         }
         // systemd would ask somebody for a password, for every task.
@@ -211,7 +225,11 @@ fn reason_without_units(kind: LauncherKind) -> Option<&'static str> {
     }
 }
 
-fn agent_config(config: &Config, kernel: &Kernel) -> anyhow::Result<tepui_agent::Config> {
+fn agent_config(
+    config: &Config,
+    kernel: &Kernel,
+    isolation: Isolation,
+) -> anyhow::Result<tepui_agent::Config> {
     let total = detect::complete(config.resources.clone(), &config.work_dir)
         .context("failed to find out what the host has")?;
     info!(resources = %total, "agent offers");
@@ -219,7 +237,7 @@ fn agent_config(config: &Config, kernel: &Kernel) -> anyhow::Result<tepui_agent:
         hostname: config.hostname.clone(),
         port: Some(i32::from(config.listen.port())),
         resources: resources::encode(&total, Format::PostRefinement, None),
-        attributes: tepui_wire::attributes::encode(&with_found(&config.attributes, kernel)),
+        attributes: tepui_wire::attributes::encode(&with_found(config, kernel, &isolation)),
         ..v1::AgentInfo::default()
     };
     let mut agent = tepui_agent::Config::new(info, &config.listen.ip().to_string());
@@ -231,14 +249,23 @@ fn agent_config(config: &Config, kernel: &Kernel) -> anyhow::Result<tepui_agent:
     agent.gc_delay = Span::from_secs(config.gc_delay_days.saturating_mul(24 * 3600));
     agent.reconfiguration = config.reconfiguration;
     agent.containers.any = Err("this agent makes none yet".into());
+    agent.limits = config.limits.clone();
+    agent.isolation = isolation;
     Ok(agent)
 }
 
 /// What the operator says of the host, and what was found out about it.
-fn with_found(said: &Attributes, kernel: &Kernel) -> Attributes {
-    let word = AttributeValue::Text(kernel.enforcement().word().into());
-    let found = Attribute { name: PORT_ENFORCEMENT.into(), value: word };
-    Attributes::new(said.iter().cloned().chain([found]).collect())
+fn with_found(config: &Config, kernel: &Kernel, isolation: &Isolation) -> Attributes {
+    let found = |name: &str, word: String| Attribute {
+        name: name.into(),
+        value: AttributeValue::Text(word.as_str().into()),
+    };
+    let names: Vec<&str> = isolation.in_force.iter().map(AsRef::as_ref).collect();
+    let found = [
+        found(PORT_ENFORCEMENT, kernel.enforcement().word().to_owned()),
+        found(tepui_agent::ISOLATION_ATTRIBUTE, names.join(",")),
+    ];
+    Attributes::new(config.attributes.iter().cloned().chain(found).collect())
 }
 
 async fn report_ends(runs: Runs, mut ends: mpsc::UnboundedReceiver<RunEvent>) {
@@ -274,16 +301,28 @@ async fn watch_disk(driver: Driver, folder: std::path::PathBuf) {
     }
 }
 
+/// Counts what sandboxes hold, one after the other.
+async fn watch_sandboxes(interval: Duration, runs: Runs) {
+    let mut turns = tokio::time::interval(interval);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let runs = runs.clone();
+        // A count that fails is repeated at the next turn.
+        let _ = tokio::task::spawn_blocking(move || runs.measure_sandboxes()).await;
+    }
+}
+
 async fn serve_until(
     config: Config,
-    clock: Clock,
+    facts: Facts,
     host: AgentHost,
     listener: TcpListener,
     mut over: oneshot::Receiver<Ended>,
 ) -> anyhow::Result<Ended> {
     let (stop, stopped) = watch::channel(false);
     let driver = host.driver.clone();
-    let router = tepui_agent_api::router(host, facts(&config, clock));
+    let router = tepui_agent_api::router(host, facts);
     let server = tokio::spawn(serve_http(listener, router, Patience::default(), stopped));
     info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");
     notify(NotifyState::Ready);
@@ -305,7 +344,11 @@ async fn serve_until(
     Ok(ended)
 }
 
-fn facts(config: &Config, clock: Clock) -> Facts {
+fn facts(config: &Config, clock: Clock, isolation: &Isolation) -> Facts {
+    let names = |names: Vec<&str>| names.join(",");
+    let in_force = names(isolation.in_force.iter().map(AsRef::as_ref).collect());
+    let missing = isolation.missing.iter().map(|(name, why)| format!("{name}: {why}"));
+    let missing = missing.collect::<Vec<_>>().join("; ");
     Facts {
         hostname: config.hostname.clone(),
         ip: config.listen.ip().to_string(),
@@ -318,6 +361,10 @@ fn facts(config: &Config, clock: Clock) -> Facts {
             ("switch_user".into(), config.switch_user.to_string()),
             ("port_enforcement".into(), config.kernel.word().into()),
             ("gc_delay".into(), format!("{}days", config.gc_delay_days)),
+            ("isolation".into(), in_force),
+            ("isolation_missing".into(), missing),
+            ("cgroups_enable_cfs".into(), config.limits.cpu_is_limit.to_string()),
+            ("enforce_container_disk_quota".into(), config.limits.enforce_disk.to_string()),
         ],
     }
 }

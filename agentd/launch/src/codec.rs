@@ -67,6 +67,11 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
+    /// Whether nothing is left: an older writer knew no further fields.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn damaged<T>(&self) -> Result<T, Damaged> {
         Err(Damaged(self.0.len()))
     }

@@ -5,11 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use rustix::process::Signal;
-use tepui_cgroup::Leaf;
+use tepui_cgroup::{Controller, Leaf};
 use tepui_types::ContainerId;
 
+use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, Recovered, SignalError, Started, Usage, UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, SignalError, Started, Usage,
+    UsageError,
 };
 use crate::plain::PlainLauncher;
 use crate::protocol::CheckReply;
@@ -46,6 +48,18 @@ impl HostLauncher {
     #[must_use]
     pub fn has_units(&self) -> bool {
         self.units.is_some()
+    }
+
+    /// Whether new runs are units.
+    #[must_use]
+    pub fn starts_units(&self) -> bool {
+        self.starts_units && self.units.is_some()
+    }
+
+    /// What the groups of new processes can be limited in.
+    #[must_use]
+    pub fn process_controllers(&self) -> &[Controller] {
+        self.plain.controllers()
     }
 
     fn of(&self, run: &ContainerId) -> &dyn Launcher {
@@ -95,6 +109,14 @@ impl Launcher for HostLauncher {
 
     fn group(&self, run: &ContainerId) -> Option<Leaf> {
         self.of(run).group(run)
+    }
+
+    fn limit<'a>(
+        &'a self,
+        run: &'a ContainerId,
+        ceiling: &'a Ceiling,
+    ) -> BoxFuture<'a, Result<(), LimitError>> {
+        self.of(run).limit(run, ceiling)
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 
+use crate::confinement::Ceiling;
 use crate::protocol::CheckReply;
 use crate::record::{ExitStatus, ProcessMark, RecordError};
 use crate::session::{Session, SessionSpec};
@@ -55,6 +56,14 @@ pub trait Launcher: Send + Sync + std::fmt::Debug {
 
     /// The control group of a live run, where it has one of its own.
     fn group(&self, run: &ContainerId) -> Option<Leaf>;
+
+    /// Changes what a live run may use. Memory that it may have is never taken away again, or what
+    /// it has in use would be its end; it is only taken back sooner.
+    fn limit<'a>(
+        &'a self,
+        run: &'a ContainerId,
+        ceiling: &'a Ceiling,
+    ) -> BoxFuture<'a, Result<(), LimitError>>;
 
     /// What a live run uses now.
     ///
@@ -206,6 +215,9 @@ pub enum LaunchError {
         /// Limit in bytes.
         limit: usize,
     },
+    /// The run is to be held to something that only systemd can.
+    #[error("the run needs {0}, which only systemd can give it")]
+    NeedsSystemd(&'static str),
     /// The run is known already.
     #[error("run {0} exists already")]
     Exists(ContainerId),
@@ -228,6 +240,20 @@ pub enum SignalError {
         /// Cause.
         source: io::Error,
     },
+}
+
+/// Limits that could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitError {
+    /// The run is not known, or is over.
+    #[error("run {0} is not running")]
+    NotRunning(ContainerId),
+    /// systemd refused.
+    #[error("failed to change the limits of a unit")]
+    Systemd(#[source] tepui_systemd::SystemdError),
+    /// The kernel refused.
+    #[error("failed to change the limits of a control group")]
+    Group(#[source] tepui_cgroup::CgroupError),
 }
 
 /// A measurement that could not be taken.

@@ -23,6 +23,7 @@
 
 mod admission;
 mod codec;
+mod confinement;
 mod host;
 mod launcher;
 mod plain;
@@ -38,17 +39,18 @@ pub mod session;
 mod spec;
 
 pub use admission::Admission;
+pub use confinement::{Ceiling, Confinement, Pace, Rights, SystemCalls, parse_processors};
 pub use host::{HostLauncher, needs_systemd};
 pub use launcher::{
-    BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LostReason, Recovered, RunEvent,
-    RunOutcome, RunState, SignalError, Started, Usage, UsageError,
+    BoxFuture, CheckOutcome, KnownRun, LaunchError, Launcher, LimitError, LostReason, Recovered,
+    RunEvent, RunOutcome, RunState, SignalError, Started, Usage, UsageError,
 };
 pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
-pub use record::{Ending, ExitStatus, SpentResources};
+pub use record::{Cause, Ending, ExitStatus, Hardship, SpentResources};
 pub use session::{Session, SessionSpec, Window};
 pub use spec::{
-    ANSWER_CHANNEL, Ceiling, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind,
-    RunLabel, SignalScope,
+    ANSWER_CHANNEL, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, RunLabel,
+    SignalScope,
 };
 pub use tree::ProcessTree;
-pub use unit::{UnitError, UnitLauncher};
+pub use unit::{UnitError, UnitLauncher, group_for_processes};

@@ -1,12 +1,14 @@
 //! The plain-process launcher: one shim per run, no image, no namespaces.
 
 mod check;
+mod limits;
 mod recover;
 mod session;
 mod spares;
 mod spawn;
 mod watch;
 
+pub(crate) use limits::never_less_memory;
 pub(crate) use spawn::make_run_dir;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,14 +22,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
-use tepui_cgroup::{Leaf, Mount, Subtree};
+use tepui_cgroup::{Controller, Leaf, Mount, Subtree};
 use tepui_types::ContainerId;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admission::Admission;
+use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, Recovered, RunEvent, SignalError, Started, Usage,
-    UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, SignalError,
+    Started, Usage, UsageError,
 };
 use crate::ports::SocketTables;
 use crate::procfs;
@@ -52,9 +55,13 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct PlainConfig {
     /// The `tepui-shim` binary.
     pub shim: PathBuf,
-    /// Name of the control group below the agent's own under which runs get theirs; `None` does
-    /// without groups.
+    /// Name of the control group under which runs get theirs; `None` does without groups.
     pub group: Option<String>,
+    /// Group that was left to us, below which that one is; `None` is the agent's own.
+    pub group_parent: Option<PathBuf>,
+    /// Whether the agent may leave its own group so that runs can be limited: only where nobody
+    /// starts its successor there.
+    pub may_step_aside: bool,
     /// `PATH` of commands whose environment has none.
     pub default_path: String,
     /// Shims that are started before a run needs them; 0 for none.
@@ -72,6 +79,8 @@ impl PlainConfig {
         Self {
             shim,
             group: Some("tepui-tasks".to_owned()),
+            group_parent: None,
+            may_step_aside: false,
             default_path: DEFAULT_PATH.to_owned(),
             spares: 0,
             start_timeout: Duration::from_secs(30),
@@ -99,6 +108,7 @@ pub struct PlainLauncher {
 struct Inner {
     config: PlainConfig,
     groups: Result<Subtree, String>,
+    controllers: Vec<Controller>,
     runs: Mutex<HashMap<ContainerId, Run>>,
     spawns: Semaphore,
     spares: Spares,
@@ -130,10 +140,15 @@ impl PlainLauncher {
             Some(name) => probe_groups(&config, name),
             None => Err("control groups are switched off".to_owned()),
         };
+        let controllers = match &groups {
+            Ok(subtree) => enable_controllers(subtree, config.may_step_aside),
+            Err(_) => Vec::new(),
+        };
         let (events, receiver) = mpsc::unbounded_channel();
         let inner = Inner {
             config,
             groups,
+            controllers,
             runs: Mutex::default(),
             spawns: Semaphore::new(PARALLEL_SPAWNS),
             spares: Spares::default(),
@@ -149,6 +164,12 @@ impl PlainLauncher {
             Ok(subtree) => GroupSupport::Groups(subtree.path().to_owned()),
             Err(reason) => GroupSupport::Without(reason.clone()),
         }
+    }
+
+    /// What the groups of runs can be limited in.
+    #[must_use]
+    pub fn controllers(&self) -> &[Controller] {
+        &self.inner.controllers
     }
 
     /// Runs a check in a control group that may be anybody's.
@@ -244,6 +265,20 @@ impl Launcher for PlainLauncher {
 
     fn group(&self, run: &ContainerId) -> Option<Leaf> {
         self.processes(run)?.1.group
+    }
+
+    fn limit<'a>(
+        &'a self,
+        run: &'a ContainerId,
+        ceiling: &'a Ceiling,
+    ) -> BoxFuture<'a, Result<(), LimitError>> {
+        Box::pin(async move {
+            let (run_dir, processes) =
+                self.processes(run).ok_or_else(|| LimitError::NotRunning(run.clone()))?;
+            let Some(group) = processes.group else { return Ok(()) };
+            let ceiling = limits::never_less_memory(&group, ceiling);
+            group.limit(&limits::of(&ceiling, &run_dir)).map(drop).map_err(LimitError::Group)
+        })
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {
@@ -343,6 +378,16 @@ fn is_unread(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
 }
 
+fn enable_controllers(subtree: &Subtree, may_step_aside: bool) -> Vec<Controller> {
+    match subtree.enable(&Controller::ALL, may_step_aside) {
+        Ok(controllers) => controllers,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "tasks cannot be limited");
+            Vec::new()
+        }
+    }
+}
+
 /// Proves with a trial process that groups can be made, joined and killed. The text of a failure
 /// names the step.
 fn probe_groups(config: &PlainConfig, name: &str) -> Result<Subtree, String> {
@@ -351,7 +396,8 @@ fn probe_groups(config: &PlainConfig, name: &str) -> Result<Subtree, String> {
         None => error.to_string(),
     };
     let mount = Mount::probe().map_err(describe)?;
-    let subtree = Subtree::ensure(&mount, name).map_err(describe)?;
+    let parent = config.group_parent.as_deref().unwrap_or_else(|| mount.own_group());
+    let subtree = Subtree::ensure_below(parent, name).map_err(describe)?;
     spawn::prove_groups(&config.shim, &subtree)?;
     match subtree.sweep(config.start_timeout) {
         Ok(0) => {}

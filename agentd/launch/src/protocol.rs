@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use crate::codec::Damaged;
 use crate::codec::{Reader, Writer};
+use crate::confinement::Rights;
 use crate::record::Ending;
 use crate::spec::{LogPolicy, SignalScope};
 
@@ -37,6 +38,8 @@ pub struct RunFrame {
     pub log_policy: LogPolicy,
     /// The command.
     pub stage: StageSpec,
+    /// It is ended after this time.
+    pub run_time: Option<Duration>,
 }
 
 impl RunFrame {
@@ -49,6 +52,11 @@ impl RunFrame {
         out.number(self.log_policy.max_bytes);
         out.number(u64::from(self.log_policy.keep));
         self.stage.put(&mut out);
+        // A shim of a former version reads no further than this.
+        if self.run_time.is_some() || self.stage.rights != Rights::default() {
+            put_rights(&self.stage.rights, &mut out);
+            out.option(self.run_time.as_ref(), |out, span| out.number(millis(*span)));
+        }
         out.into_bytes()
     }
 
@@ -59,7 +67,7 @@ impl RunFrame {
     /// [`Damaged`] for anything [`Self::encode`] did not write.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut from = Reader::new(bytes);
-        Ok(Self {
+        let mut frame = Self {
             run_id: from.text()?,
             run_dir: from.path()?,
             log_policy: LogPolicy {
@@ -67,8 +75,36 @@ impl RunFrame {
                 keep: u32::try_from(from.number()?).or_else(|_| from.damaged())?,
             },
             stage: StageSpec::take(&mut from)?,
-        })
+            run_time: None,
+        };
+        if !from.is_empty() {
+            frame.stage.rights = take_rights(&mut from)?;
+            frame.run_time = from.option(|from| from.number().map(Duration::from_millis))?;
+        }
+        Ok(frame)
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Rights as far as a stage can take them on; the rest needs systemd.
+fn put_rights(rights: &Rights, out: &mut Writer) {
+    out.option(rights.bounding.as_ref(), |out, mask| out.number(*mask));
+    out.number(rights.ambient);
+    out.number(u64::from(rights.no_new_privileges));
+    out.number(u64::from(rights.own_ipc));
+}
+
+fn take_rights(from: &mut Reader<'_>) -> Result<Rights, Damaged> {
+    Ok(Rights {
+        bounding: from.option(Reader::number)?,
+        ambient: from.number()?,
+        no_new_privileges: from.number()? == 1,
+        own_ipc: from.number()? == 1,
+        ..Rights::default()
+    })
 }
 
 /// What `tepui-shim check` reads from its standard input.
@@ -87,7 +123,7 @@ impl CheckFrame {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.number(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX));
+        out.number(millis(self.timeout));
         self.place.put(&mut out);
         self.stage.put(&mut out);
         out.into_bytes()
@@ -130,6 +166,7 @@ pub fn decode_place(bytes: &[u8]) -> Result<StagePlace, Damaged> {
 pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
     let mut out = Writer::default();
     stage.put(&mut out);
+    put_rights(&stage.rights, &mut out);
     out.into_bytes()
 }
 
@@ -139,7 +176,9 @@ pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
 ///
 /// [`Damaged`] for anything [`encode_stage`] did not write.
 pub fn decode_stage(bytes: &[u8]) -> Result<StageSpec, Damaged> {
-    StageSpec::take(&mut Reader::new(bytes))
+    let mut from = Reader::new(bytes);
+    let stage = StageSpec::take(&mut from)?;
+    Ok(StageSpec { rights: take_rights(&mut from)?, ..stage })
 }
 
 /// Answer of the shim to a run frame; one line.
@@ -382,7 +421,9 @@ mod tests {
                 user: Some("nobody".to_owned()),
                 rlimits: vec![Rlimit { kind: RlimitKind::Nofile, soft: Some(7), hard: None }],
                 answers: true,
+                rights: Rights::default(),
             },
+            run_time: None,
         }
     }
 
@@ -390,6 +431,12 @@ mod tests {
     fn a_run_frame_survives_the_journey() {
         let bytes = frame().encode();
         assert_eq!(RunFrame::decode(&bytes).unwrap(), frame());
+        let rights = Rights { bounding: Some(3), ambient: 1, own_ipc: true, ..Rights::default() };
+        let stage = StageSpec { rights, ..frame().stage };
+        assert_eq!(decode_stage(&encode_stage(&stage)).unwrap(), stage);
+        let limited = RunFrame { stage, run_time: Some(Duration::from_secs(9)), ..frame() };
+        assert_eq!(RunFrame::decode(&limited.encode()).unwrap(), limited);
+        assert_eq!(limited.encode()[..bytes.len()], bytes, "an older shim reads the beginning");
     }
 
     #[test]

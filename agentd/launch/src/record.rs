@@ -2,6 +2,10 @@
 //! per line, unknown keys skipped, so that a newer agent reads the record of an older shim and the
 //! other way round.
 
+mod hardship;
+
+pub use hardship::{Cause, Hardship};
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -136,6 +140,10 @@ pub struct ExitStatus {
     pub spent: SpentResources,
     /// Bytes of output that could not be written to the sandbox.
     pub lost_output_bytes: u64,
+    /// What ended it.
+    pub cause: Cause,
+    /// What limits did to it.
+    pub hardship: Hardship,
 }
 
 /// What is found under the name [`EXIT`].
@@ -238,6 +246,8 @@ impl ExitRecord {
                 line(&mut body, "system-cpu", &status.spent.system_cpu.as_nanos().to_string());
                 line(&mut body, "resident", &status.spent.max_resident_bytes.to_string());
                 line(&mut body, "lost-output", &status.lost_output_bytes.to_string());
+                status.cause.put(&mut body);
+                status.hardship.put(&mut body);
             }
             Self::NotStarted(reason) => line(&mut body, "not-started", &escape(reason)),
         }
@@ -307,6 +317,8 @@ fn parse_exit(body: &str) -> Option<ExitRecord> {
             max_resident_bytes: count("resident"),
         },
         lost_output_bytes: count("lost-output"),
+        cause: Cause::take(body),
+        hardship: Hardship::take(body),
     }))
 }
 
@@ -452,6 +464,14 @@ mod tests {
                 max_resident_bytes: 4096,
             },
             lost_output_bytes: 5,
+            cause: Cause::OutOfMemory,
+            hardship: Hardship {
+                memory_limit: Some(40 << 20),
+                memory_peak: Some(39 << 20),
+                oom_kills: 1,
+                throttled: Duration::from_micros(7),
+                ..Hardship::default()
+            },
         })
     }
 
@@ -493,6 +513,15 @@ mod tests {
         StartMark::abandon(dir.path()).unwrap();
         assert!(matches!(start().create(dir.path()), Err(RecordError::Taken { .. })));
         assert_eq!(StartMark::load(dir.path()).unwrap(), Some(StartMark::Abandoned));
+    }
+
+    #[test]
+    fn a_record_of_an_older_shim_has_no_cause() {
+        let body = "exited 7\nat 7000000000\nuser-cpu 3\nsystem-cpu 4\nresident 5\nlost-output 6\n";
+        let Some(ExitRecord::Ended(status)) = parse_exit(body) else { panic!("unreadable") };
+        assert_eq!((status.cause, status.hardship), (Cause::Itself, Hardship::default()));
+        let newer = format!("{body}cause of-a-later-version\n");
+        assert!(matches!(parse_exit(&newer), Some(ExitRecord::Ended(s)) if s == status));
     }
 
     #[test]

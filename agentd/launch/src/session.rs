@@ -316,6 +316,7 @@ mod tests {
             user: None,
             rlimits: Vec::new(),
             answers: false,
+            rights: crate::confinement::Rights::default(),
         };
         let terminal = Some(Window { rows: 1, columns: u16::MAX });
         let frame = SessionFrame { place: StagePlace::default(), stage, terminal };

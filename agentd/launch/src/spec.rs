@@ -7,6 +7,7 @@ use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 
 use crate::codec::{Damaged, Reader, Writer};
+use crate::confinement::{Confinement, Rights};
 
 /// One run: everything the shim needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub struct LaunchSpec {
     pub answers: bool,
     /// What the host may call it.
     pub label: RunLabel,
-    /// What it may use.
-    pub ceiling: Ceiling,
+    /// What it may use and do.
+    pub confinement: Confinement,
 }
 
 /// Names of a run that people look for.
@@ -81,19 +82,6 @@ impl RunLabel {
         let run: String = own.chars().take(8).collect();
         if self.task.is_empty() { run } else { format!("{}.{run}", self.task) }
     }
-}
-
-/// What a run may use; `None` is not limited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ceiling {
-    /// Processors in thousandths: its share when they are scarce.
-    pub cpu_milli: Option<u64>,
-    /// Processors in thousandths that it may not exceed.
-    pub cpu_quota_milli: Option<u64>,
-    /// Bytes of memory that it may not exceed.
-    pub memory_bytes: Option<u64>,
-    /// Processes and threads that it may not exceed.
-    pub processes: Option<u64>,
 }
 
 /// A command as `CommandInfo` describes it (`spec/mesos-wire.tsv`, mesos.v1.CommandInfo).
@@ -222,6 +210,8 @@ pub struct StageSpec {
     pub rlimits: Vec<Rlimit>,
     /// The command says itself whether it has begun.
     pub answers: bool,
+    /// What the command may do, as far as processes can be held to it.
+    pub rights: Rights,
 }
 
 /// What the stage takes on before it knows its command.
@@ -291,6 +281,7 @@ impl StageSpec {
                 })
             })?,
             answers: from.number()? == 1,
+            rights: Rights::default(),
         })
     }
 }

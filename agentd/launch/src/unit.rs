@@ -2,9 +2,12 @@
 //! a child of the agent, and nothing of it notices when the agent is away.
 
 mod describe;
+mod holder;
 mod recover;
 mod start;
 mod watch;
+
+pub use holder::group_for_processes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -22,11 +25,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::admission::Admission;
+use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, Recovered, RunEvent, SignalError, Started, Usage,
-    UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, SignalError,
+    Started, Usage, UsageError,
 };
-use crate::plain::PlainLauncher;
+use crate::plain::{PlainLauncher, never_less_memory};
 use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::CheckReply;
@@ -175,6 +179,23 @@ impl Launcher for UnitLauncher {
 
     fn group(&self, run: &ContainerId) -> Option<Leaf> {
         self.run(run)?.group
+    }
+
+    fn limit<'a>(
+        &'a self,
+        run: &'a ContainerId,
+        ceiling: &'a Ceiling,
+    ) -> BoxFuture<'a, Result<(), LimitError>> {
+        Box::pin(async move {
+            let known = self.run(run).ok_or_else(|| LimitError::NotRunning(run.clone()))?;
+            let ceiling = match &known.group {
+                Some(group) => never_less_memory(group, ceiling),
+                None => ceiling.clone(),
+            };
+            // Limits of disks are those of the one that holds the records: it is the sandbox's.
+            let limits = describe::ceiling(&ceiling, &known.run_dir);
+            self.inner.manager.limit(&known.unit, &limits).await.map_err(LimitError::Systemd)
+        })
     }
 
     fn usage(&self, run: &ContainerId) -> Result<Usage, UsageError> {

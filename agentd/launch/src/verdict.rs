@@ -55,7 +55,7 @@ mod tests {
     use tepui_types::ContainerId;
 
     use super::*;
-    use crate::record::{Ending, ExitStatus, SpentResources};
+    use crate::record::{Cause, Ending, ExitStatus, Hardship, SpentResources};
 
     fn unit(boot_id: String) -> UnitRecord {
         UnitRecord {
@@ -82,6 +82,8 @@ mod tests {
             ended_at: SystemTime::UNIX_EPOCH,
             spent: SpentResources::default(),
             lost_output_bytes: 0,
+            cause: Cause::default(),
+            hardship: Hardship::default(),
         };
         ExitRecord::Ended(status).save(now.path()).unwrap();
         assert!(!may_be_unit(&run(&now)));

@@ -15,4 +15,4 @@ pub use error::SystemdError;
 pub use manager::{Manager, News, UnitStatus, Watch};
 pub use name::{SliceName, UnitName};
 pub use property::{Property, properties, takes_variable};
-pub use spec::{Ceiling, Command, Stdin, UnitSpec};
+pub use spec::{Ceiling, Command, Pace, Rights, Stdin, UnitSpec};

@@ -11,9 +11,9 @@ use zbus::zvariant::OwnedObjectPath;
 
 use crate::error::SystemdError;
 use crate::name::UnitName;
-use crate::property::{bytes, number, properties, text};
+use crate::property::{bytes, ceiling, number, properties, text};
 use crate::proxy::{PropertiesProxy, SystemdProxy};
-use crate::spec::UnitSpec;
+use crate::spec::{Ceiling, UnitSpec};
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -21,7 +21,8 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// Pause before the bus is tried again.
 const RECONNECT: Duration = Duration::from_millis(250);
 
-/// How long a start may take before it counts as refused; systemd itself gives up after less.
+/// How long a start may take before it counts as refused, besides the time in which a unit says
+/// that it is ready; systemd itself gives up after less.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Calls that wait for their answers at a time. The bus allows a connection 128 (dbus-daemon's
@@ -136,7 +137,8 @@ impl Manager {
         drop(systemd);
         let job = self.shared.wait_for(started.as_ref().ok()).await;
         started.map_err(|error| SystemdError::answered("start", name, error))?;
-        let result = match tokio::time::timeout(START_LIMIT, job).await {
+        let patience = spec.pace.notifies_within.unwrap_or_default() + START_LIMIT;
+        let result = match tokio::time::timeout(patience, job).await {
             Ok(Ok(result)) => result,
             // The bus went away: the unit itself tells.
             Ok(Err(_)) | Err(_) => "lost".to_owned(),
@@ -155,6 +157,17 @@ impl Manager {
     pub async fn stop(&self, unit: &UnitName) -> Result<(), SystemdError> {
         let answer = self.systemd().await.stop_unit(unit.as_str(), "replace").await;
         answer.map(drop).map_err(|error| SystemdError::answered("stop", unit.as_str(), error))
+    }
+
+    /// Changes what a unit may use while it runs, until it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`SystemdError`].
+    pub async fn limit(&self, unit: &UnitName, limits: &Ceiling) -> Result<(), SystemdError> {
+        let systemd = self.systemd().await;
+        let answer = systemd.set_unit_properties(unit.as_str(), true, &ceiling(limits)).await;
+        answer.map_err(|error| SystemdError::answered("limit", unit.as_str(), error))
     }
 
     /// Sends a signal to the unit's main process, or to all its processes.

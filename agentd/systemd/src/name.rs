@@ -22,6 +22,12 @@ impl UnitName {
         Self(format!("{}{}.service", Self::PREFIX, fitted(&escape(id), id, room)))
     }
 
+    /// The service whose control group holds tasks that are no units.
+    #[must_use]
+    pub fn of_processes() -> Self {
+        Self("tepui-processes.service".to_owned())
+    }
+
     /// A name that systemd or a record told; `None` unless it is one of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -58,6 +64,12 @@ impl SliceName {
         let parts: Vec<String> = role.split('/').map(escape).collect();
         let room = MAX_NAME - "tepui-tasks-.slice".len();
         Self(format!("tepui-tasks-{}.slice", fitted(&parts.join("-"), role, room)))
+    }
+
+    /// The slice of all tasks.
+    #[must_use]
+    pub fn of_tasks() -> Self {
+        Self(Self::TASKS.to_owned())
     }
 
     /// The name with its suffix.

@@ -1,10 +1,11 @@
 //! A unit's description in systemd's words.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zbus::zvariant::{Fd, OwnedValue, Value};
 
-use crate::spec::{Ceiling, Command, Stdin, UnitSpec};
+use crate::spec::{Ceiling, Command, Pace, Rights, Stdin, UnitSpec};
 
 /// A property as `StartTransientUnit` takes it.
 pub type Property<'a> = (&'static str, Value<'a>);
@@ -18,7 +19,7 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
     let mut all: Vec<Property<'_>> = vec![
         ("Description", spec.description.as_str().into()),
         ("Slice", spec.slice.as_str().into()),
-        ("Type", "exec".into()),
+        ("Type", if spec.pace.notifies_within.is_some() { "notify" } else { "exec" }.into()),
         // What the unit ended with is on disk before it is collected.
         ("CollectMode", "inactive-or-failed".into()),
         ("ExecStartEx", exec(&spec.start, &["no-env-expand"]).into()),
@@ -26,7 +27,7 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("Environment", environment(spec).into()),
         ("KillMode", "control-group".into()),
         ("SendSIGKILL", true.into()),
-        ("TimeoutStopUSec", micros(spec.stop_timeout).into()),
+        ("TimeoutStopUSec", micros(spec.pace.stop).into()),
         ("OOMPolicy", "kill".into()),
         ("UMask", 0o022_u32.into()),
         ("IgnoreSIGPIPE", false.into()),
@@ -44,6 +45,9 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
     if let Stdin::Descriptor(descriptor) = &spec.stdin {
         all.push(("StandardInputFileDescriptor", Value::Fd(Fd::from(descriptor))));
     }
+    if spec.delegate {
+        all.push(("Delegate", true.into()));
+    }
     if let Some(user) = &spec.user {
         all.push(("User", user.as_str().into()));
     }
@@ -53,7 +57,9 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
             all.push((soft_name, soft.unwrap_or(u64::MAX).into()));
         }
     }
-    ceiling(&spec.ceiling, &mut all);
+    pace(spec.pace, &mut all);
+    rights(&spec.rights, &mut all);
+    all.extend(ceiling(&spec.ceiling));
     all
 }
 
@@ -81,16 +87,86 @@ fn log_fields(spec: &UnitSpec) -> Vec<Vec<u8>> {
     fields.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
 }
 
-fn ceiling<'a>(ceiling: &Ceiling, all: &mut Vec<Property<'a>>) {
+/// The properties of limits, which systemd also changes while a unit runs.
+pub(crate) fn ceiling(ceiling: &Ceiling) -> Vec<Property<'static>> {
     let named = [
         ("CPUWeight", ceiling.cpu_weight),
         ("CPUQuotaPerSecUSec", ceiling.cpu_quota.map(micros)),
         ("MemoryMax", ceiling.memory_max),
         ("MemoryHigh", ceiling.memory_high),
+        ("MemoryLow", ceiling.memory_low),
         ("MemorySwapMax", ceiling.swap_max),
         ("TasksMax", ceiling.tasks_max),
+        ("IOWeight", ceiling.io_weight),
     ];
-    all.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?.into()))));
+    let mut all: Vec<Property<'static>> =
+        named.into_iter().filter_map(|(name, value)| Some((name, value?.into()))).collect();
+    if let Some(cpus) = &ceiling.allowed_cpus {
+        all.push(("AllowedCPUs", mask(cpus).into()));
+    }
+    let bandwidth =
+        [("IOReadBandwidthMax", &ceiling.io_read), ("IOWriteBandwidthMax", &ceiling.io_write)];
+    for (name, limit) in bandwidth {
+        if let Some((path, bytes)) = limit {
+            all.push((name, vec![(path.to_string_lossy().into_owned(), *bytes)].into()));
+        }
+    }
+    all
+}
+
+fn pace(pace: Pace, all: &mut Vec<Property<'_>>) {
+    let spans = [
+        ("RuntimeMaxUSec", pace.run),
+        ("TimeoutStartUSec", pace.notifies_within),
+        ("WatchdogUSec", pace.watchdog),
+    ];
+    all.extend(spans.into_iter().filter_map(|(name, span)| Some((name, micros(span?).into()))));
+    if pace.notifies_within.is_some() || pace.watchdog.is_some() {
+        // A shell's child may be the one that speaks.
+        all.push(("NotifyAccess", "all".into()));
+    }
+}
+
+fn rights(rights: &Rights, all: &mut Vec<Property<'_>>) {
+    if let Some(bounding) = rights.bounding {
+        all.push(("CapabilityBoundingSet", bounding.into()));
+    }
+    if rights.ambient != 0 {
+        all.push(("AmbientCapabilities", rights.ambient.into()));
+    }
+    if rights.no_new_privileges {
+        all.push(("NoNewPrivileges", true.into()));
+    }
+    if let Some((allowed, but)) = rights.system_calls {
+        all.push(("SystemCallFilter", (true, owned(allowed)).into()));
+        if !but.is_empty() {
+            all.push(("SystemCallFilter", (false, owned(but)).into()));
+        }
+        all.push(("SystemCallErrorNumber", EPERM.into()));
+    }
+    if rights.private_ipc {
+        all.push(("PrivateIPC", true.into()));
+    }
+    if rights.closed_devices {
+        all.push(("DevicePolicy", "closed".into()));
+    }
+}
+
+/// What a system call outside the filter answers: a program can go on without.
+const EPERM: i32 = 1;
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// One bit per processor, the first in the lowest of the first byte.
+fn mask(cpus: &BTreeSet<u16>) -> Vec<u8> {
+    let bytes = cpus.last().map_or(0, |last| usize::from(*last) / 8 + 1);
+    let mut mask = vec![0; bytes];
+    for cpu in cpus {
+        mask[usize::from(*cpu) / 8] |= 1 << (cpu % 8);
+    }
+    mask
 }
 
 fn micros(span: Duration) -> u64 {
@@ -142,7 +218,13 @@ pub(crate) fn bytes(value: &OwnedValue) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::takes_variable;
+    use super::*;
+
+    #[test]
+    fn processors_are_one_bit_each() {
+        assert_eq!(mask(&[0, 1, 9].into()), [0b11, 0b10]);
+        assert_eq!(mask(&BTreeSet::new()), Vec::<u8>::new());
+    }
 
     #[test]
     fn variables_that_systemd_refuses_are_known() {

@@ -700,6 +700,20 @@ proptest! {
 }
 
 #[test]
+fn an_app_may_use_more_than_it_was_given_and_never_less() {
+    let limited = |limits: Value| {
+        create(
+            &json!({"id": "/a", "cmd": "sleep 1", "cpus": 1, "mem": 32, "resourceLimits": limits}),
+        )
+    };
+    let app = limited(json!({"cpus": "unlimited", "mem": 64})).unwrap();
+    let emitted = serde_json::to_value(&app).unwrap();
+    assert_eq!(emitted["resourceLimits"], json!({"cpus": "unlimited", "mem": 64}));
+    assert!(limited(json!({"mem": 16})).is_err());
+    assert!(limited(json!({"mem": "much"})).is_err());
+}
+
+#[test]
 fn strategies_accept_their_other_spellings() {
     let app = create(&json!({"id": "/a", "cmd": "sleep 1", "unreachableStrategy": "disabled",
         "killSelection": "OldestFirst", "networks": [{"mode": "HOST"}]}))

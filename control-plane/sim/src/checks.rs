@@ -436,7 +436,7 @@ mod tests {
             ports: tepui_types::Ranges::new(),
             resources: Resources::new(),
             container: None,
-            is_executor: false,
+            limits: Box::default(),
         }
     }
 

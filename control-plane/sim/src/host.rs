@@ -154,7 +154,8 @@ impl World {
                     None => FoundState::Running { pid: process.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 };
-                FoundRun { run: run.clone(), state, denials: Vec::new(), addresses: None }
+                let run = run.clone();
+                FoundRun { run, state, denials: Vec::new(), addresses: None, certificate: None }
             })
             .collect();
         let records = this.journal.clone();
@@ -276,6 +277,8 @@ impl World {
                 self.after(pause, Action::Fetched { host, life, run, outcome });
             }
             Effect::Start(spec) => self.start_process(host, life, *spec),
+            // Simulated processes use nothing.
+            Effect::Limit { .. } => {}
             Effect::Terminate { run } => {
                 let pause = self.millis(1, 200);
                 if let Some(process) = self.hosts[host].processes.get(&run)
@@ -401,7 +404,7 @@ impl World {
         self.agent_event(host, life, event);
         if let Some(exit) = exit {
             // It ended before the agent heard of its start; the launcher tells in order.
-            self.agent_event(host, life, Event::RunExited { run, exit });
+            self.agent_event(host, life, Event::RunExited { run, exit, certificate: None });
         }
     }
 
@@ -417,7 +420,7 @@ impl World {
         let (run, told, life) = (run.clone(), process.told, this.life);
         self.executor_gone(host, pid);
         if told == Some(life) {
-            self.agent_event(host, life, Event::RunExited { run, exit });
+            self.agent_event(host, life, Event::RunExited { run, exit, certificate: None });
         }
     }
 

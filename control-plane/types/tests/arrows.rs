@@ -33,6 +33,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-rest",
         "tepui-agent-api",
     ],
+    &["tepui-isolators"],
     &["tepui-control-plane", "tepui-agentd", "tepui", "tepui-sim"],
 ];
 

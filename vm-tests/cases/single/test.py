@@ -47,7 +47,7 @@ with subtest("the daemons are well-behaved services"):
     t.assertEqual(one.get_unit_property("tepui-agentd.service", "Delegate"), "yes")
     for task in tasks().values():
         group = one.succeed(f"cat /proc/{main_pid(task)}/cgroup")
-        t.assertRegex(group, r"(?m)^0::/system.slice/tepui-agentd.service/.+")
+        t.assertRegex(group, r"(?m)^0::/tepui.slice/tepui-tasks.slice/tepui-processes.service/.+")
 
 with subtest("it is scaled up and down"):
     one.succeed("tepui app scale web 5 --timeout 60s")

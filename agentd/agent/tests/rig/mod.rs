@@ -254,6 +254,7 @@ impl Rig {
                 },
                 denials: self.denials.clone(),
                 addresses: self.addresses.clone(),
+                certificate: None,
             })
             .collect();
         Event::Started { boot, records: self.disk.clone(), runs }
@@ -435,6 +436,12 @@ impl Rig {
                 }
             }
             Effect::Start(spec) => self.begin(spec),
+            Effect::Limit { run, limits } => {
+                // The driver forgives a run that is over: its end may be on the way.
+                if let Some(one) = self.host.get_mut(&run) {
+                    one.spec.limits = limits;
+                }
+            }
             Effect::Terminate { run } => {
                 if let Some(one) = self.host.get_mut(&run) {
                     one.terminated += 1;
@@ -538,7 +545,7 @@ impl Rig {
         if let Some(one) = self.host.get_mut(&run) {
             one.exit = Some(exit.clone());
         }
-        self.event(Event::RunExited { run, exit });
+        self.event(Event::RunExited { run, exit, certificate: None });
         self.settle();
     }
 

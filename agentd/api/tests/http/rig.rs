@@ -142,6 +142,7 @@ impl Rig {
                 run: run.clone(),
                 state: FoundState::Running { pid: 4711 },
                 addresses: None,
+                certificate: None,
             };
             let runs = inner.runs.iter().map(found).collect();
             inner.event(Event::Started { boot: None, records, runs });

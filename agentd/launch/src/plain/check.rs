@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt;
 
 use super::spawn::{self, Shim};
 use super::{Inner, watch};
+use crate::confinement::Rights;
 use crate::launcher::LaunchError;
 use crate::protocol::{CheckFrame, CheckReply, MAX_CHECK_OUTPUT};
 use crate::spec::{CheckSpec, StagePlace, StageSpec};
@@ -30,6 +31,7 @@ pub(super) async fn exec(
             user: spec.user,
             rlimits: Vec::new(),
             answers: spec.answers,
+            rights: Rights::default(),
         },
     };
     let permit = inner.spawns.acquire().await;

@@ -30,6 +30,7 @@ pub(super) async fn open(
             user: spec.user,
             rlimits: spec.rlimits,
             answers: false,
+            rights: crate::confinement::Rights::default(),
         },
         terminal: spec.terminal,
     };

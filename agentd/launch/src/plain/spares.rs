@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::process::Pid;
-use tepui_cgroup::Leaf;
+use tepui_cgroup::{GroupLimits, Leaf};
 use tepui_types::ContainerId;
 
 use super::spawn::{self, Shim};
@@ -34,6 +34,13 @@ pub(super) struct Spares {
 }
 
 impl Spare {
+    /// Limits what is to run in the group. The stage is in it already, and does not know its command.
+    fn limit(&self, limits: &GroupLimits) -> Result<(), LaunchError> {
+        let Some(group) = &self.group else { return Ok(()) };
+        // What has no controller here is not limited: whoever needs it was refused before.
+        group.limit(limits).map(drop).map_err(LaunchError::Group)
+    }
+
     /// Clears up a pair that will not get a run. Must be called on the runtime.
     pub(super) fn discard(self) {
         let Self { shim, group } = self;
@@ -77,14 +84,19 @@ impl Inner {
     }
 
     /// Gives a run to a pair that waits; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When its group cannot be limited, or is not admitted: it was not given the run.
     pub(super) fn hand_to_spare(
         &self,
         with_group: bool,
         run: &ContainerId,
         frame: &[u8],
+        limits: &GroupLimits,
     ) -> Result<Option<Spare>, LaunchError> {
         while let Some(mut spare) = self.take_spare(with_group && self.groups.is_ok()) {
-            if let Err(refusal) = self.admit(run, spare.group.as_ref()) {
+            if let Err(refusal) = self.ready(run, &spare, limits) {
                 spare.discard();
                 return Err(refusal);
             }
@@ -97,8 +109,15 @@ impl Inner {
         Ok(None)
     }
 
-    fn admit(&self, run: &ContainerId, group: Option<&Leaf>) -> Result<(), LaunchError> {
-        match (&self.config.admission, group) {
+    /// Limits a pair's group and has it admitted.
+    fn ready(
+        &self,
+        run: &ContainerId,
+        spare: &Spare,
+        limits: &GroupLimits,
+    ) -> Result<(), LaunchError> {
+        spare.limit(limits)?;
+        match (&self.config.admission, &spare.group) {
             (Some(admission), Some(group)) => {
                 admission.admit(run, group).map_err(LaunchError::NotAdmitted)
             }
@@ -112,9 +131,10 @@ impl Inner {
         with_group: bool,
         run: &ContainerId,
         frame: &[u8],
+        limits: &GroupLimits,
     ) -> Result<Spare, LaunchError> {
         let mut spare = self.new_spare(with_group)?;
-        if let Err(refusal) = self.admit(run, spare.group.as_ref()) {
+        if let Err(refusal) = self.ready(run, &spare, limits) {
             spare.discard();
             return Err(refusal);
         }

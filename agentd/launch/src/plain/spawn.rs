@@ -15,7 +15,8 @@ use tepui_cgroup::Subtree;
 use tokio::io::AsyncReadExt;
 
 use super::spares::Spare;
-use super::{Inner, Processes, Run, watch};
+use super::{Inner, Processes, Run, limits, watch};
+use crate::confinement::Confinement;
 use crate::launcher::{LaunchError, Started};
 use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply};
 use crate::record::{ProcessMark, StartMark};
@@ -65,13 +66,15 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
 async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes), LaunchError> {
     let permit = inner.spawns.acquire().await;
     let (with_group, run) = (spec.own_group, spec.run_id.clone());
+    refuse_impossible(&spec.confinement)?;
+    let limits = Arc::new(limits::of(&spec.confinement.ceiling, &spec.sandbox));
     let (frame, run_dir) = inner.frame(spec)?;
     let (frame, run_dir) = (Arc::new(frame), Arc::new(run_dir));
     let (worker, text, dir) = (inner.clone(), frame.clone(), run_dir.clone());
-    let who = run.clone();
+    let (who, first_limits) = (run.clone(), limits.clone());
     let spare = off_the_runtime(move || {
         make_run_dir(&dir)?;
-        worker.hand_to_spare(with_group, &who, &text)
+        worker.hand_to_spare(with_group, &who, &text, &first_limits)
     });
     if let Some(spare) = spare.await? {
         let outcome = try_with(inner, spare).await;
@@ -83,7 +86,8 @@ async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes
         }
     }
     let worker = inner.clone();
-    let new = off_the_runtime(move || worker.hand_to_new(with_group, &run, &frame)).await?;
+    let new =
+        off_the_runtime(move || worker.hand_to_new(with_group, &run, &frame, &limits)).await?;
     let outcome = try_with(inner, new).await;
     drop(permit);
     outcome
@@ -104,6 +108,22 @@ async fn try_with(inner: &Inner, spare: Spare) -> Result<(Shim, Processes), Laun
             }
             Err(error)
         }
+    }
+}
+
+/// What only systemd can hold a run to. Hosts that lack it are found out before; a run that gets
+/// here all the same must not go unprotected.
+fn refuse_impossible(confinement: &Confinement) -> Result<(), LaunchError> {
+    let Confinement { rights, pace, .. } = confinement;
+    let needs = [
+        (rights.system_calls.is_some(), "a filter of system calls"),
+        (rights.no_devices, "a host without devices"),
+        (pace.notifies_within.is_some(), "somebody to tell that it is ready"),
+        (pace.watchdog.is_some(), "a watchdog"),
+    ];
+    match needs.into_iter().find(|(needed, _)| *needed) {
+        Some((_, what)) => Err(LaunchError::NeedsSystemd(what)),
+        None => Ok(()),
     }
 }
 
@@ -170,12 +190,14 @@ impl Inner {
             user: spec.user,
             rlimits: spec.rlimits,
             answers: spec.answers,
+            rights: spec.confinement.rights,
         };
         let frame = RunFrame {
             run_id: spec.run_id.to_string(),
             run_dir: spec.run_dir.clone(),
             log_policy: spec.log_policy,
             stage,
+            run_time: spec.confinement.pace.run_time,
         };
         let frame = frame.encode();
         if frame.len() > MAX_FRAME_BYTES {

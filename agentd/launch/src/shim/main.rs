@@ -2,9 +2,9 @@
 //!
 //! `run` supervises a run, `check` a short check, `session` a command that somebody talks to, `stage`
 //! becomes the command, `trial` waits to be killed (the agent proves with it that control groups work
-//! here). Inside a unit of systemd, `unit` becomes the command, `log` spreads its output, and
-//! `unit-end` writes down how it ended. One thread, no runtime: what it keeps in memory is paid for by
-//! every task of the host.
+//! here), `hold` keeps a control group. Inside a unit of systemd, `unit` becomes the command, `log`
+//! spreads its output, and `unit-end` writes down how it ended. One thread, no runtime: what it keeps
+//! in memory is paid for by every task of the host.
 
 mod check;
 mod logs;
@@ -12,6 +12,7 @@ mod outset;
 mod pipes;
 mod ready;
 mod reaper;
+mod rights;
 mod run;
 mod session;
 mod stage;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some("log-start") => unit::start_log(),
         Some("log") => unit::log(),
         Some("unit-end") => unit::record_end(),
+        Some("hold") => hold(),
         Some("trial") => wait_to_be_killed(),
         Some("--version") => {
             println!("tepui-shim {}", env!("CARGO_PKG_VERSION"));
@@ -40,6 +42,13 @@ fn main() -> ExitCode {
             eprintln!("tepui-shim is started by the agent; see ARCHITECTURE.md");
             ExitCode::from(64)
         }
+    }
+}
+
+/// Keeps a control group that systemd has left to the agent, until systemd ends it.
+fn hold() -> ExitCode {
+    loop {
+        std::thread::park();
     }
 }
 

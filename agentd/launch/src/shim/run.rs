@@ -14,13 +14,14 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, getpid, kill_process, umask};
 use tepui_launch::protocol::{CONTROL, ORDER_BYTES, Order, RunFrame, RunReply};
 use tepui_launch::record::{ExitRecord, ProcessMark, RecordError, StartRecord};
-use tepui_launch::{Ending, ExitStatus, ProcessTree, SignalScope, procfs};
+use tepui_launch::{Cause, Ending, ExitStatus, Hardship, ProcessTree, SignalScope, procfs};
 
 use crate::logs::Log;
 use crate::outset::Outset;
 use crate::pipes::Stream;
 use crate::ready::{self, Ready, Waited};
 use crate::reaper::{reap, spent};
+use crate::unit::cause_by_count;
 
 /// How often what is left of a run is killed again until it is gone.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
@@ -79,6 +80,9 @@ struct Running {
     tree: ProcessTree,
     control: OwnedFd,
     streams: [(Stream, Log); 2],
+    deadline: Option<Instant>,
+    /// It was killed because its time was over.
+    is_overdue: bool,
 }
 
 /// Everything up to the executed command; the text of a failure goes to the agent, and into the
@@ -118,7 +122,9 @@ fn start_in_run_dir(ready: Ready, frame: &RunFrame) -> Result<Running, String> {
     let Ready { staged, streams: [out, err], tree } = ready;
     staged.release(&frame.stage)?;
     let [log_out, log_err] = logs;
-    Ok(Running { main, main_pid, tree, control, streams: [(out, log_out), (err, log_err)] })
+    let streams = [(out, log_out), (err, log_err)];
+    let deadline = frame.run_time.and_then(|time| Instant::now().checked_add(time));
+    Ok(Running { main, main_pid, tree, control, streams, deadline, is_overdue: false })
 }
 
 fn describe(error: &RecordError) -> String {
@@ -163,6 +169,7 @@ impl Running {
         let mut end: Option<End> = None;
         loop {
             self.wait(children.as_fd(), end.as_ref().map(|_| KILL_AGAIN));
+            self.end_in_time();
             for (stream, log) in &mut self.streams {
                 stream.take(&mut |data| log.write(data));
             }
@@ -198,9 +205,19 @@ impl Running {
                 waited.push(PollFd::new(pipe, PollFlags::IN));
             }
         }
+        let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let patience = [patience, left].into_iter().flatten().min();
         let patience = patience.and_then(|time| Timespec::try_from(time).ok());
         // An interruption is one more look around.
         let _ = poll(&mut waited, patience.as_ref());
+    }
+
+    /// Kills a run whose time is over. Usually its agent was faster, and asked it to end.
+    fn end_in_time(&mut self) {
+        if self.deadline.is_some_and(|at| at <= Instant::now()) {
+            (self.deadline, self.is_overdue) = (None, true);
+            self.tree.kill();
+        }
     }
 
     fn obey(&self) {
@@ -231,11 +248,18 @@ impl Running {
         for (stream, log) in &mut self.streams {
             stream.drain(&mut |data| log.write(data));
         }
+        let hardship = self.tree.group.as_ref().map(Hardship::of_group).unwrap_or_default();
+        let cause = match cause_by_count(ending, &hardship) {
+            Cause::Itself if self.is_overdue => Cause::RunTime,
+            cause => cause,
+        };
         let record = ExitRecord::Ended(ExitStatus {
             ending,
             ended_at,
             spent: spent(),
             lost_output_bytes: self.streams.iter().map(|(_, log)| log.lost()).sum(),
+            cause,
+            hardship,
         });
         End { record, state: Writing::Tried(0, None) }
     }

@@ -25,6 +25,7 @@ use tepui_launch::protocol::{self, StagePlace, StageSpec};
 use tepui_launch::{ANSWER_CHANNEL, Program, Rlimit, RlimitKind};
 
 use crate::reaper::INPUT;
+use crate::rights;
 
 /// Exit code of a stage that failed; never seen outside the shim, which reports the text.
 const STAGE_FAILED: u8 = 125;
@@ -53,6 +54,8 @@ enum StageError {
     LookUpUser(String, nix::Error),
     #[error("failed to switch to user '{0}': {1}")]
     SwitchUser(String, nix::Error),
+    #[error("{0}")]
+    Rights(String),
     #[error("failed to enter sandbox '{0}': {1}")]
     Sandbox(String, io::Error),
     #[error("failed to execute '{0}': {1}")]
@@ -98,11 +101,13 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     for limit in &spec.rlimits {
         limit_resource(*limit)?;
     }
+    rights::give_up(&spec.rights).map_err(StageError::Rights)?;
     if let Some(user) = &spec.user {
         switch_user(user)?;
         // The kernel forgets the request when credentials change.
         die_with_the_shim();
     }
+    rights::take_on(&spec.rights).map_err(StageError::Rights)?;
     umask(Mode::from_bits_truncate(0o022));
     std::env::set_current_dir(&spec.sandbox)
         .map_err(|e| StageError::Sandbox(spec.sandbox.display().to_string(), e))?;

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -22,9 +22,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{getpid, setsid};
+use tepui_cgroup::Leaf;
 use tepui_launch::protocol::{BEGIN, UnitReply, decode_variables, read_frame};
-use tepui_launch::record::ExitRecord;
-use tepui_launch::{Ending, ExitStatus, LogPolicy, SpentResources, procfs};
+use tepui_launch::record::{ExitRecord, StartMark};
+use tepui_launch::{Cause, Ending, ExitStatus, Hardship, LogPolicy, SpentResources, procfs};
 
 use crate::logs::Log;
 use crate::pipes::Stream;
@@ -196,17 +197,21 @@ impl Spread {
     }
 }
 
-/// `unit-end RUN_DIR`, run by systemd when the unit is over: writes down how it ended.
+/// `unit-end RUN_DIR READY_SECONDS RUN_SECONDS`, run by systemd when the unit is over: writes down how it ended.
 pub(crate) fn record_end() -> ExitCode {
     let Some(run_dir) = env::args_os().nth(2).map(PathBuf::from) else {
         return ExitCode::FAILURE;
     };
     let Some(ending) = told_ending() else { return ExitCode::FAILURE };
+    let group = tepui_cgroup::Mount::probe().map(|mount| Leaf::at(mount.own_group().to_owned()));
+    let hardship = group.as_ref().map(Hardship::of_group).unwrap_or_default();
     let record = ExitRecord::Ended(ExitStatus {
         ending,
         ended_at: SystemTime::now(),
-        spent: spent_by_group(),
+        spent: group.as_ref().map(spent_by_group).unwrap_or_default(),
         lost_output_bytes: 0,
+        cause: told_cause(ending, &hardship, &run_dir),
+        hardship,
     });
     match record.save(&run_dir) {
         Ok(()) => ExitCode::SUCCESS,
@@ -214,6 +219,43 @@ pub(crate) fn record_end() -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Why systemd, or the kernel, ended the unit.
+fn told_cause(ending: Ending, hardship: &Hardship, run_dir: &Path) -> Cause {
+    match env::var("SERVICE_RESULT").as_deref() {
+        Ok("oom-kill") => Cause::OutOfMemory,
+        Ok("timeout") => timed_out(run_dir),
+        Ok("watchdog") => Cause::Watchdog,
+        Ok("protocol") => Cause::NotReady,
+        // systemd may see the end of the process before it hears of what killed it.
+        _ => cause_by_count(ending, hardship),
+    }
+}
+
+/// Which of its times a unit has exceeded; one that has neither was stopped with its host.
+fn timed_out(run_dir: &Path) -> Cause {
+    let mut words = env::args().skip(3).map(|word| word.parse().ok().filter(|span| *span > 0));
+    let (ready, run): (Option<u64>, Option<u64>) = (words.next().flatten(), words.next().flatten());
+    let lasted = match StartMark::load(run_dir) {
+        Ok(Some(StartMark::Unit(record))) => record.asked_at.elapsed().unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    match (ready, run) {
+        (_, Some(limit)) if lasted >= Duration::from_secs(limit) => Cause::RunTime,
+        (Some(_), _) => Cause::NotReady,
+        (None, Some(_)) => Cause::RunTime,
+        (None, None) => Cause::Itself,
+    }
+}
+
+/// A run that was killed, and of which the kernel killed processes for want of memory.
+pub(crate) fn cause_by_count(ending: Ending, hardship: &Hardship) -> Cause {
+    const KILLED: i32 = Signal::SIGKILL as i32;
+    match ending {
+        Ending::Signaled { signal: KILLED, .. } if hardship.oom_kills > 0 => Cause::OutOfMemory,
+        _ => Cause::Itself,
     }
 }
 
@@ -234,9 +276,7 @@ fn told_ending() -> Option<Ending> {
 }
 
 /// What the unit's control group has used, this process included.
-fn spent_by_group() -> SpentResources {
-    let group = tepui_cgroup::Mount::probe().map(|mount| mount.own_group().to_owned());
-    let Ok(leaf) = group.map(tepui_cgroup::Leaf::at) else { return SpentResources::default() };
+fn spent_by_group(leaf: &Leaf) -> SpentResources {
     let cpu = leaf.cpu().ok();
     let memory = leaf.memory().ok().flatten();
     SpentResources {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tepui_systemd::{Ceiling, Command, SliceName, Stdin, UnitName, UnitSpec, takes_variable};
+use tepui_systemd::{
+    Ceiling, Command, Pace, Rights, SliceName, Stdin, UnitName, UnitSpec, takes_variable,
+};
 
 use super::Inner;
+use crate::confinement::{SystemCalls, parse_processors};
 use crate::spec::{LaunchSpec, Program, RunLabel};
 
 /// Names and values.
@@ -16,13 +19,7 @@ pub(super) type Variables = Vec<(String, String)>;
 
 /// Time between SIGTERM and SIGKILL when systemd itself stops a unit: at shutdown, and for what a
 /// command has left behind.
-const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Weight of one processor; systemd's default of 100 is a tenth of the way to its highest.
-const WEIGHT_PER_CPU: u64 = 100;
-const WEIGHTS: (u64, u64) = (1, 10_000);
-/// Share of its memory above which a task's memory is reclaimed.
-const HIGH_PERCENT: u64 = 90;
-
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 impl Inner {
     /// The whole environment: what systemd takes, and the rest, which the stage adds itself. Later
     /// values win.
@@ -41,6 +38,7 @@ impl Inner {
         stdin: UnixStream,
     ) -> UnitSpec {
         let (path, argv) = command(&spec.program);
+        let pace = spec.confinement.pace;
         let shim = self.shim.clone();
         let mut words = vec![
             shim.to_string_lossy().into_owned(),
@@ -56,6 +54,8 @@ impl Inner {
                 shim.to_string_lossy().into_owned(),
                 "unit-end".to_owned(),
                 spec.run_dir.to_string_lossy().into_owned(),
+                seconds(pace.notifies_within),
+                seconds(pace.run_time),
             ],
         };
         UnitSpec {
@@ -69,12 +69,24 @@ impl Inner {
             working_directory: PathBuf::from(&spec.sandbox),
             environment,
             rlimits: spec.rlimits.iter().map(|one| (one.kind.name(), one.soft, one.hard)).collect(),
-            ceiling: ceiling(spec.ceiling),
-            stop_timeout: STOP_TIMEOUT,
+            ceiling: ceiling(&spec.confinement.ceiling, &spec.sandbox),
+            delegate: false,
+            rights: rights(&spec.confinement.rights),
+            pace: Pace {
+                stop: pace.stop_grace.unwrap_or(STOP_TIMEOUT),
+                run: pace.run_time,
+                notifies_within: pace.notifies_within,
+                watchdog: pace.watchdog,
+            },
             log_fields: log_fields(&spec.label),
             syslog_identifier: spec.label.short_name(),
         }
     }
+}
+
+/// Whole seconds as a word for `tepui-shim`; 0 is none.
+fn seconds(span: Option<Duration>) -> String {
+    span.map_or(0, |span| span.as_secs().max(1)).to_string()
 }
 
 fn command(program: &Program) -> (String, Vec<String>) {
@@ -87,19 +99,43 @@ fn command(program: &Program) -> (String, Vec<String>) {
     }
 }
 
-fn ceiling(given: crate::spec::Ceiling) -> Ceiling {
-    let weight = given
-        .cpu_milli
-        .map(|milli| (milli.saturating_mul(WEIGHT_PER_CPU) / 1000).clamp(WEIGHTS.0, WEIGHTS.1));
+/// Limits in systemd's words; those of disks are of the one that holds the sandbox.
+pub(super) fn ceiling(given: &crate::confinement::Ceiling, sandbox: &Path) -> Ceiling {
+    let disk = |limit: Option<u64>| limit.map(|bytes| (sandbox.to_owned(), bytes));
     Ceiling {
-        cpu_weight: weight,
-        cpu_quota: given.cpu_quota_milli.map(Duration::from_millis),
+        cpu_weight: given.cpu_weight(),
+        cpu_quota: given.cpu_quota(),
+        allowed_cpus: given.processors.as_deref().and_then(parse_processors),
         memory_max: given.memory_bytes,
-        memory_high: given.memory_bytes.map(|bytes| bytes / 100 * HIGH_PERCENT),
-        swap_max: given.memory_bytes.map(|_| 0),
+        memory_high: given.memory_high_bytes,
+        memory_low: given.memory_low_bytes,
+        swap_max: given.swap_bytes(),
         tasks_max: given.processes,
+        io_weight: given.io_weight,
+        io_read: disk(given.io_read_bytes),
+        io_write: disk(given.io_write_bytes),
     }
 }
+
+fn rights(given: &crate::confinement::Rights) -> Rights {
+    Rights {
+        bounding: given.bounding,
+        ambient: given.ambient,
+        // A filter without it would be dropped with the first setuid program.
+        no_new_privileges: given.no_new_privileges || given.system_calls.is_some(),
+        system_calls: given.system_calls.map(|set| match set {
+            SystemCalls::Service => (SERVICE, NOTHING),
+            SystemCalls::Unprivileged => (SERVICE, PRIVILEGED),
+        }),
+        private_ipc: given.own_ipc,
+        closed_devices: given.no_devices,
+    }
+}
+
+/// Sets of system calls as `systemd-analyze syscall-filter` lists them.
+const SERVICE: &[&str] = &["@system-service"];
+const PRIVILEGED: &[&str] = &["@privileged", "@resources"];
+const NOTHING: &[&str] = &[];
 
 /// What `journalctl TEPUI_APP=/shop/cart` looks for.
 fn log_fields(label: &RunLabel) -> Vec<(String, String)> {

@@ -171,7 +171,7 @@ pub(crate) fn spec(dir: &Path, run: &str, line: &str) -> LaunchSpec {
         own_group: true,
         answers: false,
         label: tepui_launch::RunLabel::default(),
-        ceiling: tepui_launch::Ceiling::default(),
+        confinement: tepui_launch::Confinement::default(),
     }
 }
 

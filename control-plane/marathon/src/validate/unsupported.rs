@@ -30,9 +30,6 @@ pub(super) fn validate(app: &App, broken: &mut Violations) {
     if app.tty {
         refuse(broken, "/tty", "apps with a terminal");
     }
-    if app.resource_limits.is_some() {
-        refuse(broken, "/resourceLimits", "apps with resource limits");
-    }
 }
 
 fn refuse(broken: &mut Violations, path: &str, what: &str) {

@@ -237,7 +237,7 @@ impl Live {
         if let Some(timer) = timer {
             timer.abort();
         }
-        self.tell(Event::RunExited { run, exit });
+        self.tell(Event::RunExited { run, exit, certificate: None });
     }
 }
 

@@ -1,0 +1,108 @@
+//! The operator's word on limits.
+
+use std::collections::BTreeSet;
+
+use anyhow::{bail, ensure};
+use tepui_agent::LimitPolicy;
+use tepui_agent::limits::{CAPABILITIES, CPU, DEVICES, DISK_DU, PIDS, SECCOMP};
+use tepui_agent::limits::{SeccompProfile, capability_bit};
+use tepui_wire::v1::capability_info::Capability;
+
+use super::Settings;
+
+/// The names of a list; `None` for `auto`.
+pub(super) fn isolation(text: &str) -> Option<BTreeSet<String>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names: BTreeSet<String> = names.map(str::to_owned).collect();
+    (text.trim() != "auto").then_some(names)
+}
+
+/// How tasks are limited. What needs an isolator that the operator left out is an error.
+pub(super) fn policy(
+    settings: &Settings,
+    isolation: Option<&BTreeSet<String>>,
+) -> anyhow::Result<LimitPolicy> {
+    let percent = settings.memory_high_percent.unwrap_or(100);
+    ensure!((1..=100).contains(&percent), "memory_high_percent = {percent} is not in 1 to 100");
+    let processes = settings.pids_limit;
+    ensure!(processes != Some(0), "pids_limit = 0 would let no task start");
+    let mask = |key: &str, text: &Option<String>| match text {
+        Some(text) => capabilities(key, text).map(Some),
+        None => Ok(None),
+    };
+    let effective = mask("effective_capabilities", &settings.effective_capabilities)?;
+    let bounding = mask("bounding_capabilities", &settings.bounding_capabilities)?;
+    if let (Some(effective), Some(bounding)) = (effective, bounding) {
+        ensure!(
+            effective & !bounding == 0,
+            "effective_capabilities has some that are not among the bounding_capabilities"
+        );
+    }
+    let seccomp = match settings.seccomp_profile.as_deref() {
+        None => None,
+        Some(name) => match SeccompProfile::by_name(name) {
+            Ok(profile) => Some(profile),
+            Err(right) => bail!("seccomp_profile = {name:?} is not {right}"),
+        },
+    };
+    let has_capabilities = effective.is_some() || bounding.is_some() || settings.no_new_privileges;
+    let needs = [
+        (settings.cgroups_enable_cfs, CPU, "cgroups_enable_cfs"),
+        (processes.is_some(), PIDS, "pids_limit"),
+        (settings.enforce_container_disk_quota, DISK_DU, "enforce_container_disk_quota"),
+        (has_capabilities, CAPABILITIES, "a set of capabilities"),
+        (seccomp.is_some(), SECCOMP, "seccomp_profile"),
+    ];
+    for (needed, isolator, key) in needs {
+        let left_out = isolation.is_some_and(|names| !names.contains(isolator));
+        ensure!(!(needed && left_out), "{key} needs '{isolator}', which isolation does not name");
+    }
+    Ok(LimitPolicy {
+        cpu_is_limit: settings.cgroups_enable_cfs,
+        processes,
+        memory_high_percent: percent,
+        enforce_disk: settings.enforce_container_disk_quota,
+        effective_capabilities: effective,
+        bounding_capabilities: bounding,
+        seccomp,
+        no_new_privileges: settings.no_new_privileges,
+        // It is only in force when it is named, and then for all.
+        no_devices: isolation.is_some_and(|names| names.contains(DEVICES)),
+    })
+}
+
+/// Reads names as in `CapabilityInfo`, with or without `CAP_` before them.
+fn capabilities(key: &str, text: &str) -> anyhow::Result<u64> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut mask = 0;
+    for name in names {
+        let bare = name.strip_prefix("CAP_").unwrap_or(name);
+        match Capability::from_str_name(bare).and_then(capability_bit) {
+            Some(bit) => mask |= bit,
+            None => bail!("{key} names {name:?}, which is no capability such as NET_BIND_SERVICE"),
+        }
+    }
+    Ok(mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_by_their_names() {
+        assert_eq!(capabilities("x", "CHOWN, CAP_NET_BIND_SERVICE").unwrap(), 1 | 1 << 10);
+        assert_eq!(capabilities("x", "").unwrap(), 0);
+        assert!(capabilities("x", "ROOT").unwrap_err().to_string().contains("ROOT"));
+    }
+
+    #[test]
+    fn limits_that_nobody_would_hold_are_refused() {
+        let settings = Settings { cgroups_enable_cfs: true, ..Settings::default() };
+        let named = isolation("cgroups/mem").unwrap();
+        let error = policy(&settings, Some(&named)).unwrap_err().to_string();
+        assert!(error.contains("cgroups/cpu"), "{error}");
+        assert!(policy(&settings, None).unwrap().cpu_is_limit);
+        assert_eq!(isolation("auto"), None);
+    }
+}

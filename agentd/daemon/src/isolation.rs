@@ -1,0 +1,80 @@
+//! Which isolators this agent has, found out at the start and said once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tepui_cgroup::{Controller, Mount};
+use tepui_isolators::{Host, Isolators, Runs};
+use tepui_launch::{HostLauncher, PlainConfig};
+use tracing::{info, warn};
+
+use crate::config::{Config, LauncherKind};
+
+/// Whether the host was booted with systemd, as sd_booted(3) finds out.
+const BOOTED_WITH_SYSTEMD: &str = "/run/systemd/system";
+
+/// Whether systemd rules this host.
+pub fn is_booted_with_systemd() -> bool {
+    Path::new(BOOTED_WITH_SYSTEMD).is_dir()
+}
+
+/// Finds a place for the control groups of processes where they can be limited.
+pub async fn place_groups(launch: &mut PlainConfig, config: &Config) {
+    launch.may_step_aside = !is_booted_with_systemd();
+    let needs_place = config.launcher == LauncherKind::Process
+        && is_booted_with_systemd()
+        && nix::unistd::geteuid().is_root();
+    if needs_place {
+        launch.group_parent = group_of_systemd(&config.shim).await;
+    }
+}
+
+async fn group_of_systemd(shim: &Path) -> Option<PathBuf> {
+    match tepui_launch::group_for_processes(shim).await {
+        Ok(group) => Some(group),
+        Err(error) => {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "systemd gives no control group for tasks, they are not limited"
+            );
+            None
+        }
+    }
+}
+
+/// Probes the host's isolators; those that are missing are said once.
+///
+/// # Errors
+/// When the operator named one that cannot be.
+pub fn probe(config: &Config, launcher: &HostLauncher) -> anyhow::Result<Isolators> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let host = match launcher.starts_units() {
+        true => Host { runs: Runs::Units, controllers: of_units(), is_root },
+        false => {
+            let controllers = launcher.process_controllers().to_vec();
+            Host { runs: Runs::Processes, controllers, is_root }
+        }
+    };
+    let isolators = Isolators::probe(&host, config.isolation.as_ref())
+        .context("failed to put isolators in force")?;
+    let names: Vec<&str> = isolators.names().map(AsRef::as_ref).collect();
+    info!(isolation = names.join(","), "isolators in force");
+    for (isolator, why) in &isolators.isolation().missing {
+        info!(%isolator, %why, "isolator missing, tasks that need it are refused");
+    }
+    for (isolator, resource) in
+        [(tepui_agent::limits::CPU, "cpus"), (tepui_agent::limits::MEM, "mem")]
+    {
+        if let Some(why) = isolators.isolation().lacks(isolator) {
+            warn!(resource, %why, "tasks are not held to what they were given");
+        }
+    }
+    Ok(isolators)
+}
+
+/// Controllers that systemd can put in force for units: those of the hierarchy's root.
+fn of_units() -> Vec<Controller> {
+    let mount = Mount::probe();
+    let names = mount.as_ref().map(Mount::controllers).unwrap_or_default();
+    Controller::ALL.into_iter().filter(|one| names.iter().any(|name| name == one.name())).collect()
+}

@@ -1,0 +1,28 @@
+//! `cgroups/…`: the kernel's controllers.
+
+mod blkio;
+mod cpu;
+mod cpuset;
+mod devices;
+mod mem;
+mod pids;
+
+pub(crate) use blkio::Blkio;
+pub(crate) use cpu::Cpu;
+pub(crate) use cpuset::Cpuset;
+pub(crate) use devices::Devices;
+pub(crate) use mem::Mem;
+pub(crate) use pids::Pids;
+
+use tepui_cgroup::Controller;
+
+use crate::Host;
+
+/// Whether the groups of runs have a controller.
+fn has(host: &Host, controller: Controller) -> Result<(), String> {
+    if host.controllers.contains(&controller) {
+        return Ok(());
+    }
+    let name = controller.name();
+    Err(format!("control groups (version 2) of tasks have no controller '{name}' on this host"))
+}

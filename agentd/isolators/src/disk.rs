@@ -1,0 +1,6 @@
+//! `disk/…`: what a sandbox holds.
+
+mod du;
+
+pub(crate) use du::Du;
+pub use du::measure;
