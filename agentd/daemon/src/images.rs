@@ -1,18 +1,14 @@
-//! The host's images: what runs hold of them, and what goes when nobody does.
+//! The host's images: where they are from, what goes when nobody needs it, and figures.
 //!
-//! A run pins each of its images under its own name before it starts, so that neither a collection
-//! nor the end of this process takes a layer from under a container.
+//! A container pins its images under its run's name before it starts, so that neither a collection
+//! nor the end of this process takes a layer from under it.
 
 mod options;
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use tepui_container::{ImageWish, RegistryAuth};
-use tepui_images::{
-    Auth, DockerConfig, ImageRequest, Images, Policy, Prepared, Progress, Reference,
-};
-use tepui_types::ContainerId;
+use tepui_images::{Images, Policy};
 use tracing::{info, warn};
 
 use crate::detect;
@@ -63,98 +59,10 @@ impl ImageStore {
         Ok(Self { images, options })
     }
 
-    /// The images that a run wants, in this order, pulled where they are not here, and pinned until
-    /// [`Self::release`]. `tell` hears how far a pull is.
-    ///
-    /// # Errors
-    /// What to tell the framework; nothing stays pinned then.
-    pub async fn bring(
-        &self,
-        run: &ContainerId,
-        wishes: &[ImageWish],
-        tell: impl Fn(&str, &Progress),
-    ) -> Result<Vec<Prepared>, String> {
-        let mut brought = Vec::new();
-        for (index, wish) in wishes.iter().enumerate() {
-            let one = self.bring_one(wish, |progress| tell(&wish.reference, progress)).await;
-            let pinned = match one {
-                Ok(image) => {
-                    let (images, owner) = (self.images.clone(), owner(run, index));
-                    let digest = image.digest().clone();
-                    let pin = move || images.pin(&digest, &owner);
-                    let pinned = tokio::task::spawn_blocking(pin).await;
-                    let pinned = pinned.map_err(|_| "the agent is stopping".to_owned());
-                    pinned.and_then(|done| done.map_err(|e| chain(&e))).map(|()| image)
-                }
-                Err(error) => Err(error),
-            };
-            match pinned {
-                Ok(image) => brought.push(image),
-                Err(error) => {
-                    self.release(run);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(brought)
-    }
-
-    async fn bring_one(
-        &self,
-        wish: &ImageWish,
-        tell: impl Fn(&Progress),
-    ) -> Result<Prepared, String> {
-        let credentials = match &wish.auth {
-            None => None,
-            Some(auth) => Some(self.credentials(&wish.reference, auth)?),
-        };
-        let request =
-            ImageRequest { reference: wish.reference.clone(), fresh: wish.fresh, credentials };
-        self.images.ensure(&request, tell).await.map_err(|error| chain(&error))
-    }
-
-    fn credentials(&self, image: &str, auth: &RegistryAuth) -> Result<DockerConfig, String> {
-        match auth {
-            RegistryAuth::DockerConfig(text) => {
-                DockerConfig::parse(text.as_bytes()).map_err(|error| error.to_string())
-            }
-            RegistryAuth::Basic { name, password } => {
-                let reference = Reference::parse(image, &self.options.settings.default_registry);
-                let registry = match reference.map_err(|error| error.to_string())? {
-                    Reference::Registry(reference) => reference.registry().to_owned(),
-                    Reference::Layout { .. } | Reference::Archive { .. } => String::new(),
-                };
-                let auth = Auth::Basic { user: name.clone(), password: password.clone() };
-                Ok(DockerConfig::single(&registry, auth))
-            }
-        }
-    }
-
-    /// The images that a run of this or an earlier process holds, in the order of its wishes.
+    /// The store, for those who make containers.
     #[must_use]
-    pub fn of_run(&self, run: &ContainerId) -> Vec<Prepared> {
-        (0..).map_while(|index| self.images.pinned(&owner(run, index))).collect()
-    }
-
-    /// A run needs its images no longer. Blocks for some writes.
-    pub fn release(&self, run: &ContainerId) {
-        let prefix = prefix(run);
-        self.unpin(|owner| owner.starts_with(&prefix));
-    }
-
-    /// Only these runs need images: pins of others were left by a crash. Blocks for some writes.
-    pub fn release_others(&self, runs: &[ContainerId]) {
-        let kept: Vec<String> = runs.iter().map(prefix).collect();
-        self.unpin(|owner| !kept.iter().any(|prefix| owner.starts_with(prefix.as_str())));
-    }
-
-    fn unpin(&self, is_over: impl Fn(&str) -> bool) {
-        for owner in self.images.pin_owners().iter().filter(|owner| is_over(owner)) {
-            if let Err(error) = self.images.unpin(owner) {
-                let error = &error as &dyn std::error::Error;
-                warn!(owner, error, "an image stays pinned until the next start");
-            }
-        }
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Removes every image that is not in use, but for those named (`PRUNE_IMAGES`). Blocks.
@@ -201,14 +109,6 @@ impl ImageStore {
             }
         }
     }
-}
-
-fn prefix(run: &ContainerId) -> String {
-    format!("run {run} ")
-}
-
-fn owner(run: &ContainerId, index: usize) -> String {
-    format!("{}{index}", prefix(run))
 }
 
 /// An error with its causes.

@@ -1,3 +1,5 @@
+use tepui_images::ImageRequest;
+
 use super::*;
 
 fn layout(dir: &std::path::Path) -> String {
@@ -19,48 +21,20 @@ fn layout(dir: &std::path::Path) -> String {
     format!("oci:{}", dir.join("web").display())
 }
 
-fn wish(reference: &str) -> ImageWish {
-    ImageWish { reference: reference.to_owned(), fresh: false, auth: None }
-}
-
-fn open(dir: &std::path::Path) -> ImageStore {
-    ImageStore::open(ImageKeys::default().resolve(dir).unwrap()).unwrap()
-}
-
 #[tokio::test]
-async fn a_runs_images_stay_until_it_is_over_also_for_the_next_process() {
+async fn an_operator_removes_idle_images_but_for_those_that_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let name = layout(dir.path());
-    let (run, other) = (ContainerId::parse("r1").unwrap(), ContainerId::parse("r10").unwrap());
-    {
-        let store = open(dir.path());
-        let images = store.bring(&run, &[wish(&name), wish(&name)], |_, _| {}).await.unwrap();
-        assert_eq!((images.len(), images[0].config().cmd.len()), (2, 1));
-        store.bring(&other, &[wish(&name)], |_, _| {}).await.unwrap();
-    }
-    let store = open(dir.path());
-    store.release_others(std::slice::from_ref(&run));
+    let store = ImageStore::open(ImageKeys::default().resolve(dir.path()).unwrap()).unwrap();
+    let request = ImageRequest::new(&name);
+    let held = store.images().ensure(&request, |_| {}).await.unwrap();
+    let here = || tepui_agent_api::ImageFigures::from(&store);
     store.prune(vec![]).unwrap();
-    assert_eq!((store.of_run(&run).len(), store.of_run(&other).len()), (2, 0));
-    store.release(&run);
-    assert!(store.of_run(&run).is_empty());
-    store.prune(vec![name.clone()]).unwrap();
-    assert_eq!(tepui_agent_api::ImageFigures::from(&store).images, 1);
+    assert_eq!(here().images, 1);
+    drop(held);
+    store.prune(vec![name]).unwrap();
+    assert_eq!(here().images, 1);
     store.prune(vec![]).unwrap();
-    assert_eq!(tepui_agent_api::ImageFigures::from(&store).images, 0);
-}
-
-#[tokio::test]
-async fn a_run_gets_all_of_its_images_or_none() {
-    let dir = tempfile::tempdir().unwrap();
-    let name = layout(dir.path());
-    let store = open(dir.path());
-    let run = ContainerId::parse("r1").unwrap();
-    let wishes = [wish(&name), wish("oci:/nowhere")];
-    let error = store.bring(&run, &wishes, |_, _| {}).await.unwrap_err();
-    assert!(error.contains("oci:/nowhere") && error.contains("No such file"), "{error}");
-    assert!(store.of_run(&run).is_empty());
-    let bad = ImageWish { auth: Some(RegistryAuth::DockerConfig("[".into())), ..wish("q.io/a") };
-    let error = store.bring(&run, &[bad], |_, _| {}).await.unwrap_err();
-    assert!(error.contains("Docker configuration"), "{error}");
+    assert_eq!((here().images, here().pulls), (0, 1));
+    assert_eq!(here().recent_pulls_ms.len(), 1);
 }
