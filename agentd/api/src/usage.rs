@@ -5,6 +5,8 @@
 pub struct Usage {
     /// CPU time since its start.
     pub cpu_seconds: f64,
+    /// The same to the nanosecond, where programs count it.
+    pub counted_cpu_seconds: Option<f64>,
     /// Of that, in user mode, where the host tells.
     pub user_cpu_seconds: Option<f64>,
     /// Of that, in the kernel, where the host tells.

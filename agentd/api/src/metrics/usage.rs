@@ -55,6 +55,8 @@ impl Of<'_> {
             }
             _ => self.count(name, help, &[("mode", "all")], Some(usage.cpu_seconds)),
         }
+        let help = "Processor time as eBPF programs count it, of both modes";
+        self.count("tepui_task_cpu_counted_seconds_total", help, &[], usage.counted_cpu_seconds);
         let periods = [
             ("tepui_task_cpu_periods_total", "Periods of its quota", usage.periods),
             (

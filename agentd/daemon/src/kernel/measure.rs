@@ -102,6 +102,11 @@ pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
     let waits = sample.waits.as_ref().zip(sample.wait.as_ref());
     Usage {
         cpu_seconds: seconds(&sample.cpu).unwrap_or(rough.cpu.as_secs_f64()),
+        counted_cpu_seconds: sample
+            .cpu
+            .as_ref()
+            .filter(|figure| figure.source == Source::Bpf)
+            .map(|figure| figure.value.as_secs_f64()),
         user_cpu_seconds: seconds(&sample.cpu_user).or(rough_seconds(rough.user_cpu)),
         system_cpu_seconds: seconds(&sample.cpu_system).or(rough_seconds(rough.system_cpu)),
         memory_bytes: rough.memory_bytes,
