@@ -17,6 +17,7 @@ use tonic::transport::Endpoint;
 
 use crate::images::{ImageKeys, ImageOptions};
 use crate::kernel::{PortEnforcement, Wishes};
+use crate::wiring::ContainerConfig;
 
 /// Where the agent's own endpoints are.
 pub const LISTEN: &str = "127.0.0.1:5051";
@@ -87,6 +88,27 @@ pub struct Settings {
     /// Supervising processes to start before a task needs them, at most 256 [default: 4]
     #[arg(long)]
     pub spare_shims: Option<usize>,
+    /// The program that makes containers [default: tepui-runtime beside this program]
+    #[arg(long)]
+    pub runtime: Option<PathBuf>,
+    /// Name of the containers' bridge and of its table of nftables [default: tepui0]
+    #[arg(long)]
+    pub bridge: Option<String>,
+    /// Addresses on that bridge [default: 10.218.0.0/16]
+    #[arg(long)]
+    pub bridge_subnet: Option<String>,
+    /// Addresses of IPv6 on that bridge [default: fd74:6570:7569::/64]
+    #[arg(long)]
+    pub bridge_subnet6: Option<String>,
+    /// Folder with the configuration of CNI networks
+    #[arg(long)]
+    pub network_cni_config_dir: Option<PathBuf>,
+    /// Folders with CNI plugins
+    #[arg(long, value_delimiter = ',')]
+    pub network_cni_plugins_dir: Vec<PathBuf>,
+    /// Folder with seccomp profiles that tasks may name
+    #[arg(long)]
+    pub seccomp_config_dir: Option<PathBuf>,
     /// Days until the sandbox of an ended task is removed [default: 7]
     #[arg(long)]
     pub gc_delay_days: Option<u64>,
@@ -213,6 +235,8 @@ pub struct Config {
     pub disk_watch_interval: Duration,
     /// Which changes of the agent its id survives.
     pub reconfiguration: tepui_agent::Reconfiguration,
+    /// Containers.
+    pub containers: ContainerConfig,
 }
 
 impl Settings {
@@ -235,6 +259,16 @@ impl Settings {
             accounting_cost: self.accounting_cost.or(file.accounting_cost),
             shim: self.shim.or(file.shim),
             spare_shims: self.spare_shims.or(file.spare_shims),
+            runtime: self.runtime.or(file.runtime),
+            bridge: self.bridge.or(file.bridge),
+            bridge_subnet: self.bridge_subnet.or(file.bridge_subnet),
+            bridge_subnet6: self.bridge_subnet6.or(file.bridge_subnet6),
+            network_cni_config_dir: self.network_cni_config_dir.or(file.network_cni_config_dir),
+            network_cni_plugins_dir: either(
+                self.network_cni_plugins_dir,
+                file.network_cni_plugins_dir,
+            ),
+            seccomp_config_dir: self.seccomp_config_dir.or(file.seccomp_config_dir),
             gc_delay_days: self.gc_delay_days.or(file.gc_delay_days),
             log_file_mb: self.log_file_mb.or(file.log_file_mb),
             log_files: self.log_files.or(file.log_files),
@@ -297,6 +331,7 @@ impl Settings {
         let limits = limits::policy(&self, isolation.as_ref())?;
         let watch = self.container_disk_watch_interval.unwrap_or(DISK_WATCH_SECONDS);
         ensure!(watch > 0, "container_disk_watch_interval = 0 would never rest");
+        let containers = ContainerConfig::resolve(&self)?;
         let work_dir = self.work_dir.unwrap_or_else(default_work_dir);
         let work_dir = std::path::absolute(&work_dir)
             .with_context(|| format!("work_dir {} has no place", work_dir.display()))?;
@@ -329,8 +364,14 @@ impl Settings {
             limits,
             disk_watch_interval: Duration::from_secs(watch),
             reconfiguration: policy(self.reconfiguration_policy.as_deref())?,
+            containers,
         })
     }
+}
+
+/// A list where it is given, else the file's.
+fn either<T>(own: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if own.is_empty() { file } else { own }
 }
 
 fn endpoints(addresses: &[String]) -> anyhow::Result<Vec<Endpoint>> {

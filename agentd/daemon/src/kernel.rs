@@ -104,6 +104,11 @@ impl Kernel {
         self.shared.state.lock().book.expect(run, Ports::of(ports));
     }
 
+    /// A run is about to be started with a network of its own, where every port is its own.
+    pub fn expect_own_network(&self, run: &ContainerId) {
+        self.shared.state.lock().book.expect(run, Ports::Every);
+    }
+
     /// From now on the run may use exactly these ports.
     pub fn set_ports(&self, run: &ContainerId, ports: &Ranges) {
         let mut state = self.shared.state.lock();

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod config;
+mod containers;
 mod detect;
 mod driver;
 mod ends;
@@ -16,6 +17,7 @@ mod runs;
 mod sandbox;
 mod serve;
 mod turn;
+mod wiring;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

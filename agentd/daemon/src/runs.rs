@@ -12,6 +12,7 @@ use tepui_agent::{
     Command, Effect, Event, FoundRun, FoundState, Limits, Probe, ProbeId, ProbeOutcome, RunSpec,
     SANDBOX_MARK, Setting,
 };
+use tepui_container::ExecOrder;
 use tepui_isolators::Isolators;
 use tepui_launch::{
     CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, LostReason,
@@ -23,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
+use crate::containers::{Containers, Place};
 use crate::driver::Driver;
 use crate::ends;
 use crate::kernel::{self, Found, Hierarchy, Kernel};
@@ -48,6 +50,7 @@ struct Shared {
     log_policy: LogPolicy,
     kernel: Kernel,
     isolators: Isolators,
+    containers: Containers,
     /// Sandboxes of live runs, for checks.
     sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
     probes: Mutex<HashMap<ProbeId, AbortHandle>>,
@@ -64,6 +67,7 @@ impl Runs {
         log_policy: LogPolicy,
         kernel: Kernel,
         isolators: Isolators,
+        containers: Containers,
     ) -> Self {
         let shared = Shared {
             tokio,
@@ -75,6 +79,7 @@ impl Runs {
             log_policy,
             kernel,
             isolators,
+            containers,
             sandboxes: Mutex::default(),
             probes: Mutex::default(),
         };
@@ -98,7 +103,10 @@ impl Runs {
             sandboxes.iter().map(|(run, place)| (run.clone(), absolute(place))).collect();
         let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())
             .context("failed to look at former tasks")?;
+        let runs: Vec<_> = known.iter().map(|one| one.run_id.clone()).collect();
         let recovered = self.shared.launcher.recover(known).await;
+        let containers = &self.shared.containers;
+        containers.recover(&runs).await.context("failed to look at former containers")?;
         let found: Vec<_> = recovered
             .iter()
             .map(|one| Found {
@@ -115,6 +123,7 @@ impl Runs {
             .into_iter()
             .map(|recovered| {
                 let run = recovered.run_id;
+                let addresses = containers.addresses(&run);
                 let denials = denials.remove(&run).unwrap_or_default();
                 let (state, certificate) = match recovered.state {
                     RunState::Running(started) => {
@@ -128,7 +137,7 @@ impl Runs {
                         (FoundState::Exited(ends::exit(&outcome)), certificate)
                     }
                 };
-                FoundRun { run, state, denials, addresses: None, certificate }
+                FoundRun { run, state, denials, addresses, certificate }
             })
             .collect())
     }
@@ -153,14 +162,21 @@ impl Runs {
     pub fn perform(&self, effect: Effect) {
         let shared = self.shared.clone();
         match effect {
-            Effect::Fetch { run, sandbox, uris, user, setting, images: _ } => {
+            Effect::Fetch { run, sandbox, uris, user, setting, images } => {
                 self.shared.tokio.spawn(async move {
-                    let outcome = shared.prepare(&sandbox, uris, user, *setting).await;
+                    let mut outcome = shared.prepare(&sandbox, uris, user, *setting).await;
+                    if outcome.is_ok() {
+                        outcome = shared.containers.fetch(&run, images).await;
+                    }
                     shared.driver.event(Event::Fetched { run, outcome });
                 });
             }
             Effect::Start(spec) => {
-                shared.kernel.expect(&spec.run, &spec.ports);
+                if spec.container.as_ref().is_some_and(|one| one.network.is_own()) {
+                    shared.kernel.expect_own_network(&spec.run);
+                } else {
+                    shared.kernel.expect(&spec.run, &spec.ports);
+                }
                 self.shared.tokio.spawn(async move { shared.start(*spec).await });
             }
             Effect::Limit { run, limits } => {
@@ -168,7 +184,12 @@ impl Runs {
             }
             Effect::Terminate { run } => {
                 let term = rustix::process::Signal::TERM;
-                if let Err(error) = shared.launcher.signal(&run, term, SignalScope::Tree) {
+                // In a container only the first process is asked, by the runtime, as it wants to be.
+                let scope = match shared.containers.is_container(&run) {
+                    true => SignalScope::Main,
+                    false => SignalScope::Tree,
+                };
+                if let Err(error) = shared.launcher.signal(&run, term, scope) {
                     debug!(%run, error = &error as &dyn std::error::Error, "run not signalled");
                 }
             }
@@ -194,7 +215,12 @@ impl Runs {
             Effect::Ports { run, ports } => shared.kernel.set_ports(&run, &ports),
             Effect::Discard { run } => {
                 shared.kernel.forget(&run);
-                self.shared.tokio.spawn_blocking(move || shared.discard(&run));
+                self.shared.tokio.spawn(async move {
+                    let (also, known) = (shared.clone(), run.clone());
+                    // It ends early only with the whole process.
+                    let _ = tokio::task::spawn_blocking(move || also.discard(&known)).await;
+                    shared.containers.discard(&run).await;
+                });
             }
             Effect::RemoveSandbox { sandbox } => {
                 self.shared.tokio.spawn_blocking(move || {
@@ -273,30 +299,55 @@ impl Shared {
 
     async fn start(&self, spec: RunSpec) {
         let run = spec.run.clone();
+        let outcome = self.try_start(spec).await;
+        self.driver.event(Event::RunStarted { run, outcome });
+    }
+
+    async fn try_start(&self, spec: RunSpec) -> Result<u32, String> {
+        let run = spec.run.clone();
         let sandbox = self.folders.sandbox(&spec.sandbox);
         let marked = sandbox.to_string_lossy().into_owned();
         let env = fill_in(spec.environment, &marked);
         self.sandboxes.lock().insert(run.clone(), sandbox.clone());
         let label = label(&env, spec.role.as_ref());
+        let (program, answers) = match &spec.container {
+            None => (program(spec.command, &sandbox), false),
+            Some(container) => {
+                let place = Place { run: &run, sandbox: &sandbox, environment: &env };
+                let beginning = self.containers.begin(container, place).await?;
+                if let Some(addresses) = beginning.addresses {
+                    let run = run.clone();
+                    self.driver.event(Event::Networked { run, addresses });
+                }
+                (beginning.program, true)
+            }
+        };
         let launch = LaunchSpec {
             run_id: run.clone(),
             run_dir: self.folders.run(&run),
-            program: program(spec.command, &sandbox),
+            program,
             sandbox,
-            env,
-            user: spec.user,
-            rlimits: rlimits(spec.rlimits.as_ref()),
+            // Environment, user and limits of a container's task are in its order: the runtime
+            // itself is the agent's.
+            env: if answers { Vec::new() } else { env },
+            user: spec.user.filter(|_| !answers),
+            rlimits: if answers { Vec::new() } else { rlimits(spec.rlimits.as_ref()) },
             log_policy: self.log_policy,
             own_group: true,
-            answers: false,
+            answers,
             label,
             confinement: self.isolators.confine(&spec.limits),
         };
-        let outcome = match self.launcher.start(launch).await {
+        match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),
             Err(error) => Err(chain(&error)),
-        };
-        self.driver.event(Event::RunStarted { run, outcome });
+        }
+    }
+
+    /// Where a run is asked: at its own address if it has one.
+    fn address_of(&self, run: &ContainerId) -> String {
+        let own = self.containers.addresses(run).unwrap_or_default();
+        own.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string)
     }
 
     async fn limit(&self, run: &ContainerId, limits: &Limits) {
@@ -318,13 +369,15 @@ impl Shared {
     async fn probe(&self, run: &ContainerId, what: Probe, timeout: Span) -> ProbeOutcome {
         let timeout = Duration::from(timeout);
         match what {
-            Probe::Tcp { port } => match self.prober.tcp("127.0.0.1", port, timeout).await {
-                Ok(()) => ProbeOutcome::Tcp(true),
-                Err(error) if error.is_refused() => ProbeOutcome::Tcp(false),
-                Err(error) => ProbeOutcome::Failed(chain(&error)),
-            },
+            Probe::Tcp { port } => {
+                match self.prober.tcp(&self.address_of(run), port, timeout).await {
+                    Ok(()) => ProbeOutcome::Tcp(true),
+                    Err(error) if error.is_refused() => ProbeOutcome::Tcp(false),
+                    Err(error) => ProbeOutcome::Failed(chain(&error)),
+                }
+            }
             Probe::Http { tls, port, path } => {
-                match self.prober.http(tls, "127.0.0.1", port, &path, timeout, 0).await {
+                match self.prober.http(tls, &self.address_of(run), port, &path, timeout, 0).await {
                     Ok(answer) => ProbeOutcome::Http(answer.status),
                     Err(error) => ProbeOutcome::Failed(chain(&error)),
                 }
@@ -347,13 +400,18 @@ impl Shared {
             return ProbeOutcome::Failed("the task does not run".into());
         };
         let env = fill_in(environment, &sandbox.to_string_lossy());
+        let joined = match self.joining(run, &command, &env) {
+            Ok(joined) => joined,
+            Err(reason) => return ProbeOutcome::Failed(reason),
+        };
+        let answers = joined.is_some();
         let spec = CheckSpec {
-            program: program(command, &sandbox),
+            program: joined.unwrap_or_else(|| program(command, &sandbox)),
             sandbox,
-            env,
-            user,
+            env: if answers { Vec::new() } else { env },
+            user: user.filter(|_| !answers),
             timeout,
-            answers: false,
+            answers,
             beside: Some(run.clone()),
         };
         match self.launcher.exec_check(spec).await {
@@ -369,6 +427,25 @@ impl Shared {
             },
             Err(error) => ProbeOutcome::Failed(chain(&error)),
         }
+    }
+
+    /// What runs a command in a run's container; `None` when the run is no container.
+    fn joining(
+        &self,
+        run: &ContainerId,
+        command: &Command,
+        environment: &[(String, String)],
+    ) -> Result<Option<Program>, String> {
+        let argv = match command {
+            Command::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
+            Command::Exec { program, arguments } => {
+                let rest = arguments.iter().skip(1).cloned();
+                std::iter::once(program.clone()).chain(rest).collect()
+            }
+        };
+        let environment = environment.to_vec();
+        let order = ExecOrder { argv, environment, working_directory: None, tty: None };
+        self.containers.join(run, &order)
     }
 
     fn discard(&self, run: &ContainerId) {
@@ -442,7 +519,7 @@ fn fetch_request(uri: v1::command_info::Uri) -> tepui_fetch::Artifact {
 }
 
 /// An error with its causes, for a status message.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -69,6 +69,16 @@ impl Folders {
         self.runs().join(run.as_str())
     }
 
+    /// Files of containers, a folder for each.
+    pub fn containers(&self) -> PathBuf {
+        self.work.join("meta/containers")
+    }
+
+    /// Records of networks.
+    pub fn networks(&self) -> PathBuf {
+        self.work.join("meta/networks")
+    }
+
     /// The fetcher's cache.
     pub fn cache(&self) -> PathBuf {
         self.work.join("meta/fetch-cache")
@@ -85,7 +95,8 @@ impl Folders {
     /// When one cannot be made.
     pub fn create(&self) -> Result<(), SandboxError> {
         make(&self.work, 0o755)?;
-        for private in [self.meta(), self.runs(), self.cache()] {
+        for private in [self.meta(), self.runs(), self.cache(), self.containers(), self.networks()]
+        {
             make(&private, 0o700)?;
         }
         Ok(())

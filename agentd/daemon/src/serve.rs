@@ -36,6 +36,7 @@ use crate::link::{self, Wish};
 use crate::runs::{LISTENING_INTERVAL, Runs};
 use crate::sandbox::Folders;
 use crate::turn::{Ended, Turn};
+use crate::wiring;
 
 /// Folder of all agents' pins in the BPF file system.
 const PINS: &str = "/sys/fs/bpf/tepui";
@@ -104,6 +105,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let limits = tepui_fetch::Limits::default();
     let fetcher = tepui_fetch::Fetcher::new(folders.cache(), limits)
         .context("failed to prepare the fetcher")?;
+    let containers = wiring::containers(&config.containers, &images, &folders)?;
     let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
     let runs = Runs::new(
         Handle::current(),
@@ -114,11 +116,14 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         log_policy,
         kernel.clone(),
         isolators,
+        containers.clone(),
     );
     let found = runs.recover(hierarchy, sandboxes(&records)).await?;
+    let abilities = containers.probe().await;
+    wiring::announce(&abilities);
     info!(records = records.len(), runs = found.len(), "state recovered");
     let facts = facts(&config, clock, &isolation);
-    let agent = Agent::new(agent_config(&config, &kernel, isolation)?, entropy);
+    let agent = Agent::new(agent_config(&config, &kernel, isolation, abilities)?, entropy);
     let first = Event::Started { boot: detect::boot_id(), records, runs: found };
     let (wish, wished) = watch::channel(Wish::default());
     let turn = Turn {
@@ -229,6 +234,7 @@ fn agent_config(
     config: &Config,
     kernel: &Kernel,
     isolation: Isolation,
+    containers: tepui_agent::Containers,
 ) -> anyhow::Result<tepui_agent::Config> {
     let total = detect::complete(config.resources.clone(), &config.work_dir)
         .context("failed to find out what the host has")?;
@@ -248,7 +254,7 @@ fn agent_config(
     agent.switch_user = config.switch_user;
     agent.gc_delay = Span::from_secs(config.gc_delay_days.saturating_mul(24 * 3600));
     agent.reconfiguration = config.reconfiguration;
-    agent.containers.any = Err("this agent makes none yet".into());
+    agent.containers = containers;
     agent.limits = config.limits.clone();
     agent.isolation = isolation;
     Ok(agent)

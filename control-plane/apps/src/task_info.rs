@@ -360,7 +360,29 @@ fn container(app: &App, launch: &Launch<'_>) -> Option<v1::ContainerInfo> {
     }
     info.network_infos = networks(app, container, launch);
     info.tty_info = app.tty.then(v1::TtyInfo::default);
+    info.linux_info = container.linux_info.as_ref().map(linux_info);
     Some(info)
+}
+
+/// `linuxInfo`, checked when the app was.
+fn linux_info(given: &serde_json::Value) -> v1::LinuxInfo {
+    let mut info = v1::LinuxInfo::default();
+    if let Some(seccomp) = given.get("seccomp") {
+        let profile = seccomp.get("profileName").and_then(|name| name.as_str());
+        info.seccomp = Some(v1::SeccompInfo {
+            profile_name: profile.map(str::to_owned),
+            unconfined: Some(profile.is_none()),
+        });
+    }
+    if let Some(ipc) = given.get("ipcInfo") {
+        info.set_ipc_mode(match ipc.get("mode").and_then(|mode| mode.as_str()) {
+            Some("SHARE_PARENT") => v1::linux_info::IpcMode::ShareParent,
+            _ => v1::linux_info::IpcMode::Private,
+        });
+        let size = ipc.get("shmSize").and_then(serde_json::Value::as_u64);
+        info.shm_size = size.and_then(|size| u32::try_from(size).ok());
+    }
+    info
 }
 
 fn docker_info(

@@ -19,7 +19,7 @@ pub struct Container {
     pub volumes: Vec<Volume>,
     /// Port mappings; always empty with host networking.
     pub port_mappings: Vec<PortMapping>,
-    /// Seccomp and IPC settings as given; this release accepts none.
+    /// Seccomp and IPC settings as given.
     pub linux_info: Option<serde_json::Value>,
 }
 

@@ -318,24 +318,22 @@ fn broken_rules_have_their_documented_texts() {
 #[test]
 fn what_this_release_does_not_run_is_refused_by_field() {
     for (fields, path) in [
-        (json!({"networks": [{"mode": "container/bridge"}]}), "/networks(0)/mode"),
-        (json!({"container": {"docker": {"image": "nginx"}}}), "/container/docker"),
+        (json!({"container": {"type": "DOCKER"}}), "/container/docker"),
         (
-            json!({"container": {"type": "MESOS", "docker": {"image": "nginx"}}}),
-            "/container/docker",
+            json!({"container": {"type": "MESOS", "linuxInfo": {"seccomp": {}}}}),
+            "/container/linuxInfo/seccomp",
+        ),
+        (
+            json!({"container": {"type": "MESOS",
+                                 "linuxInfo": {"ipcInfo": {"mode": "SHARE_PARENT", "shmSize": 1}}}}),
+            "/container/linuxInfo/ipcInfo/shmSize",
         ),
         (
             json!({"container": {"type": "MESOS", "volumes": [
             {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]}}),
             "/container/volumes(0)/persistent",
         ),
-        (
-            json!({"container": {"type": "MESOS", "volumes": [
-            {"containerPath": "data", "mode": "RW", "hostPath": "/x"}]}}),
-            "/container/volumes(0)/hostPath",
-        ),
         (json!({"gpus": 1}), "/gpus"),
-        (json!({"tty": true}), "/tty"),
         (json!({"secrets": {"a": {"source": "b"}}}), "/secrets"),
         (json!({"env": {"A": {"secret": "x"}}}), "/env/A/secret"),
     ] {
@@ -357,6 +355,27 @@ fn what_this_release_does_not_run_is_refused_by_field() {
         serde_json::to_value(plain.unwrap()).unwrap()["container"],
         json!({"type": "MESOS", "volumes": []})
     );
+}
+
+#[test]
+fn containers_in_every_form_are_taken() {
+    for fields in [
+        json!({"networks": [{"mode": "container/bridge"}],
+               "container": {"docker": {"image": "nginx"},
+                             "portMappings": [{"containerPort": 80, "hostPort": 0}]}}),
+        json!({"container": {"type": "MESOS", "docker": {"image": "nginx"},
+                             "linuxInfo": {"seccomp": {"unconfined": true},
+                                           "ipcInfo": {"mode": "PRIVATE", "shmSize": 8}}}}),
+        json!({"container": {"type": "MESOS", "volumes": [
+            {"containerPath": "data", "mode": "RW", "hostPath": "/x"}]}}),
+        json!({"networks": [{"mode": "container", "name": "dmz"}], "tty": true}),
+    ] {
+        let mut app = json!({"id": "/a", "cmd": "sleep 1"});
+        for (key, value) in fields.as_object().unwrap() {
+            app[key] = value.clone();
+        }
+        create(&app).unwrap_or_else(|broken| panic!("{fields}: {broken:?}"));
+    }
 }
 
 #[test]
