@@ -73,7 +73,14 @@ need_build_tools() { # need_build_tools yes|no
 # A registry on loopback, and what fills it: tests of agentd/images.
 need_image_tools() { # need_image_tools yes|no
   local packages
-  packages=$(missing docker-registry docker-registry; missing skopeo skopeo; missing umoci umoci; missing htpasswd apache2-utils)
+  packages=$(
+    missing docker-registry docker-registry
+    missing skopeo skopeo
+    missing umoci umoci
+    missing htpasswd apache2-utils
+    missing mmdebstrap mmdebstrap
+    missing busybox busybox-static
+  )
   # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages
 }
