@@ -28,7 +28,8 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("KillMode", "control-group".into()),
         ("SendSIGKILL", true.into()),
         ("TimeoutStopUSec", micros(spec.pace.stop).into()),
-        ("OOMPolicy", "kill".into()),
+        // What is delegated holds many: the end of one of them is not that of all.
+        ("OOMPolicy", if spec.delegate { "continue" } else { "kill" }.into()),
         ("UMask", 0o022_u32.into()),
         ("IgnoreSIGPIPE", false.into()),
         ("StandardOutput", "journal".into()),
