@@ -130,6 +130,12 @@ fn limitation(name: &str, limit: u64) -> v1::TaskResourceLimitation {
     v1::TaskResourceLimitation { resources: vec![resource] }
 }
 
+/// What is to be said of a command that ended before it had begun its work.
+#[must_use]
+pub fn describe_end(exit: &Exit, certificate: &Certificate) -> String {
+    with_details(exit_message(exit), certificate)
+}
+
 /// Adds what is known to a first sentence.
 pub(crate) fn with_details(first: String, certificate: &Certificate) -> String {
     let mut text = first;

@@ -55,7 +55,7 @@ mod volumes;
 pub use compatibility::{FOUND_ATTRIBUTES, ISOLATION_ATTRIBUTE, Incompatible};
 pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
-pub use death::{Cause, Certificate};
+pub use death::{Cause, Certificate, describe_end};
 pub use effect::{
     Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, Setting,
 };

@@ -15,8 +15,9 @@ use tepui_agent::{
 use tepui_container::ExecOrder;
 use tepui_isolators::Isolators;
 use tepui_launch::{
-    CheckOutcome, CheckSpec, Ending, KnownRun, LaunchSpec, Launcher, LogPolicy, LostReason,
-    Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
+    CheckOutcome, CheckSpec, Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher,
+    LogPolicy, LostReason, Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState,
+    SignalScope,
 };
 use tepui_types::{ContainerId, Role, Span};
 use tepui_wire::v1;
@@ -340,6 +341,7 @@ impl Shared {
         };
         match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),
+            Err(LaunchError::NotReady(status)) => Err(self.not_ready(&run, *status)),
             Err(error) => Err(chain(&error)),
         }
     }
@@ -355,6 +357,14 @@ impl Shared {
         if let Err(error) = self.launcher.limit(run, &ceiling).await {
             warn!(%run, error = &error as &dyn std::error::Error, "limits not changed");
         }
+    }
+
+    /// Why a command did not get ready, as its end tells it.
+    fn not_ready(&self, run: &ContainerId, status: ExitStatus) -> String {
+        let outcome = RunOutcome::Ended(status);
+        let mut known = self.certificate(run, &outcome).unwrap_or_default();
+        known.cause = tepui_agent::Cause::NotReady;
+        tepui_agent::describe_end(&ends::exit(&outcome), &known)
     }
 
     fn certificate(

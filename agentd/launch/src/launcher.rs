@@ -215,6 +215,9 @@ pub enum LaunchError {
         /// Limit in bytes.
         limit: usize,
     },
+    /// The command was executed, and ended before it said that it is ready.
+    #[error("the command ended before it said that it is ready")]
+    NotReady(Box<ExitStatus>),
     /// The run is to be held to something that only systemd can.
     #[error("the run needs {0}, which only systemd can give it")]
     NeedsSystemd(&'static str),

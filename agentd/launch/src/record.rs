@@ -17,6 +17,10 @@ pub const STARTED: &str = "started";
 /// File name of [`ExitRecord`].
 pub const EXIT: &str = "exit";
 
+/// File that a unit's stage writes to right before it becomes the command. It runs as the task's user
+/// and so gets it open: an empty file says that the command never began, a missing one nothing.
+pub const BEGUN: &str = "begun";
+
 const STARTED_HEADER: &str = "tepui-run-started 1";
 const EXIT_HEADER: &str = "tepui-run-exit 1";
 const UNIT_HEADER: &str = "tepui-run-unit 1";
@@ -190,6 +194,23 @@ impl UnitRecord {
         line(&mut body, "at", &nanos(self.asked_at).to_string());
         create_exclusively(dir, STARTED, &seal(UNIT_HEADER, &body))
     }
+}
+
+/// Makes the empty file of a unit that is about to be asked for, for its stage to write to.
+///
+/// # Errors
+///
+/// [`RecordError::Io`].
+pub fn create_begun(dir: &Path) -> Result<File, RecordError> {
+    let path = dir.join(BEGUN);
+    let made = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+    made.map_err(|source| RecordError::Io { verb: "create", path, source })
+}
+
+/// Whether it is known that a unit's command never began.
+#[must_use]
+pub fn never_began(dir: &Path) -> bool {
+    fs::metadata(dir.join(BEGUN)).is_ok_and(|meta| meta.len() == 0)
 }
 
 impl StartMark {

@@ -6,10 +6,16 @@ use std::path::Path;
 
 use crate::launcher::{KnownRun, LostReason, RunOutcome};
 use crate::procfs;
-use crate::record::{ExitRecord, StartMark, UnitRecord};
+use crate::record::{ExitRecord, StartMark, UnitRecord, never_began};
 
 /// The recorded end of a run; `None` when nobody could write one down.
+///
+/// A unit whose agent died before it let the command begin ends by itself, and says how; of the
+/// command that says nothing.
 pub(crate) fn recorded_end(run_dir: &Path) -> Option<RunOutcome> {
+    if never_began(run_dir) {
+        return Some(RunOutcome::Lost(LostReason::NeverStarted));
+    }
     match ExitRecord::load(run_dir) {
         Ok(Some(ExitRecord::Ended(status))) => Some(RunOutcome::Ended(status)),
         Ok(Some(ExitRecord::NotStarted(reason))) => Some(RunOutcome::NotStarted(reason)),
@@ -88,6 +94,9 @@ mod tests {
         ExitRecord::Ended(status).save(now.path()).unwrap();
         assert!(!may_be_unit(&run(&now)));
         assert_eq!(recorded_end(now.path()), Some(RunOutcome::Ended(status)));
+        crate::record::create_begun(now.path()).unwrap();
+        let never = Some(RunOutcome::Lost(LostReason::NeverStarted));
+        assert_eq!(recorded_end(now.path()), never, "its stage was not let on");
         let before = tempfile::tempdir().unwrap();
         let record = unit("another boot".to_owned());
         record.create(before.path()).unwrap();

@@ -39,30 +39,38 @@ const ERROR_OUTPUT: i32 = 3;
 /// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program. One that `answers` says
 /// itself whether it has begun (`unit-answering`).
 pub(crate) fn become_command(answers: bool) -> ExitCode {
-    let Some(mut answer) = answer_pipe() else { return ExitCode::from(CANNOT_EXECUTE) };
-    let Err(reason) = prepare(&mut answer, answers);
+    let Some((mut answer, begun)) = channels() else { return ExitCode::from(CANNOT_EXECUTE) };
+    let Err(reason) = prepare(&mut answer, begun, answers);
     // When the agent is gone, the exit code says enough.
     let _ = answer.write_all(reason.as_bytes());
     eprintln!("{reason}");
     ExitCode::from(CANNOT_EXECUTE)
 }
 
-/// The pipe that closes by itself when the command is executed. It comes in a message, because
-/// systemd keeps standard input open itself for as long as the unit lasts.
-fn answer_pipe() -> Option<File> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// The pipe that closes by itself when the command is executed, and the file that says that it will
+/// be, which an older agent does not send. They come in a message, because systemd keeps standard
+/// input open itself for as long as the unit lasts.
+fn channels() -> Option<(File, Option<File>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let mut parts = [io::IoSliceMut::new(&mut byte)];
     let flags = RecvFlags::CMSG_CLOEXEC;
     recvmsg(io::stdin(), &mut parts, &mut ancillary, flags).ok()?;
     ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next().map(File::from),
+        RecvAncillaryMessage::ScmRights(mut descriptors) => {
+            let answer = descriptors.next().map(File::from)?;
+            Some((answer, descriptors.next().map(File::from)))
+        }
         _ => None,
     })
 }
 
-fn prepare(answer: &mut File, answers: bool) -> Result<std::convert::Infallible, String> {
+fn prepare(
+    answer: &mut File,
+    begun: Option<File>,
+    answers: bool,
+) -> Result<std::convert::Infallible, String> {
     let mut words = env::args().skip(2);
     let (Some(max_bytes), Some(keep), Some(program), Some(name)) =
         (words.next(), words.next(), words.next(), words.next())
@@ -94,6 +102,9 @@ fn prepare(answer: &mut File, answers: bool) -> Result<std::convert::Infallible,
     if answers {
         leave_open(&mut command, answer.as_fd())
             .map_err(|e| format!("failed to hand the answer channel on: {e}"))?;
+    }
+    if let Some(mut begun) = begun {
+        begun.write_all(b"begun\n").map_err(|e| format!("failed to say that it begins: {e}"))?;
     }
     let error = command.exec();
     Err(format!("failed to execute '{program}': {error}"))

@@ -1,10 +1,11 @@
 //! Starting a run as a unit.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,7 +23,7 @@ use crate::launcher::{LaunchError, Started};
 use crate::plain::make_run_dir;
 use crate::procfs;
 use crate::protocol::{self, BEGIN, UnitReply, encode_variables};
-use crate::record::{ProcessMark, UnitRecord};
+use crate::record::{ExitRecord, ProcessMark, UnitRecord, create_begun, never_began};
 use crate::spec::LaunchSpec;
 
 /// Most bytes of variables that systemd does not take: what a socket holds without a reader.
@@ -64,14 +65,16 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
     let dir = run_dir.clone();
     let prepared = tokio::task::spawn_blocking(move || {
         make_run_dir(&dir)?;
-        record.create(&dir).map_err(LaunchError::Record)
+        let begun = create_begun(&dir).map_err(LaunchError::Record)?;
+        record.create(&dir).map_err(LaunchError::Record)?;
+        Ok(begun)
     });
     let prepared = match prepared.await {
         Ok(prepared) => prepared,
         Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
     };
     let outcome = match prepared {
-        Ok(()) => launch(&inner, spec, unit).await,
+        Ok(begun) => launch(&inner, spec, unit, &begun).await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -90,6 +93,7 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
         }
         Err(error) => {
             inner.runs.lock().remove(&run_id);
+            let error = explained(error, &run_dir);
             // What is left would only be found again at the next recovery.
             let _ = fs::remove_dir_all(&run_dir);
             Err(error)
@@ -97,10 +101,22 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
     }
 }
 
+/// Why a command that was executed did not get ready: what systemd says of that says little.
+fn explained(error: LaunchError, run_dir: &Path) -> LaunchError {
+    match (&error, ExitRecord::load(run_dir)) {
+        (
+            LaunchError::Systemd(SystemdError::NotStarted { .. }),
+            Ok(Some(ExitRecord::Ended(status))),
+        ) if !never_began(run_dir) => LaunchError::NotReady(Box::new(status)),
+        _ => error,
+    }
+}
+
 async fn launch(
     inner: &Inner,
     mut spec: LaunchSpec,
     unit: UnitName,
+    begun_file: &File,
 ) -> Result<(Started, Option<Leaf>), LaunchError> {
     let failed = |source: io::Error| LaunchError::Prepare {
         verb: "open a channel to",
@@ -112,7 +128,7 @@ async fn launch(
     if rest.len() > MAX_REST_BYTES {
         return Err(LaunchError::TooLarge { limit: MAX_REST_BYTES });
     }
-    let (theirs, channel) = answer_channel(&rest).map_err(failed)?;
+    let (theirs, channel) = answer_channel(&rest, begun_file).map_err(failed)?;
     let run = spec.run_id.clone();
     let described = inner.describe(spec, environment, unit.clone(), theirs);
     let begun = async {
@@ -193,14 +209,15 @@ impl Inner {
     }
 }
 
-/// A socket that gives its reader the writing end of a pipe and then `rest`, and our ends.
-fn answer_channel(rest: &[u8]) -> io::Result<(UnixStream, Channel)> {
+/// A socket that gives its reader the writing end of a pipe, the file that says that the command
+/// has begun, and then `rest`; and our ends.
+fn answer_channel(rest: &[u8], begun: &File) -> io::Result<(UnixStream, Channel)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&read, OFlags::NONBLOCK)?;
     let (ours, theirs) = UnixStream::pair()?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [write.as_fd()];
+    let descriptors = [write.as_fd(), begun.as_fd()];
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room for a descriptor"));
     }
