@@ -58,9 +58,8 @@ struct Shared {
 }
 
 impl Runs {
-    /// Acts with these means.
+    /// Acts with these means, on the runtime that it is called on.
     pub fn new(
-        tokio: Handle,
         driver: Driver,
         launcher: Arc<dyn Launcher>,
         fetcher: tepui_fetch::Fetcher,
@@ -71,7 +70,7 @@ impl Runs {
         containers: Containers,
     ) -> Self {
         let shared = Shared {
-            tokio,
+            tokio: Handle::current(),
             driver,
             launcher,
             fetcher,

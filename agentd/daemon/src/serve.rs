@@ -20,7 +20,6 @@ use tepui_types::{Attribute, AttributeValue, Attributes, ContainerId, Entropy, S
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
@@ -108,7 +107,6 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let containers = wiring::containers(&config.containers, &images, &folders)?;
     let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
     let runs = Runs::new(
-        Handle::current(),
         driver.clone(),
         Arc::new(launcher),
         fetcher,
