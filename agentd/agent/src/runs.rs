@@ -162,6 +162,7 @@ impl Agent {
         } else {
             Saying::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message)
         };
+        let saying = self.with_denials(run, saying);
         self.end_tasks(run, &saying, turn);
         self.run_over(run, exit, turn);
     }

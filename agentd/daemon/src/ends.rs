@@ -8,6 +8,8 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
 use tepui_agent::{Cause, Certificate, Exit};
 use tepui_launch::{Ending, ExitStatus, Hardship, RunOutcome};
 
+use crate::kernel::Remains;
+
 /// How much of the end of the error output is read.
 const TAIL: u64 = 4096;
 /// Where it is: the file that is written to, and the one before when that was begun just now.
@@ -26,12 +28,21 @@ pub fn exit(outcome: &RunOutcome) -> Exit {
 }
 
 /// What else is known; reads the end of the error output when the run has failed.
-pub fn certificate(outcome: &RunOutcome, sandbox: Option<&Path>) -> Option<Box<Certificate>> {
+pub fn certificate(
+    outcome: &RunOutcome,
+    sandbox: Option<&Path>,
+    remains: &Remains,
+) -> Option<Box<Certificate>> {
     let RunOutcome::Ended(status) = outcome else { return None };
     let failed = status.ending != Ending::Exited(0);
     let last_output = sandbox.filter(|_| failed).and_then(|path| last_output(path).ok());
     Some(Box::new(Certificate {
         last_output: last_output.unwrap_or_default().into(),
+        sender: match status.ending {
+            Ending::Signaled { signal, .. } => remains.sender(signal).map(Into::into),
+            Ending::Exited(_) => None,
+        },
+        oom_context: remains.out_of_memory().map(Into::into),
         ..of_status(status)
     }))
 }

@@ -23,7 +23,7 @@ use tepui_launch::Admission;
 use tepui_types::{ContainerId, Ranges};
 use tracing::warn;
 
-use book::{Book, Ports};
+use book::{Book, Death, Ports};
 pub use measure::usage;
 pub use settings::{PortEnforcement, Wishes};
 pub use start::{Found, Hierarchy, UnitsClaim, tag};
@@ -118,15 +118,15 @@ impl Kernel {
         }
     }
 
-    /// What a run was refused, after its end: its group is forgotten here.
-    pub fn finish(&self, run: &ContainerId) -> Vec<PortDenial> {
-        self.read_denials();
+    /// What the kernel knows of a run after its end: its group is forgotten here.
+    pub fn finish(&self, run: &ContainerId) -> Remains {
         let mut state = self.shared.state.lock();
-        state.complete(run);
-        let denials = state.book.denials(run);
+        self.take_denials(&mut state);
+        self.take_exits(&mut state);
+        let remains = state.remains(run);
         drop(state);
         self.forget(run);
-        denials
+        remains
     }
 
     /// Nothing of this run runs any more, or ever will.
@@ -165,7 +165,35 @@ impl Admission for Kernel {
     }
 }
 
+/// What the kernel knows of a run that is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Ports that it was refused.
+    pub denials: Vec<PortDenial>,
+    /// Its processes that signals ended.
+    pub deaths: Vec<Death>,
+}
+
+impl Remains {
+    /// Who sent the signal that ended the run.
+    pub fn sender(&self, signal: i32) -> Option<String> {
+        let mut of_it =
+            self.deaths.iter().rev().filter(|death| i64::from(death.signal) == i64::from(signal));
+        of_it.find_map(|death| death.sender.clone())
+    }
+
+    /// What is known of the last process that the kernel killed for want of memory.
+    pub fn out_of_memory(&self) -> Option<String> {
+        self.deaths.iter().rev().find_map(|death| death.out_of_memory.clone())
+    }
+}
+
 impl State {
+    fn remains(&mut self, run: &ContainerId) -> Remains {
+        self.complete(run);
+        Remains { denials: self.book.denials(run), deaths: self.book.deaths(run) }
+    }
+
     fn unregister(&mut self, group: GroupId) {
         let Some(driver) = &mut self.driver else { return };
         if let Err(error) = driver.unregister_task(group) {

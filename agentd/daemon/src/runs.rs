@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 use crate::containers::{Containers, Place};
 use crate::driver::Driver;
 use crate::ends;
-use crate::kernel::{self, Found, Hierarchy, Kernel};
+use crate::kernel::{self, Found, Hierarchy, Kernel, Remains};
 use crate::sandbox::{self, Folders};
 
 /// How often the sockets of running tasks are compared with their ports.
@@ -118,13 +118,13 @@ impl Runs {
             .collect();
         let kernel = self.shared.kernel.clone();
         let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
-        let mut denials = started.await.context("the start of the kernel's side panicked")??;
+        let mut remains = started.await.context("the start of the kernel's side panicked")??;
         Ok(recovered
             .into_iter()
             .map(|recovered| {
                 let run = recovered.run_id;
                 let addresses = containers.addresses(&run);
-                let denials = denials.remove(&run).unwrap_or_default();
+                let remains = remains.remove(&run).unwrap_or_default();
                 let (state, certificate) = match recovered.state {
                     RunState::Running(started) => {
                         (FoundState::Running { pid: pid(&started) }, None)
@@ -133,10 +133,11 @@ impl Runs {
                         (FoundState::NeverStarted, None)
                     }
                     RunState::Over(outcome) => {
-                        let certificate = self.shared.certificate(&run, &outcome);
+                        let certificate = self.shared.certificate(&run, &outcome, &remains);
                         (FoundState::Exited(ends::exit(&outcome)), certificate)
                     }
                 };
+                let denials = remains.denials;
                 FoundRun { run, state, denials, addresses, certificate }
             })
             .collect())
@@ -147,12 +148,9 @@ impl Runs {
         let shared = self.shared.clone();
         self.shared.tokio.spawn_blocking(move || {
             let (run, outcome) = (event.run_id, event.outcome);
-            let denials = shared.kernel.finish(&run);
-            if !denials.is_empty() {
-                let run = run.clone();
-                shared.driver.event(Event::PortsDenied { run, denials, fatal: false });
-            }
-            let certificate = shared.certificate(&run, &outcome);
+            let remains = shared.kernel.finish(&run);
+            let certificate = shared.certificate(&run, &outcome, &remains);
+            shared.tell_denials(&run, remains);
             let exit = ends::exit(&outcome);
             shared.driver.event(Event::RunExited { run, exit, certificate });
         });
@@ -358,10 +356,20 @@ impl Shared {
         }
     }
 
+    /// Before the end is told: its status names what was refused.
+    fn tell_denials(&self, run: &ContainerId, remains: Remains) {
+        if !remains.denials.is_empty() {
+            let (run, denials) = (run.clone(), remains.denials);
+            self.driver.event(Event::PortsDenied { run, denials, fatal: false });
+        }
+    }
+
     /// Why a command did not get ready, as its end tells it.
     fn not_ready(&self, run: &ContainerId, status: ExitStatus) -> String {
         let outcome = RunOutcome::Ended(status);
-        let mut known = self.certificate(run, &outcome).unwrap_or_default();
+        let remains = self.kernel.finish(run);
+        let mut known = self.certificate(run, &outcome, &remains).unwrap_or_default();
+        self.tell_denials(run, remains);
         known.cause = tepui_agent::Cause::NotReady;
         tepui_agent::describe_end(&ends::exit(&outcome), &known)
     }
@@ -370,9 +378,10 @@ impl Shared {
         &self,
         run: &ContainerId,
         outcome: &RunOutcome,
+        remains: &Remains,
     ) -> Option<Box<tepui_agent::Certificate>> {
         let sandbox = self.sandboxes.lock().get(run).cloned();
-        ends::certificate(outcome, sandbox.as_deref())
+        ends::certificate(outcome, sandbox.as_deref(), remains)
     }
 
     async fn probe(&self, run: &ContainerId, what: Probe, timeout: Span) -> ProbeOutcome {

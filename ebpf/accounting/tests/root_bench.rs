@@ -76,7 +76,7 @@ fn round(leaf: &Leaf) -> f64 {
 
 /// The agent's default, and more.
 fn sets() -> [(&'static str, Vec<Feature>); 4] {
-    let ports = vec![Feature::Ports];
+    let ports = [Feature::Ports];
     let default = [Feature::Exits, Feature::Network, Feature::Drops, Feature::Tcp, Feature::Block];
     let default: Vec<_> = ports.iter().chain(&default).copied().collect();
     let with = |more: &[Feature]| default.iter().chain(more).copied().collect::<Vec<_>>();

@@ -244,6 +244,19 @@ with subtest("a task that fails says which port it was refused"):
     )
     one.succeed("tepui app delete /refused")
 
+with subtest("a task that somebody kills says who did"):
+    start("killed", "two", command="import time; time.sleep(1000)")
+    task("killed")
+    find = "systemctl list-units --plain --no-legend 'tepui-task-killed*' | awk '{print $1}'"
+    pid = two.get_unit_property(two.succeed(find).strip(), "MainPID")
+    two.succeed(f"bash -c 'kill -9 {pid}'")
+    one.wait_until_succeeds(
+        "curl -sf http://one:8080/v2/apps/killed"
+        " | grep -E 'terminated with signal Killed.*signal came from process [0-9]+ .bash. of the host'",
+        timeout=60,
+    )
+    one.succeed("tepui app delete /killed")
+
 with subtest("a host that ends tasks for foreign ports ends them, and says why"):
     binds = "import socket, time\n"
     binds += "try: socket.socket().bind(('', 8081))\nexcept PermissionError: pass\ntime.sleep(1000)"

@@ -1,8 +1,8 @@
 //! Which group is whose, what it may use, and what it was refused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use tepui_accounting::{Denial, Denials, GroupId, Mode, Operation, Transport};
+use tepui_accounting::{Denial, Denials, Exit, GroupId, Mode, Operation, Sender, Transport};
 use tepui_agent::PortDenial;
 use tepui_cgroup::Leaf;
 use tepui_types::{ContainerId, Ranges};
@@ -10,6 +10,8 @@ use tepui_types::{ContainerId, Ranges};
 /// Name of the note in a run's folder.
 pub(super) const NOTE: &str = "ports";
 
+/// Ends of one run's processes that are remembered.
+const MOST_DEATHS: usize = 16;
 /// Different ports of one run that are told apart.
 const MOST_DENIED: usize = 32;
 
@@ -67,6 +69,24 @@ struct Entry {
     ports: Ports,
     place: Option<(GroupId, Leaf)>,
     denied: Vec<Denied>,
+    deaths: VecDeque<Death>,
+}
+
+impl Entry {
+    fn new(ports: Ports) -> Self {
+        Self { ports, place: None, denied: Vec::new(), deaths: VecDeque::new() }
+    }
+}
+
+/// A process of a run that a signal ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The signal.
+    pub signal: u32,
+    /// Who sent it, where that was seen.
+    pub sender: Option<String>,
+    /// What is known of it, when the kernel chose it for want of memory.
+    pub out_of_memory: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,19 +111,15 @@ impl Book {
             Some(entry) if entry.ports == Ports::Every => {}
             Some(entry) => entry.ports = ports,
             None => {
-                let entry = Entry { ports, place: None, denied: Vec::new() };
-                self.runs.insert(run.clone(), entry);
+                self.runs.insert(run.clone(), Entry::new(ports));
             }
         }
     }
 
     /// A run is in this group; the group that it was to be in before.
     pub(super) fn place(&mut self, run: &ContainerId, id: GroupId, leaf: Leaf) -> Option<GroupId> {
-        let entry = self.runs.entry(run.clone()).or_insert_with(|| Entry {
-            ports: Ports::These(Vec::new()),
-            place: None,
-            denied: Vec::new(),
-        });
+        let fresh = || Entry::new(Ports::These(Vec::new()));
+        let entry = self.runs.entry(run.clone()).or_insert_with(fresh);
         let former = entry.place.replace((id, leaf)).map(|(former, _)| former);
         let former = former.filter(|former| *former != id);
         if let Some(former) = former {
@@ -190,6 +206,42 @@ impl Book {
         }
     }
 
+    /// Writes the end of a process down, if a signal was its end.
+    pub(super) fn bury(&mut self, exit: &Exit) {
+        let Some(signal) = exit.signal() else { return };
+        let Some(run) = self.owners.get(&exit.group).cloned() else { return };
+        let sender = exit.sender.as_ref().map(|sender| self.describe(sender, &run));
+        let out_of_memory = exit.out_of_memory.then(|| {
+            let bytes = exit.peak_pages.saturating_mul(rustix::param::page_size() as u64);
+            let (comm, pid, mb) = (&exit.comm, exit.pid, bytes >> 20);
+            format!("the kernel chose process {pid} ({comm}), which had had {mb} MB resident")
+        });
+        let Some(entry) = self.runs.get_mut(&run) else { return };
+        if entry.deaths.len() == MOST_DEATHS {
+            entry.deaths.pop_front();
+        }
+        entry.deaths.push_back(Death { signal, sender, out_of_memory });
+    }
+
+    fn describe(&self, sender: &Sender, run: &ContainerId) -> String {
+        match sender {
+            Sender::Kernel => "the kernel".to_owned(),
+            Sender::Process { pid, comm, group } => {
+                let whose = match group.and_then(|group| self.owners.get(&group)) {
+                    Some(other) if other == run => "of the task itself".to_owned(),
+                    Some(other) => format!("of run {other}"),
+                    None => "of the host".to_owned(),
+                };
+                format!("process {pid} ({comm}) {whose}")
+            }
+        }
+    }
+
+    /// The ends of a run's processes by signals, oldest first, as far as they are remembered.
+    pub(super) fn deaths(&self, run: &ContainerId) -> Vec<Death> {
+        self.runs.get(run).map(|entry| entry.deaths.iter().cloned().collect()).unwrap_or_default()
+    }
+
     /// What a run was refused, as others are told.
     pub(super) fn denials(&self, run: &ContainerId) -> Vec<PortDenial> {
         let denied = self.runs.get(run).map(|entry| entry.denied.as_slice()).unwrap_or_default();
@@ -266,6 +318,44 @@ mod tests {
         let counted = Denials { by_operation: [100, 0, 0, 0, 0], ..Denials::default() };
         book.complete(&run("r"), &counted);
         assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp port 80 (100 times)");
+    }
+
+    #[test]
+    fn the_sender_of_a_fatal_signal_is_named_with_where_it_belongs() {
+        let mut book = Book::default();
+        book.place(&run("r"), GroupId::from_raw(1), leaf());
+        book.place(&run("other"), GroupId::from_raw(2), leaf());
+        let by = |group: Option<u64>| {
+            let group = group.map(GroupId::from_raw);
+            Some(Sender::Process { pid: 7, comm: "kill".to_owned(), group })
+        };
+        let exit = |sender| Exit {
+            group: GroupId::from_raw(1),
+            boot_time_ns: 0,
+            pid: 5,
+            comm: "python3".to_owned(),
+            wait_status: 9,
+            peak_pages: 0,
+            out_of_memory: false,
+            sender,
+        };
+        for sender in [Some(Sender::Kernel), by(None), by(Some(1)), by(Some(2)), None] {
+            book.bury(&exit(sender));
+        }
+        book.bury(&Exit { wait_status: 256, ..exit(None) });
+        let senders: Vec<_> = book.deaths(&run("r")).into_iter().map(|one| one.sender).collect();
+        let text = |text: &str| Some(text.to_owned());
+        let expected = [
+            text("the kernel"),
+            text("process 7 (kill) of the host"),
+            text("process 7 (kill) of the task itself"),
+            text("process 7 (kill) of run other"),
+            None,
+        ];
+        assert_eq!(senders, expected);
+        book.bury(&Exit { out_of_memory: true, ..exit(Some(Sender::Kernel)) });
+        let last = book.deaths(&run("r")).pop().unwrap();
+        assert!(last.out_of_memory.unwrap().contains("process 5 (python3)"));
     }
 
     #[test]

@@ -107,8 +107,8 @@ pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
             .as_ref()
             .filter(|figure| figure.source == Source::Bpf)
             .map(|figure| figure.value.as_secs_f64()),
-        user_cpu_seconds: seconds(&sample.cpu_user).or(rough_seconds(rough.user_cpu)),
-        system_cpu_seconds: seconds(&sample.cpu_system).or(rough_seconds(rough.system_cpu)),
+        user_cpu_seconds: seconds(&sample.cpu_user).or_else(|| rough_seconds(rough.user_cpu)),
+        system_cpu_seconds: seconds(&sample.cpu_system).or_else(|| rough_seconds(rough.system_cpu)),
         memory_bytes: rough.memory_bytes,
         processes: rough.processes as u64,
         threads: count(&sample.threads),

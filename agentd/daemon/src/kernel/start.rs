@@ -10,14 +10,13 @@ use tepui_accounting::{
     AccountingError, CostStatistics, Driver, Feature, GroupId, Mode, Place, Plan, Policy, PortSet,
     Proof, plan, probe, prove_port_enforcement,
 };
-use tepui_agent::PortDenial;
 use tepui_cgroup::{Leaf, Mount};
 use tepui_types::ContainerId;
 use tracing::{info, warn};
 
 use super::book::{NOTE, read_note};
 use super::measure::EBPF;
-use super::{Enforcement, Kernel, State, chain};
+use super::{Enforcement, Kernel, Remains, State, chain};
 
 /// Groups between the highest root group and a task's group, at most: what programs look at.
 const DEPTH: u32 = 6;
@@ -69,7 +68,7 @@ impl UnitsClaim {
 
 impl Kernel {
     /// Loads the programs, tells them what runs, puts them to work and proves that they refuse.
-    /// What runs of an earlier process were refused is returned. Blocks for some tenths of a second.
+    /// What is known of runs of an earlier process is returned. Blocks for some tenths of a second.
     ///
     /// # Errors
     /// When the operator insists on what this host cannot do.
@@ -77,14 +76,14 @@ impl Kernel {
         &self,
         hierarchy: &Hierarchy,
         found: &[Found],
-    ) -> anyhow::Result<BTreeMap<ContainerId, Vec<PortDenial>>> {
+    ) -> anyhow::Result<BTreeMap<ContainerId, Remains>> {
         let mut state = self.shared.state.lock();
         let outcome = self.load(hierarchy);
-        let (enforcement, denials) = match outcome {
+        let (enforcement, remains) = match outcome {
             Ok((driver, plan)) => {
                 state.driver = Some(driver);
-                let denials = self.adopt(&mut state, found);
-                (self.put_to_work(&mut state, &plan)?, denials)
+                let remains = self.adopt(&mut state, found);
+                (self.put_to_work(&mut state, &plan)?, remains)
             }
             Err(reason) => (Enforcement::None(reason), BTreeMap::new()),
         };
@@ -117,7 +116,7 @@ impl Kernel {
             Enforcement::Unknown => {}
         }
         state.enforcement = enforcement;
-        Ok(denials)
+        Ok(remains)
     }
 
     /// The loaded programs; or why there are none.
@@ -154,8 +153,8 @@ impl Kernel {
     }
 
     /// Takes over what earlier agents left: groups of what runs stay as they are known, all others
-    /// are forgotten, and what those were refused is returned.
-    fn adopt(&self, state: &mut State, found: &[Found]) -> BTreeMap<ContainerId, Vec<PortDenial>> {
+    /// are forgotten, and what the kernel knows of those is returned.
+    fn adopt(&self, state: &mut State, found: &[Found]) -> BTreeMap<ContainerId, Remains> {
         let State { driver: Some(driver), book, .. } = state else { return BTreeMap::new() };
         let known = driver.registered().unwrap_or_default();
         let mut over = Vec::new();
@@ -184,11 +183,11 @@ impl Kernel {
                 }
             }
         }
-        drop(self.take_denials(state));
+        self.take_denials(state);
+        self.take_exits(state);
         let mut told = BTreeMap::new();
         for Found { run, .. } in found {
-            state.complete(run);
-            told.insert(run.clone(), state.book.denials(run));
+            told.insert(run.clone(), state.remains(run));
         }
         for run in over {
             if let Some(group) = state.book.remove(run) {
