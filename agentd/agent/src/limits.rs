@@ -80,6 +80,8 @@ pub struct LimitPolicy {
     pub no_new_privileges: bool,
     /// Runs only get devices without hardware behind them.
     pub no_devices: bool,
+    /// The host is kept from every run that is no container.
+    pub shield: bool,
 }
 
 impl Default for LimitPolicy {
@@ -94,6 +96,7 @@ impl Default for LimitPolicy {
             seccomp: None,
             no_new_privileges: false,
             no_devices: false,
+            shield: false,
         }
     }
 }
@@ -145,6 +148,9 @@ pub const PID: &str = "namespaces/pid";
 pub const DISK_DU: &str = "disk/du";
 /// Somebody hears the run say that it is ready, or well.
 pub const NOTIFY: &str = "systemd/notify";
+
+/// The host's own settings, sockets and namespaces are out of reach.
+pub const SHIELD: &str = "systemd/shield";
 
 /// A description that no limits can be read from; the text says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

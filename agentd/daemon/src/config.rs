@@ -173,6 +173,11 @@ pub struct Settings {
     /// Programs give tasks no rights that their user has not
     #[arg(long)]
     pub no_new_privileges: bool,
+    /// Keep the host's settings, control groups, namespaces and manager sockets from all tasks that
+    /// are no containers; a task asks for it itself with the label TEPUI_SHIELD=true
+    #[arg(long)]
+    #[serde(default)]
+    pub shield_tasks: bool,
     /// Which changes of the agent its id survives: equal or additive [default: equal]
     #[arg(long)]
     pub reconfiguration_policy: Option<String>,
@@ -292,6 +297,7 @@ impl Settings {
             bounding_capabilities: self.bounding_capabilities.or(file.bounding_capabilities),
             seccomp_profile: self.seccomp_profile.or(file.seccomp_profile),
             no_new_privileges: self.no_new_privileges || file.no_new_privileges,
+            shield_tasks: self.shield_tasks || file.shield_tasks,
             reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }

@@ -5,7 +5,7 @@ use crate::cgroups::{Blkio, Cpu, Cpuset, Devices, Mem, Pids};
 use crate::disk::Du;
 use crate::linux::{Capabilities, Ipc, Pid, Seccomp};
 use crate::posix::{Counting, Rlimits};
-use crate::systemd::Notify;
+use crate::systemd::{Notify, Shield};
 
 /// All, in the order in which they are asked.
 pub(crate) fn all() -> Vec<Box<dyn Isolator>> {
@@ -25,5 +25,6 @@ pub(crate) fn all() -> Vec<Box<dyn Isolator>> {
         Box::new(Pid),
         Box::new(Du),
         Box::new(Notify),
+        Box::new(Shield),
     ]
 }

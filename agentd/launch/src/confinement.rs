@@ -81,6 +81,8 @@ pub struct Rights {
     pub own_ipc: bool,
     /// Only devices without hardware behind them (`null`, `zero`, `urandom`, terminals …).
     pub no_devices: bool,
+    /// The host's own settings, sockets and namespaces are out of reach.
+    pub shield: bool,
 }
 
 /// A set of system calls.

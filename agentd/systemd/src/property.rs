@@ -151,6 +151,52 @@ fn rights(rights: &Rights, all: &mut Vec<Property<'_>>) {
     if rights.closed_devices {
         all.push(("DevicePolicy", "closed".into()));
     }
+    if rights.shield {
+        all.extend(shield());
+    }
+}
+
+/// Kinds of sockets that tasks have a use for; netlink tells them their addresses.
+const FAMILIES: &[&str] = &["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"];
+/// Sockets through which a service manager, or whoever else is on the bus, takes orders.
+const MANAGERS: &[&str] = &["-/run/dbus", "-/run/systemd/private", "-/run/systemd/userdb"];
+
+/// System calls of the kernel's that are no task's business, whatever else it may do: keys that
+/// processes share, and ways around the filters of other calls.
+const KERNEL_CALLS: &[&str] = &[
+    "@keyring",
+    "bpf",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "perf_event_open",
+    "userfaultfd",
+];
+
+/// What keeps the host from a task that has its files and its network.
+fn shield() -> Vec<Property<'static>> {
+    let switches = [
+        "LockPersonality",
+        "PrivateDevices",
+        "ProtectClock",
+        "ProtectControlGroups",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+    ];
+    let mut all: Vec<Property<'static>> =
+        switches.into_iter().map(|name| (name, true.into())).collect();
+    // Not a single kind of namespace.
+    all.push(("RestrictNamespaces", 0_u64.into()));
+    all.push(("RestrictAddressFamilies", (true, owned(FAMILIES)).into()));
+    all.push(("InaccessiblePaths", owned(MANAGERS).into()));
+    all.push(("ProtectProc", "invisible".into()));
+    all.push(("SystemCallFilter", (false, owned(KERNEL_CALLS)).into()));
+    all.push(("SystemCallErrorNumber", EPERM.into()));
+    all
 }
 
 /// What a system call outside the filter answers: a program can go on without.

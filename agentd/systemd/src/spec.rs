@@ -68,6 +68,9 @@ pub struct Rights {
     pub private_ipc: bool,
     /// Only devices without hardware behind them (`DevicePolicy=closed`).
     pub closed_devices: bool,
+    /// The host's settings, control groups, manager sockets and namespaces are out of reach
+    /// (`ProtectControlGroups`, `ProtectKernelTunables`, `RestrictNamespaces` and others).
+    pub shield: bool,
 }
 
 /// How long a task may take for what.

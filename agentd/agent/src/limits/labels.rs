@@ -32,6 +32,7 @@ pub(super) struct Wishes {
     pub(super) seccomp: Option<SeccompProfile>,
     pub(super) no_new_privileges: bool,
     pub(super) own_ipc: bool,
+    pub(super) shield: bool,
 }
 
 impl Wishes {
@@ -65,6 +66,7 @@ impl Wishes {
             "SECCOMP" => self.seccomp = Some(SeccompProfile::by_name(value)?),
             "NO_NEW_PRIVILEGES" => self.no_new_privileges = flag(value)?,
             "PRIVATE_IPC" => self.own_ipc = flag(value)?,
+            "SHIELD" => self.shield = flag(value)?,
             // Labels of other parts, and of later versions.
             _ => {}
         }

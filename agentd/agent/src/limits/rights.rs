@@ -2,7 +2,9 @@
 
 use tepui_wire::v1::{self, capability_info::Capability, linux_info::IpcMode};
 
-use super::{CAPABILITIES, DEVICES, IPC, LimitPolicy, Need, PID, SECCOMP, Unclear, labels::Wishes};
+use super::{
+    CAPABILITIES, DEVICES, IPC, LimitPolicy, Need, PID, SECCOMP, SHIELD, Unclear, labels::Wishes,
+};
 
 /// What a run may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Rights {
     pub own_ipc: bool,
     /// Only devices without hardware behind them.
     pub no_devices: bool,
+    /// The host's own settings, sockets and namespaces are out of reach.
+    pub shield: bool,
 }
 
 /// A filter of system calls.
@@ -77,6 +81,7 @@ impl Rights {
             seccomp: seccomp(linux, wishes, policy)?,
             own_ipc: wishes.own_ipc || linux.is_some_and(|one| one.ipc_mode() == IpcMode::Private),
             no_devices: policy.no_devices,
+            shield: wishes.shield || policy.shield,
         })
     }
 
@@ -91,6 +96,7 @@ impl Rights {
             (self.own_ipc || shm, IPC, "Inter-process communication of its own"),
             (own_pids, PID, "container.linux_info.share_pid_namespace = false"),
             (self.no_devices, DEVICES, "A host without devices"),
+            (self.shield, SHIELD, "A host out of reach"),
         ];
         let needed = all.into_iter().filter(|(needed, ..)| *needed);
         needed.map(|(_, isolator, what)| (isolator, what.to_owned())).collect()

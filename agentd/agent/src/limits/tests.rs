@@ -90,3 +90,18 @@ fn a_seccomp_profile_is_known_or_refused_and_unconfined_wins() {
     assert_eq!(of(named(None, None)).unwrap().seccomp, Some(SeccompProfile::Strict));
     assert!(of(named(Some("mine.json"), None)).unwrap_err().to_string().contains("mine.json"));
 }
+
+#[test]
+fn the_shield_is_the_operators_word_or_the_tasks_and_nobody_takes_it_away() {
+    let shielded = LimitPolicy { shield: true, ..LimitPolicy::default() };
+    let of = |value: Option<&str>, policy: &LimitPolicy| {
+        let ours: Vec<_> = value.into_iter().map(|value| ("TEPUI_SHIELD", value)).collect();
+        let wishes = Wishes::read(Some(&labels(&ours))).unwrap();
+        Rights::of(None, &wishes, policy).unwrap()
+    };
+    assert!(!of(None, &LimitPolicy::default()).shield);
+    assert!(of(Some("true"), &LimitPolicy::default()).shield);
+    assert!(of(Some("false"), &shielded).shield);
+    let needs = of(None, &shielded).needs(None);
+    assert_eq!(needs.iter().map(|(isolator, _)| *isolator).collect::<Vec<_>>(), [SHIELD]);
+}

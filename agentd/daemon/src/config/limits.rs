@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{bail, ensure};
 use tepui_agent::LimitPolicy;
-use tepui_agent::limits::{CAPABILITIES, CPU, DEVICES, DISK_DU, PIDS, SECCOMP};
+use tepui_agent::limits::{CAPABILITIES, CPU, DEVICES, DISK_DU, PIDS, SECCOMP, SHIELD};
 use tepui_agent::limits::{SeccompProfile, capability_bit};
 use tepui_wire::v1::capability_info::Capability;
 
@@ -52,6 +52,7 @@ pub(super) fn policy(
         (settings.enforce_container_disk_quota, DISK_DU, "enforce_container_disk_quota"),
         (has_capabilities, CAPABILITIES, "a set of capabilities"),
         (seccomp.is_some(), SECCOMP, "seccomp_profile"),
+        (settings.shield_tasks, SHIELD, "shield_tasks"),
     ];
     for (needed, isolator, key) in needs {
         let left_out = isolation.is_some_and(|names| !names.contains(isolator));
@@ -68,6 +69,7 @@ pub(super) fn policy(
         no_new_privileges: settings.no_new_privileges,
         // It is only in force when it is named, and then for all.
         no_devices: isolation.is_some_and(|names| names.contains(DEVICES)),
+        shield: settings.shield_tasks,
     })
 }
 

@@ -122,13 +122,14 @@ fn rights(given: &crate::confinement::Rights) -> Rights {
         bounding: given.bounding,
         ambient: given.ambient,
         // A filter without it would be dropped with the first setuid program.
-        no_new_privileges: given.no_new_privileges || given.system_calls.is_some(),
+        no_new_privileges: given.no_new_privileges || given.system_calls.is_some() || given.shield,
         system_calls: given.system_calls.map(|set| match set {
             SystemCalls::Service => (SERVICE, NOTHING),
             SystemCalls::Unprivileged => (SERVICE, PRIVILEGED),
         }),
         private_ipc: given.own_ipc,
         closed_devices: given.no_devices,
+        shield: given.shield,
     }
 }
 

@@ -207,7 +207,7 @@ def system_bus():
         if not bus.recv(64).startswith(b"OK"):
             raise Refused("not let in")
     done = subprocess.run(
-        ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+        ["busctl", "--timeout=60", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
          "org.freedesktop.systemd1.Manager", "SetEnvironment", "as", "1", "HOSTILE=1"],
         capture_output=True, text=True, check=False)
     if done.returncode != 0:
