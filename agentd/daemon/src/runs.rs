@@ -40,6 +40,18 @@ pub struct Runs {
     shared: Arc<Shared>,
 }
 
+/// What runs are made with.
+#[derive(Debug)]
+pub struct Means {
+    pub launcher: Arc<dyn Launcher>,
+    pub fetcher: tepui_fetch::Fetcher,
+    pub folders: Folders,
+    pub log_policy: LogPolicy,
+    pub kernel: Kernel,
+    pub isolators: Isolators,
+    pub containers: Containers,
+}
+
 #[derive(Debug)]
 struct Shared {
     tokio: Handle,
@@ -59,16 +71,8 @@ struct Shared {
 
 impl Runs {
     /// Acts with these means, on the runtime that it is called on.
-    pub fn new(
-        driver: Driver,
-        launcher: Arc<dyn Launcher>,
-        fetcher: tepui_fetch::Fetcher,
-        folders: Folders,
-        log_policy: LogPolicy,
-        kernel: Kernel,
-        isolators: Isolators,
-        containers: Containers,
-    ) -> Self {
+    pub fn new(driver: Driver, means: Means) -> Self {
+        let Means { launcher, fetcher, folders, log_policy, kernel, isolators, containers } = means;
         let shared = Shared {
             tokio: Handle::current(),
             driver,

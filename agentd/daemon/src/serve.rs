@@ -32,7 +32,7 @@ use crate::images::ImageStore;
 use crate::isolation;
 use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, UnitsClaim};
 use crate::link::{self, Wish};
-use crate::runs::{LISTENING_INTERVAL, Runs};
+use crate::runs::{LISTENING_INTERVAL, Means, Runs};
 use crate::sandbox::Folders;
 use crate::turn::{Ended, Turn};
 use crate::wiring;
@@ -106,16 +106,16 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         .context("failed to prepare the fetcher")?;
     let containers = wiring::containers(&config.containers, &images, &folders)?;
     let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
-    let runs = Runs::new(
-        driver.clone(),
-        Arc::new(launcher),
+    let means = Means {
+        launcher: Arc::new(launcher),
         fetcher,
         folders,
         log_policy,
-        kernel.clone(),
+        kernel: kernel.clone(),
         isolators,
-        containers.clone(),
-    );
+        containers: containers.clone(),
+    };
+    let runs = Runs::new(driver.clone(), means);
     let found = runs.recover(hierarchy, sandboxes(&records)).await?;
     let abilities = containers.probe().await;
     wiring::announce(&abilities);
