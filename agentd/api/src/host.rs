@@ -34,6 +34,34 @@ pub struct ImageFigures {
     pub recent_pulls_ms: Vec<f64>,
 }
 
+/// One image of the host, for operators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageEntry {
+    /// Digest of its manifest.
+    pub digest: String,
+    /// Its names; none when they mean newer images now.
+    pub names: Vec<String>,
+    /// Bytes of its layers, also where it shares them.
+    pub bytes: u64,
+    /// When it was pulled and last used, in seconds since 1970.
+    pub times: (u64, u64),
+    /// Runs and others that hold it.
+    pub held_by: Vec<String>,
+}
+
+/// A pull that is under way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PullEntry {
+    /// The image's full name.
+    pub image: String,
+    /// How far it is, in words.
+    pub progress: String,
+    /// Bytes that are here, and all.
+    pub bytes: (u64, u64),
+    /// Seconds since it began.
+    pub seconds: f64,
+}
+
 /// The agent, as the HTTP layer sees it.
 pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// An executor subscribes; the events end when the agent closes the stream.
@@ -70,6 +98,11 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// What the image store holds and did; `None` where there is none.
     fn image_figures(&self) -> Option<ImageFigures> {
         None
+    }
+
+    /// Images that are here, and pulls under way; may block for a moment.
+    fn image_list(&self) -> (Vec<ImageEntry>, Vec<PullEntry>) {
+        (Vec::new(), Vec::new())
     }
 
     /// Removes images that nobody uses, but for those named. Where there is no store, nothing is

@@ -20,6 +20,6 @@ mod show;
 mod usage;
 mod version;
 
-pub use host::{Facts, Host, ImageFigures, Unavailable};
+pub use host::{Facts, Host, ImageEntry, ImageFigures, PullEntry, Unavailable};
 pub use router::router;
 pub use usage::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};

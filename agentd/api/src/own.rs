@@ -1,4 +1,4 @@
-//! Our additions: `GET /tepui/v1/kernel`.
+//! Our additions: `GET /tepui/v1/kernel` and `GET /tepui/v1/images`.
 
 use axum::Json;
 use axum::extract::State;
@@ -32,5 +32,35 @@ pub(crate) async fn kernel<H: Host>(State(app): State<App<H>>) -> Result<Json<Va
             .collect::<Value>(),
         "groups": report.groups,
         "events_lost": report.events_lost,
+    })))
+}
+
+/// The images that are here, and how far pulls are.
+pub(crate) async fn images<H: Host>(State(app): State<App<H>>) -> Result<Json<Value>, ApiError> {
+    let host = app.host.clone();
+    let listed = tokio::task::spawn_blocking(move || host.image_list());
+    let (images, pulls) = listed.await.map_err(|_| ApiError::stopping())?;
+    Ok(Json(json!({
+        "images": images
+            .into_iter()
+            .map(|image| json!({
+                "digest": image.digest,
+                "names": image.names,
+                "bytes": image.bytes,
+                "pulled_seconds": image.times.0,
+                "used_seconds": image.times.1,
+                "held_by": image.held_by,
+            }))
+            .collect::<Value>(),
+        "pulls": pulls
+            .into_iter()
+            .map(|pull| json!({
+                "image": pull.image,
+                "progress": pull.progress,
+                "bytes": pull.bytes.0,
+                "total_bytes": pull.bytes.1,
+                "seconds": pull.seconds,
+            }))
+            .collect::<Value>(),
     })))
 }

@@ -58,6 +58,7 @@ fn ordinary<H: Host>() -> Router<App<H>> {
         .route("/system/stats.json", get(metrics::system_stats))
         .route("/metrics/snapshot", get(metrics::snapshot::<H>))
         .route("/tepui/v1/kernel", get(own::kernel::<H>))
+        .route("/tepui/v1/images", get(own::images::<H>))
         .route("/metrics", get(metrics::prometheus::<H>))
         .route("/api/v1", any(operator::operator::<H>))
         .route("/files/browse", get(files::browse::<H>))

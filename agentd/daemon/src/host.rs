@@ -1,7 +1,9 @@
 //! The driver loop as the agent's HTTP layer sees it.
 
 use tepui_agent::{Agent, Event, Response};
-use tepui_agent_api::{Host, ImageFigures, KernelReport, Unavailable, Usage};
+use tepui_agent_api::{
+    Host, ImageEntry, ImageFigures, KernelReport, PullEntry, Unavailable, Usage,
+};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -60,6 +62,10 @@ impl Host for AgentHost {
 
     fn image_figures(&self) -> Option<ImageFigures> {
         Some((&self.images).into())
+    }
+
+    fn image_list(&self) -> (Vec<ImageEntry>, Vec<PullEntry>) {
+        self.images.listed()
     }
 
     async fn prune_images(&self, excluded: Vec<String>) -> Result<(), String> {

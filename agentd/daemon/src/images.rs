@@ -8,7 +8,8 @@ mod options;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use tepui_images::{Images, Policy};
+use tepui_agent_api::{ImageEntry, PullEntry};
+use tepui_images::{ImageInfo, Images, LayerProgress, Policy, PullInfo};
 use tracing::{info, warn};
 
 use crate::detect;
@@ -63,6 +64,29 @@ impl ImageStore {
     #[must_use]
     pub fn images(&self) -> &Images {
         &self.images
+    }
+
+    /// What is here and what is on its way, for operators.
+    #[must_use]
+    pub fn listed(&self) -> (Vec<ImageEntry>, Vec<PullEntry>) {
+        let entry = |image: ImageInfo| ImageEntry {
+            digest: image.digest.to_string(),
+            names: image.names,
+            bytes: image.bytes,
+            times: (image.pulled, image.used),
+            held_by: image.pinned_by,
+        };
+        let pull = |pull: PullInfo| {
+            let sum = |of: fn(&LayerProgress) -> u64| pull.progress.layers.iter().map(of).sum();
+            PullEntry {
+                bytes: (sum(|layer| layer.done_bytes), sum(|layer| layer.total_bytes)),
+                progress: pull.progress.to_string(),
+                seconds: pull.since.as_secs_f64(),
+                image: pull.image,
+            }
+        };
+        let images = self.images.list().into_iter().map(entry).collect();
+        (images, self.images.pulls().into_iter().map(pull).collect())
     }
 
     /// Removes every image that is not in use, but for those named (`PRUNE_IMAGES`). Blocks.

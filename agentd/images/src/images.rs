@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -68,8 +68,20 @@ impl ImageRequest {
 /// Pulls are shared by those who want the same with the same right.
 type FlightKey = (String, Option<DockerConfig>);
 
+/// A pull under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullInfo {
+    /// The image's full name.
+    pub image: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// For how long it is under way.
+    pub since: Duration,
+}
+
 /// A pull that several wait for; the last who goes ends it.
 struct Flight {
+    began: Instant,
     outcome: SharedFuture<BoxFuture<'static, Result<Prepared, ImageError>>>,
     progress: watch::Receiver<Progress>,
     abort: AbortHandle,
@@ -238,6 +250,20 @@ impl Images {
         collect::list(&self.shared)
     }
 
+    /// Every pull that is under way now, by name of its image.
+    #[must_use]
+    pub fn pulls(&self) -> Vec<PullInfo> {
+        let flights = self.shared.flights.lock();
+        let under_way = flights.iter().filter_map(|((image, _), flight)| {
+            let flight = flight.upgrade().filter(|flight| flight.outcome.peek().is_none())?;
+            let progress = flight.progress.borrow().clone();
+            Some(PullInfo { image: image.clone(), progress, since: flight.began.elapsed() })
+        });
+        let mut pulls: Vec<PullInfo> = under_way.collect();
+        pulls.sort_by(|a, b| a.image.cmp(&b.image));
+        pulls
+    }
+
     /// Bytes of all layers on disk.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {
@@ -281,7 +307,7 @@ impl Images {
         let pull = tokio::spawn(fly(shared, name, reference, credentials, teller));
         let abort = pull.abort_handle();
         let outcome = async move { pull.await.unwrap_or(Err(given_up)) }.boxed().shared();
-        let flight = Arc::new(Flight { outcome, progress, abort });
+        let flight = Arc::new(Flight { began: Instant::now(), outcome, progress, abort });
         flights.insert(key, Arc::downgrade(&flight));
         flight
     }
@@ -310,12 +336,16 @@ async fn fly(
     teller: Teller,
 ) -> Result<Prepared, ImageError> {
     let limit = shared.settings.limits.total;
-    let measured = shared.stats.pull();
+    let (measured, began) = (shared.stats.pull(), Instant::now());
     let pulling = fly_untimed(&shared, &name, &reference, credentials.as_ref(), teller);
     let outcome = tokio::time::timeout(limit, pulling).await;
     let outcome =
         outcome.unwrap_or_else(|_| Err(ImageError::TooSlow { image: name.clone(), limit }));
     measured.ended(outcome.is_ok());
+    if let Ok(image) = &outcome {
+        let (digest, took) = (image.digest(), began.elapsed());
+        tracing::info!(image = name, %digest, seconds = took.as_secs_f32(), "image is here");
+    }
     outcome
 }
 

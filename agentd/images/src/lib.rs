@@ -38,7 +38,7 @@ pub use credentials::{Auth, DockerConfig, InvalidDockerConfig};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error::{ImageError, StoreError};
 pub(crate) use images::Shared;
-pub use images::{ImageRequest, Images};
+pub use images::{ImageRequest, Images, PullInfo};
 pub use manifest::ManifestError;
 pub use platform::Platform;
 pub use progress::{LayerProgress, Progress, Stage};

@@ -92,6 +92,8 @@ async fn many_who_want_one_image_share_one_pull() {
         })
         .collect();
     host.registry.wait_for("/blobs/", 1).await;
+    let pulls = host.images.pulls();
+    assert_eq!((pulls.len(), &pulls[0].image), (1, &host.registry.name("web:latest")));
     gate.add_permits(100);
     for wanting in wanting {
         wanting.await.unwrap();
@@ -99,6 +101,7 @@ async fn many_who_want_one_image_share_one_pull() {
     assert_eq!(host.registry.asked("/manifests/").len(), 1);
     assert_eq!(host.registry.asked("/blobs/").len(), 3);
     assert_eq!(host.images.stats().pulls(), 1);
+    assert!(host.images.pulls().is_empty());
 }
 
 #[tokio::test]

@@ -292,6 +292,13 @@ async fn the_small_endpoints_answer() {
 }
 
 #[tokio::test]
+async fn a_host_without_images_lists_none() {
+    let rig = Rig::new();
+    let images = rig.get("/tepui/v1/images").await.json();
+    assert_eq!(images, json!({"images": [], "pulls": []}));
+}
+
+#[tokio::test]
 async fn what_of_the_kernel_serves_the_agent_is_told() {
     let rig = busy();
     let kernel = rig.get("/tepui/v1/kernel").await.json();

@@ -29,6 +29,11 @@ async fn an_operator_removes_idle_images_but_for_those_that_are_named() {
     let request = ImageRequest::new(&name);
     let held = store.images().ensure(&request, |_| {}).await.unwrap();
     let here = || tepui_agent_api::ImageFigures::from(&store);
+    store.images().pin(held.digest(), "run-1/0").unwrap();
+    let (images, pulls) = store.listed();
+    assert_eq!((&images[0].names[..], pulls.len()), (&[name.clone()][..], 0));
+    assert_eq!((&images[0].held_by[..]), ["run-1/0"]);
+    store.images().unpin("run-1/0").unwrap();
     store.prune(vec![]).unwrap();
     assert_eq!(here().images, 1);
     drop(held);
