@@ -272,5 +272,7 @@ with subtest("what ended leaves nothing in the kernel"):
     one.succeed("tepui app delete /matrix", "tepui app delete /other")
     retry(lambda _: json.loads(one.succeed("curl -sf http://one:8080/v2/tasks"))["tasks"] == [], 60)
     for host in (two, three):
+        metrics = f"curl -sf http://{host.name}:5051/metrics"
+        one.wait_until_succeeds(f"{metrics} | grep -x 'tepui_ebpf_groups 0'", timeout=30)
         host.succeed("systemctl stop tepui-agentd.service")
         host.fail("ls /sys/fs/bpf/tepui/agent-* 2>/dev/null | grep .")

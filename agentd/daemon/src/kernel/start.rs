@@ -85,7 +85,10 @@ impl Kernel {
                 let remains = self.adopt(&mut state, found);
                 (self.put_to_work(&mut state, &plan)?, remains)
             }
-            Err(reason) => (Enforcement::None(reason), BTreeMap::new()),
+            Err(reason) => {
+                self.give_up_former(&reason)?;
+                (Enforcement::None(reason), BTreeMap::new())
+            }
         };
         state.sources = super::measure::sources(state.driver.as_ref());
         let told_by = |ebpf: bool| {
@@ -117,6 +120,22 @@ impl Kernel {
         }
         state.enforcement = enforcement;
         Ok(remains)
+    }
+
+    /// Nothing can be loaded. Programs of an earlier agent would refuse every new task its ports, for
+    /// nobody registers it: they go, unless the operator insists on them.
+    fn give_up_former(&self, reason: &str) -> anyhow::Result<()> {
+        let pins = &self.shared.pins;
+        let is_link =
+            |entry: fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"link-");
+        if !fs::read_dir(pins).is_ok_and(|mut pins| pins.any(|entry| entry.is_ok_and(is_link))) {
+            return Ok(());
+        }
+        if self.shared.wishes.ports.is_some_and(|ports| ports.mode().is_some()) {
+            bail!("port_enforcement is asked for, which this host cannot do: {reason}");
+        }
+        warn!(reason, "programs of an earlier agent are removed, none take their places");
+        super::tidy::remove(pins).context("failed to remove programs of an earlier agent")
     }
 
     /// The loaded programs; or why there are none.
@@ -220,12 +239,18 @@ impl Kernel {
                 fresh = adopted.fresh.len(),
                 "programs are at work in the kernel"
             ),
-            // Whatever is attached by now judges by our maps: going on without would leave tasks
-            // with half of the rules.
+            // Whatever is attached by now judges by our maps: half of the rules is worse than none.
+            Err(error) if wishes.ports.is_none() => {
+                let reason = chain(&error);
+                if let Some(Err(error)) = state.driver.take().map(Driver::remove) {
+                    return Err(error).context("failed to remove programs that are of no use");
+                }
+                return Ok(Enforcement::None(reason));
+            }
             Err(error) => {
                 return Err(error).context(
                     "failed to put the programs for ports and accounting to work in the kernel; \
-                     with port_enforcement = \"off\" and accounting = \"off\" the agent does without",
+                     without port_enforcement the agent would do without them",
                 );
             }
         }

@@ -73,7 +73,8 @@ pub(super) fn sweep(own: &Path, groups: &Path) {
     }
 }
 
-fn remove(pins: &Path) -> io::Result<()> {
+/// Removes a folder of pins, and so what is only kept by them.
+pub(super) fn remove(pins: &Path) -> io::Result<()> {
     for pin in fs::read_dir(pins)? {
         fs::remove_file(pin?.path())?;
     }
