@@ -1,7 +1,7 @@
 //! Acts on runs: sandboxes, artifacts, processes, probes. Decides nothing; every outcome goes
 //! back to the loop as an event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl Runs {
         let kernel = self.shared.kernel.clone();
         let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
         let mut remains = started.await.context("the start of the kernel's side panicked")??;
-        Ok(recovered
+        let found: Vec<_> = recovered
             .into_iter()
             .map(|recovered| {
                 let run = recovered.run_id;
@@ -144,7 +144,11 @@ impl Runs {
                 let denials = remains.denials;
                 FoundRun { run, state, denials, addresses, certificate }
             })
-            .collect())
+            .collect();
+        let live = found.iter().filter(|one| matches!(one.state, FoundState::Running { .. }));
+        let live: HashSet<_> = live.map(|one| &one.run).collect();
+        self.shared.sandboxes.lock().retain(|run, _| live.contains(run));
+        Ok(found)
     }
 
     /// A run's end, as the launcher reports it.

@@ -163,7 +163,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
 /// Sandboxes of the runs that the journal knows.
 fn sandboxes(records: &[Record]) -> HashMap<ContainerId, Arc<str>> {
     let places = records.iter().filter_map(|record| match record {
-        Record::Executor { run, sandbox, .. } => Some((run.clone(), sandbox.clone())),
+        Record::Executor { run, sandbox, .. }
+        | Record::TaskRun { run, sandbox, .. }
+        | Record::Ownerless { run, sandbox, .. } => Some((run.clone(), sandbox.clone())),
         _ => None,
     });
     places.collect()

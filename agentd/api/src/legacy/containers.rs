@@ -26,6 +26,7 @@ pub(crate) struct Container {
     pub(crate) role: Option<Role>,
     pub(crate) address: String,
     pub(crate) limits: Resources,
+    pub(crate) disk_used: Option<u64>,
     pub(crate) measured: f64,
     pub(crate) usage: Option<Usage>,
 }
@@ -48,6 +49,7 @@ impl Container {
             mem_rss_bytes: Some(usage.memory_bytes),
             mem_limit_bytes: Some(self.limits.mem().megabytes_as_bytes()),
             disk_limit_bytes: Some(self.limits.disk().megabytes_as_bytes()),
+            disk_used_bytes: self.disk_used,
             threads: narrow(usage.threads),
             cpus_nr_periods: narrow(usage.periods),
             cpus_nr_throttled: narrow(usage.throttled_periods),
@@ -214,6 +216,7 @@ pub(crate) fn look(agent: &Agent, now: Now) -> Vec<Container> {
             role: executor.role.clone(),
             address: agent.config().ip.clone(),
             limits: show::executor_resources(framework, executor),
+            disk_used: run.disk_used,
             measured: now.wall.as_secs_f64(),
             usage: None,
         })
