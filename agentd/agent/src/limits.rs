@@ -253,7 +253,15 @@ fn needs(
 ) -> Result<Vec<Need>, Unclear> {
     let wishes = Wishes::read(labels)?;
     let mut needs: Vec<Need> = wishes.needs();
-    if !has_runtime(container, command) {
+    if has_runtime(container, command) {
+        // Nothing is dropped in silence that should protect somebody.
+        if let Some(label) = wishes.unheard_in_container() {
+            return Err(Unclear(format!(
+                "Label '{label}' is for tasks without a container; container.linux_info says what \
+                 a container may do"
+            )));
+        }
+    } else {
         needs.extend(Rights::of(container, &wishes, policy)?.needs(container));
     }
     for (name, isolator) in [("cpus", CPU), ("mem", MEM)] {

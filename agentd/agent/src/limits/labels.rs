@@ -89,6 +89,20 @@ impl Wishes {
         needed.map(|(_, isolator, name)| (isolator, label(name))).collect()
     }
 
+    /// The first label that a container's runtime would not hear of.
+    pub(super) fn unheard_in_container(&self) -> Option<String> {
+        let all = [
+            (self.notify, "NOTIFY"),
+            (self.watchdog.is_some(), "WATCHDOG_SEC"),
+            (self.seccomp.is_some(), "SECCOMP"),
+            (self.no_new_privileges, "NO_NEW_PRIVILEGES"),
+            (self.own_ipc, "PRIVATE_IPC"),
+            (self.shield, "SHIELD"),
+        ];
+        let (_, name) = all.into_iter().find(|(wished, _)| *wished)?;
+        Some(format!("{PREFIX}{name}"))
+    }
+
     /// Adds them to what resources say.
     pub(super) fn add_to(self, limits: &mut Limits) {
         limits.processes = self.processes.or(limits.processes);

@@ -105,3 +105,26 @@ fn the_shield_is_the_operators_word_or_the_tasks_and_nobody_takes_it_away() {
     let needs = of(None, &shielded).needs(None);
     assert_eq!(needs.iter().map(|(isolator, _)| *isolator).collect::<Vec<_>>(), [SHIELD]);
 }
+
+#[test]
+fn a_label_that_a_container_would_not_heed_is_refused_in_one() {
+    let image = v1::Image {
+        r#type: v1::image::Type::Docker.into(),
+        docker: Some(v1::image::Docker { name: "busybox".into(), ..v1::image::Docker::default() }),
+        ..v1::Image::default()
+    };
+    let container = v1::ContainerInfo {
+        r#type: v1::container_info::Type::Mesos.into(),
+        mesos: Some(v1::container_info::MesosInfo { image: Some(image) }),
+        ..v1::ContainerInfo::default()
+    };
+    let command = v1::CommandInfo { value: Some("true".into()), ..v1::CommandInfo::default() };
+    let task = v1::TaskInfo { command: Some(command), ..v1::TaskInfo::default() };
+    let of = |label| {
+        let place = (Some(&container), task.command.as_ref());
+        needs(Some(&labels(&[(label, "true")])), place, &task, &LimitPolicy::default())
+    };
+    let error = of("TEPUI_NO_NEW_PRIVILEGES").unwrap_err().to_string();
+    assert!(error.contains("TEPUI_NO_NEW_PRIVILEGES"), "{error}");
+    assert_eq!(of("SOMEBODY_ELSES"), Ok(vec![]));
+}
