@@ -24,7 +24,7 @@ NEEDS = {
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
-OPTIONAL_KEYS = {"only_by_name"}
+OPTIONAL_KEYS = {"only_by_name", "images"}
 ROLES = {"control-plane", "agent"}
 
 
@@ -43,6 +43,8 @@ class Case:
     hosts: dict[str, dict[str, Any]]
     only_by_name: bool = False
     """Left out where no case is named: it measures, and takes its time."""
+    images: tuple[str, ...] = ()
+    """Container images that a registry on the hosts has, as `web:TAG` or `mysql:TAG`."""
 
     @property
     def script(self) -> Path:
@@ -85,7 +87,7 @@ def load(name: str) -> Case:
     needs = frozenset(meta["needs"])
     return Case(
         name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"],
-        meta.get("only_by_name", False),
+        meta.get("only_by_name", False), tuple(meta.get("images", ())),
     )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from . import registry
 from .case import Case
 from .lab import Lab, command
 from .progress import TestFailure
 
-PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim")
+PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui-runtime")
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 UNITS = {
     "tepui-control-plane.service": REPOSITORY / "control-plane/daemon",
@@ -30,7 +31,7 @@ def strip_programs(binaries: Path, goal: Path) -> None:
         if not (binaries / name).is_file():
             raise TestFailure(
                 f"no {name} in {binaries}: cargo build -p tepui -p tepui-control-plane "
-                "-p tepui-agentd -p tepui-launch"
+                "-p tepui-agentd -p tepui-launch -p tepui-runtime"
             )
         command("strip", "-o", str(goal / name), str(binaries / name))
         os.chmod(goal / name, 0o755)
@@ -115,6 +116,8 @@ def make_payload(
     """Fills the lab's payload folder."""
     lab.payload.mkdir()
     shutil.copytree(programs, lab.payload / "bin", copy_function=os.link)
+    if case.images:
+        registry.fill(lab.payload, list(case.images))
     for name in case.names:
         tree = lab.payload / "hosts" / name
         write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)

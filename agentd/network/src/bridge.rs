@@ -46,6 +46,12 @@ pub(crate) async fn probe(settings: &Settings) -> Result<(), NetworkError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(NetworkError::Unable("only root may make networks".into()));
     }
+    let switch = Path::new(SYSCTL).join("ipv4/ip_forward");
+    let is_on = read("ipv4/ip_forward") == "1";
+    let opened = fs::OpenOptions::new().write(true).open(&switch);
+    opened.map(drop).or_else(|error| if is_on { Ok(()) } else { Err(error) }).map_err(|error| {
+        NetworkError::Unable(format!("{} cannot be written: {error}", switch.display()))
+    })?;
     // Checked by the kernel that is to have them, and not kept.
     nft::check(&rules::base(settings)).await
 }

@@ -23,6 +23,9 @@ const COVERED: [&str; 2] = ["cgroup.procs", "cgroup.kill"];
 pub(crate) fn enter() -> Result<(), Fault> {
     unshare(CloneFlags::CLONE_NEWCGROUP).to("make a control group namespace")?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // The kernel refuses to mount a file system on itself.
+    mount(Some("tmpfs"), GROUPS, Some("tmpfs"), flags, Some("size=4k"))
+        .to("cover the host's control groups")?;
     mount(Some("cgroup2"), GROUPS, Some("cgroup2"), flags, NOTHING)
         .to("mount control groups of version 2")?;
     for name in COVERED {

@@ -1,0 +1,224 @@
+import json
+
+REGISTRY = "127.0.0.1:5000"
+MARATHON = "http://one:8080/v2/apps"
+
+
+def seed(tag):
+    return {
+        "id": "/web",
+        "cpus": 0.1,
+        "mem": 32,
+        "instances": 1,
+        "container": {
+            "type": "DOCKER",
+            "docker": {
+                "image": f"{REGISTRY}/web:{tag}",
+                "network": "BRIDGE",
+                "portMappings": [
+                    {"containerPort": 80, "hostPort": 0, "servicePort": 10080, "protocol": "tcp"}
+                ],
+            },
+        },
+        "healthChecks": [
+            {
+                "protocol": "HTTP",
+                "path": "/",
+                "portIndex": 0,
+                "gracePeriodSeconds": 30,
+                "intervalSeconds": 1,
+                "timeoutSeconds": 5,
+                "maxConsecutiveFailures": 3,
+            }
+        ],
+    }
+
+
+def put(app):
+    document = json.dumps(app).replace("'", "'\\''")
+    body = f"-H 'Content-Type: application/json' -d '{document}'"
+    one.succeed(f"curl -sf -X PUT {body} '{MARATHON}/{app['id']}?force=true'")
+
+
+def remove(app):
+    one.succeed(f"curl -sf -X DELETE '{MARATHON}/{app['id']}?force=true'")
+
+
+def tasks(app):
+    return json.loads(one.succeed(f"curl -sf {MARATHON}/{app['id']}/tasks"))["tasks"]
+
+
+def healthy(app):
+    def look(is_last):
+        if is_last:
+            print(one.succeed(f"curl -sf '{MARATHON}/{app['id']}?embed=app.lastTaskFailure'"))
+        results = [task.get("healthCheckResults", []) for task in tasks(app)]
+        return len(results) == 1 and bool(results[0]) and results[0][0]["alive"]
+
+    retry(look, 120)
+    return tasks(app)[0]
+
+
+def wait_for_log(app, text):
+    one.wait_until_succeeds(f"tepui app logs {app['id']} | grep -F '{text}'", timeout=90)
+
+
+def first_process():
+    return one.succeed("pgrep -f '[h]ttpd -f -p 80'").strip()
+
+
+def run_agent_again(stop):
+    pid = one.get_unit_property("tepui-agentd.service", "MainPID")
+    one.succeed(stop.format(pid=pid))
+    one.wait_until_succeeds(
+        f"p=$(systemctl show -P MainPID tepui-agentd.service); test $p != 0 -a $p != {pid}"
+        " && systemctl is-active tepui-agentd.service",
+        timeout=60,
+    )
+
+
+start_all()
+one.wait_for_unit("tepui-control-plane.service")
+one.wait_for_unit("tepui-agentd.service")
+one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+one.succeed("systemd-run --unit registry /payload/bin/docker-registry serve /payload/registry.yml")
+one.wait_for_open_port(5000, timeout=60)
+# Where the kernel's parameters are read-only, the host's own network has its still to be set.
+one.succeed(
+    "for p in /proc/sys /proc/sys/net; do mount -o remount,bind,rw $p 2>/dev/null || true; done",
+    "systemctl restart tepui-agentd.service",
+)
+one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+one.succeed("ip address add fd00:1::1/64 dev eth1 nodad")
+
+with subtest("the seed's app is reached through its mapped port, by both families"):
+    app = seed("1")
+    put(app)
+    task = healthy(app)
+    port = task["ports"][0]
+    for address in ("one", "127.0.0.1", "[fd00:1::1]"):
+        t.assertEqual(one.succeed(f"curl -sf -m 20 http://{address}:{port}/").strip(), "web 1")
+    addresses = [address["ipAddress"] for address in task["ipAddresses"]]
+    t.assertEqual(len(addresses), 2)
+    t.assertTrue(addresses[0].startswith("10.218."), addresses)
+    t.assertEqual(one.succeed(f"curl -sf -m 20 http://{addresses[0]}/").strip(), "web 1")
+
+with subtest("an update brings the second image"):
+    app = seed("2")
+    put(app)
+
+    def answers(_):
+        found = [each["ports"][0] for each in tasks(app) if each["state"] == "TASK_RUNNING"]
+        if len(found) != 1:
+            return False
+        return "web 2" in one.execute(f"curl -sf -m 20 http://one:{found[0]}/")[1]
+
+    retry(answers, 120)
+
+with subtest("a container outlives its agent"):
+    one.wait_until_succeeds("test $(pgrep -fc '[h]ttpd -f -p 80') = 1", timeout=60)
+    before, port = first_process(), healthy(app)["ports"][0]
+    for stop in ("kill -9 {pid}", "systemctl restart tepui-agentd.service"):
+        run_agent_again(stop)
+        t.assertEqual(first_process(), before)
+        t.assertEqual(one.succeed(f"curl -sf -m 20 http://one:{port}/").strip(), "web 2")
+
+with subtest("a container that dies is replaced"):
+    former = healthy(app)["id"]
+    one.succeed(f"kill -9 {first_process()}")
+    retry(lambda _: [each["id"] for each in tasks(app)] not in ([], [former]), 120)
+    task = healthy(app)
+    t.assertEqual(one.succeed(f"curl -sf -m 20 http://one:{task['ports'][0]}/").strip(), "web 2")
+
+with subtest("host network, volumes, an ordinary user, a read-only root, a forced pull"):
+    one.succeed("mkdir -p /srv/data", "echo from the host >/srv/data/file")
+    line = (
+        "id -u; cat /data/file; touch /data/x || echo volume-kept; touch /x || echo root-kept;"
+        " echo written >$MESOS_SANDBOX/own; cat own; exec sleep 1000"
+    )
+    odd = {
+        "id": "/odd",
+        "cmd": f"cd $MESOS_SANDBOX; {line}",
+        "cpus": 0.1,
+        "mem": 32,
+        "container": {
+            "type": "DOCKER",
+            "docker": {
+                "image": f"{REGISTRY}/web:1",
+                "network": "HOST",
+                "forcePullImage": True,
+                "parameters": [
+                    {"key": "user", "value": "4711"},
+                    {"key": "read-only", "value": "true"},
+                ],
+            },
+            "volumes": [{"containerPath": "/data", "hostPath": "/srv/data", "mode": "RO"}],
+        },
+    }
+    put(odd)
+    for text in ("4711", "from the host", "volume-kept", "root-kept", "written"):
+        wait_for_log(odd, text)
+    remove(odd)
+
+with subtest("what cannot be started says why"):
+    bad = seed("1")
+    bad["id"], bad["args"] = "/bad", ["/no/such/program"]
+    put(bad)
+    one.wait_until_succeeds(
+        f"curl -sf '{MARATHON}//bad?embed=app.lastTaskFailure' | grep -F 'does not exist in the container'",
+        timeout=90,
+    )
+    remove(bad)
+
+with subtest("a MySQL server answers through its mapped port"):
+    secret = {"MYSQL_ROOT_PASSWORD": "secret", "MYSQL_DATABASE": "shop"}
+    ask = "mariadb -u root -psecret"
+    mysql = {
+        "id": "/mysql",
+        "cpus": 0.5,
+        "mem": 256,
+        "env": secret,
+        "container": {
+            "type": "DOCKER",
+            "docker": {
+                "image": f"{REGISTRY}/mysql:1",
+                "network": "BRIDGE",
+                "portMappings": [{"containerPort": 3306, "hostPort": 0, "protocol": "tcp"}],
+            },
+        },
+        "healthChecks": [
+            {
+                "protocol": "COMMAND",
+                "command": {"value": f"{ask} -e 'select 1'"},
+                "gracePeriodSeconds": 300,
+                "intervalSeconds": 2,
+                "timeoutSeconds": 20,
+                "maxConsecutiveFailures": 3,
+            }
+        ],
+    }
+    put(mysql)
+    port = healthy(mysql)["ports"][0]
+    client = {
+        "id": "/client",
+        "cmd": f"{ask} -h 192.168.1.1 -P {port} -e 'select 6*7' shop; exec sleep 1000",
+        "cpus": 0.1,
+        "mem": 64,
+        "container": {
+            "type": "DOCKER",
+            "docker": {"image": f"{REGISTRY}/mysql:1", "network": "HOST"},
+        },
+    }
+    put(client)
+    wait_for_log(client, "42")
+    remove(client)
+    remove(mysql)
+
+with subtest("nothing is left behind"):
+    remove(app)
+    one.wait_until_fails("pgrep tepui-runtime", timeout=60)
+    retry(lambda _: one.succeed("ls /run/tepui/netns").strip() == "", 30)
+    retry(lambda _: one.succeed("ls /run/tepui-agent/meta/containers").strip() == "", 30)
+    t.assertNotIn("elements", one.succeed("nft list table inet tepui0"))
+    t.assertEqual(one.succeed("ip -brief link show type veth | grep ^tp || true"), "")
+    t.assertNotIn("overlay on /run", one.succeed("mount"))
