@@ -375,7 +375,8 @@ async fn fly_untimed(
             complete(shared, name, digest, manifest, source).await?
         }
     };
-    Pull { shared: shared.clone(), name: name.to_owned(), teller }.bring(resolved).await
+    let (shared, name, busy) = (shared.clone(), name.to_owned(), Arc::default());
+    Pull { shared, name, teller, busy }.bring(resolved).await
 }
 
 impl From<(&str, Auth)> for DockerConfig {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::RwLock;
 
 use crate::Shared;
 use crate::config::ConfigFile;
@@ -85,14 +86,20 @@ pub(crate) struct Pull {
     /// The image's full name.
     pub(crate) name: String,
     pub(crate) teller: Teller,
+    /// Shared by threads that unpack, so that a failed pull can wait until they have tidied up.
+    pub(crate) busy: Arc<RwLock<()>>,
 }
 
 impl Pull {
     /// Brings a resolved image into the store.
     pub(crate) async fn bring(self, image: Resolved) -> Result<Prepared, ImageError> {
         let store_root = place(&self.shared.store).to_owned();
-        let name = self.name.clone();
-        self.layers_and_image(image).await.map_err(|e| e.or_full(&name, &store_root))
+        let (name, busy) = (self.name.clone(), self.busy.clone());
+        let outcome = self.layers_and_image(image).await;
+        if outcome.is_err() {
+            drop(busy.write().await);
+        }
+        outcome.map_err(|e| e.or_full(&name, &store_root))
     }
 
     async fn layers_and_image(self, image: Resolved) -> Result<Prepared, ImageError> {
@@ -198,10 +205,11 @@ impl Pull {
                 }
             };
         let permit = self.shared.unpackers.clone().acquire_owned().await;
+        let busy = self.busy.clone().read_owned().await;
         let (shared, key, name) = (self.shared.clone(), layer.alone.clone(), self.name.clone());
         let diff_id = layer.part.diff_id.clone();
         let done = blocking(&self.name, move || {
-            let _permit = permit;
+            let _until_the_end = (busy, permit);
             let layer = shared.store.new_layer()?;
             let reader = opened().map_err(|source| ImageError::Local {
                 image: name.clone(),

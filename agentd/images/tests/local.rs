@@ -236,6 +236,11 @@ async fn what_is_damaged_is_pulled_again_and_the_rest_stays() {
     }
 }
 
+/// Lazily: a program that another test starts just now has, for a moment, all files of this process.
+fn unmount(path: &Path) {
+    run(Command::new("umount").arg("--lazy").arg(path));
+}
+
 /// Mounts an image as a container would see it.
 struct Mounted(PathBuf);
 
@@ -258,7 +263,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(&self.0));
+        unmount(&self.0);
     }
 }
 
@@ -346,7 +351,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(&self.0));
+        unmount(&self.0);
     }
 }
 

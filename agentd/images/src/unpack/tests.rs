@@ -509,3 +509,63 @@ proptest! {
         let _ = unpack(&bytes[..], dir.path(), &job(&bytes, &bytes, Limits::default()));
     }
 }
+
+/// Names of files and folders below a folder, links and all.
+fn names_below(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> = snapshot(path)
+        .into_iter()
+        .map(|(found, ..)| found.strip_prefix(path).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+/// T-59 of the fault catalogue: two readers of one archive must not see two archives.
+#[test]
+fn an_archive_whose_headers_disagree_is_what_gnu_tar_sees_or_refused() {
+    let has_tar = std::process::Command::new("tar").arg("--version").output().is_ok();
+    if !has_tar {
+        eprintln!("skipped: there is no tar to compare with (./test runs where there is)");
+        return;
+    }
+    // A file whose own header says 0 bytes and whose PAX record says 512: what is inside looks
+    // like another entry to a reader that believes the header.
+    let inner = Maker::new().file("smuggled", "").bytes();
+    let hidden = |size: &str, header_size: usize| {
+        let mut tar = Maker::new().pax(&[("size", size.as_bytes())]).bytes();
+        tar.truncate(1024);
+        let mut header = Header::new_ustar();
+        header.set_path("outer").unwrap();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(header_size as u64);
+        header.set_cksum();
+        tar.extend_from_slice(header.as_bytes());
+        tar.extend_from_slice(&inner[..512]);
+        tar.extend_from_slice(&Maker::new().file("after", "").bytes());
+        tar
+    };
+    let mut compared = 0;
+    for tar in [hidden("512", 0), hidden("0", 512), hidden("512", 512), hidden("0512", 0)] {
+        let theirs = tempfile::tempdir().unwrap();
+        let file = theirs.path().join("a.tar");
+        fs::write(&file, &tar).unwrap();
+        let goal = theirs.path().join("out");
+        fs::create_dir(&goal).unwrap();
+        let listed = std::process::Command::new("tar")
+            .args(["--extract", "--no-same-owner", "--file"])
+            .arg(&file)
+            .arg("--directory")
+            .arg(&goal)
+            .output()
+            .unwrap();
+        let (ours, done) = unpacked(&tar);
+        if done.is_ok() && listed.status.success() {
+            assert_eq!(names_below(ours.path()), names_below(&goal));
+            compared += 1;
+        }
+    }
+    assert!(compared >= 2, "{compared} archives were read by both");
+}
