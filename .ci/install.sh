@@ -80,6 +80,10 @@ need_image_tools() { # need_image_tools yes|no
     missing htpasswd apache2-utils
     missing mmdebstrap mmdebstrap
     missing busybox busybox-static
+    missing nft nftables
+    missing ip iproute2
+    # Networks of containers by plugins.
+    [ -e /usr/lib/cni/ptp ] || echo containernetworking-plugins
   )
   # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use crate::error::NetworkError;
@@ -90,7 +90,12 @@ impl Links {
             LinkUnspec::new_with_index(inner_index).setns_by_fd(namespace.as_raw_fd()).build();
         self.set(moved, || format!("move link {inner}")).await?;
         let attached = LinkUnspec::new_with_index(outer_index).controller(bridge).up().build();
-        self.set(attached, || format!("attach link {outer}")).await
+        self.set(attached, || format!("attach link {outer}")).await?;
+        // Where the kernel filters bridges too (br_netfilter), what a container sends to its own
+        // mapped port turns round in the bridge itself, which a port must allow.
+        let turning = LinkBridgePort::new(outer_index).hairpin(true).build();
+        let turns = self.handle.link().set_port(turning).execute().await;
+        turns.map_err(NetworkError::link(format!("let link {outer} turn round")))
     }
 
     /// Renames a link; it must be down.

@@ -43,7 +43,9 @@ pub(crate) fn base(settings: &Settings) -> String {
     // Answers must come back the way that the question took.
     let back = format!("oifname \"{bridge}\" ct status dnat");
     rule("outgoing", &format!("{back} ip saddr 127.0.0.0/8 masquerade"));
-    rule("outgoing", &format!("iifname \"{bridge}\" {back} masquerade"));
+    // By source and not by way: where the kernel filters bridges too, there is no incoming link.
+    rule("outgoing", &format!("{back} ip saddr {subnet4} masquerade"));
+    rule("outgoing", &format!("{back} ip6 saddr {subnet6} masquerade"));
     text
 }
 
