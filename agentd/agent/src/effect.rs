@@ -8,7 +8,7 @@ use tepui_link::Report;
 use tepui_types::{ContainerId, RequestId, Span, StreamId};
 use tepui_wire::v1::{self, executor};
 
-use crate::{ProbeId, Record};
+use crate::{Exit, ProbeId, Record};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +111,28 @@ pub enum Effect {
         /// Which run.
         run: ContainerId,
     },
+    /// Send a signal to the run's first process.
+    Signal {
+        /// Which run.
+        run: ContainerId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Open a session; answered with [`crate::Event::SessionOpened`], later
+    /// [`crate::Event::SessionEnded`].
+    OpenSession(Box<SessionSpec>),
+    /// Send a signal to a session's first process.
+    SignalSession {
+        /// Which session.
+        session: ContainerId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// End a session.
+    CloseSession {
+        /// Which session.
+        session: ContainerId,
+    },
     /// Remove a sandbox for good.
     RemoveSandbox {
         /// Where, relative to the work directory.
@@ -129,6 +151,36 @@ pub enum Effect {
         /// Why, for the log.
         reason: String,
     },
+}
+
+/// Everything that the launcher needs to open a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionSpec {
+    /// Which session.
+    pub session: ContainerId,
+    /// The run that it is beside: it is limited as that is, and ends with it.
+    pub beside: ContainerId,
+    /// The sandbox, relative to the work directory.
+    pub sandbox: Arc<str>,
+    /// The command.
+    pub command: Command,
+    /// The complete environment; see [`RunSpec::environment`].
+    pub environment: Vec<(String, String)>,
+    /// The system user; `None` is the daemon's own.
+    pub user: Option<String>,
+    /// Resource limits.
+    pub rlimits: Option<v1::RLimitInfo>,
+    /// The command gets a terminal of this size.
+    pub terminal: Option<Window>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in each.
+    pub columns: u16,
 }
 
 /// What a sandbox is besides a folder.
@@ -241,6 +293,13 @@ pub enum Probe {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
+    /// 200 without a body.
+    Done,
+    /// 200 with how a container ended.
+    Waited {
+        /// How.
+        exit: Exit,
+    },
     /// 202.
     Accepted,
     /// 200 with a stream that begins now.

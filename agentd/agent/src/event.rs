@@ -114,6 +114,32 @@ pub enum Event {
         /// Which.
         stream: StreamId,
     },
+    /// Somebody calls the agent about a container. Answered once, perhaps much later.
+    ContainerCall {
+        /// Answer to this.
+        request: RequestId,
+        /// What is wanted.
+        call: Box<crate::ContainerCall>,
+    },
+    /// Nobody waits for the answer any more.
+    RequestGone {
+        /// To which request.
+        request: RequestId,
+    },
+    /// The command of a session was started, or could not be.
+    SessionOpened {
+        /// Which session.
+        session: ContainerId,
+        /// The failure, as text for whoever asked.
+        outcome: Result<(), String>,
+    },
+    /// The command of a session has ended.
+    SessionEnded {
+        /// Which session.
+        session: ContainerId,
+        /// How.
+        exit: Exit,
+    },
     /// How full the file system of the work directory is, in thousandths.
     DiskUsage {
         /// 0 is empty, 1000 is full.
@@ -134,6 +160,16 @@ pub enum Exit {
     Signal(i32),
     /// The shim died before it could record the end; the text says what is known.
     Unknown(Arc<str>),
+}
+
+impl Exit {
+    /// The raw status that wait(2) gives, where it is known.
+    pub fn wait_status(&self) -> Option<i32> {
+        match self {
+            Self::Unknown(_) => None,
+            known => Some(crate::status::wait_status(known)),
+        }
+    }
 }
 
 /// A run as the launcher found it after a restart of the daemon.

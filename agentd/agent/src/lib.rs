@@ -9,7 +9,8 @@
 //! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API;
 //!   `pods`: executors of type DEFAULT; `checks`;
 //! * `limits`: what runs may use and do; `ports`: what the kernel holds runs to; `death`: why they
-//!   ended badly; `updates`, `status`: status update streams;
+//!   ended badly; `sessions`: commands beside tasks that somebody talks to;
+//!   `updates`, `status`: status update streams;
 //!   `recovery`, `compatibility`: the start;
 //!   `garbage`: sandboxes;
 //! * `book`: durable state and snapshots; `state`, `view`: what others read.
@@ -45,6 +46,7 @@ mod ports;
 mod record;
 mod recovery;
 mod runs;
+mod sessions;
 mod state;
 mod status;
 mod timers;
@@ -57,14 +59,16 @@ pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
 pub use death::{Cause, Certificate, describe_end};
 pub use effect::{
-    Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, Setting,
+    Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, SessionSpec,
+    Setting, Window,
 };
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
 pub use limits::{Isolation, LimitPolicy, Limits};
 pub use machine::Agent;
 pub use ports::PortDenial;
 pub use record::Record;
+pub use sessions::{ContainerCall, ContainerLaunch};
 pub use state::{Executor, Framework, Phase, Run, Task};
-pub use status::container_id;
+pub use status::{InvalidContainer, container_id, run_of_container};
 pub use tepui_container::Container;
 pub use view::{Census, Place};

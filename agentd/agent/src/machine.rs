@@ -31,6 +31,7 @@ pub struct Agent {
     pub(crate) garbage: Option<TimerKey>,
     pub(crate) disk_thousandths: u16,
     pub(crate) started: Now,
+    pub(crate) sessions: crate::sessions::Sessions,
     pub(crate) quitting: Option<String>,
     /// While the start looks at former runs: what one's end means for others waits until all were
     /// looked at.
@@ -66,6 +67,7 @@ impl Agent {
             garbage: None,
             disk_thousandths: 0,
             started: Now::default(),
+            sessions: crate::sessions::Sessions::default(),
             quitting: None,
             recovering: false,
             counters: Counters::default(),
@@ -98,6 +100,12 @@ impl Agent {
             }
             Event::ExecutorCall { request, call } => self.executor_calls(request, *call, turn),
             Event::ExecutorStreamClosed { stream } => self.executor_stream_closed(stream),
+            Event::ContainerCall { request, call } => self.container_call(request, *call, turn),
+            Event::RequestGone { request } => self.request_gone(request),
+            Event::SessionOpened { session, outcome } => {
+                self.session_opened(&session, outcome, turn);
+            }
+            Event::SessionEnded { session, exit } => self.session_ended(&session, exit, turn),
             Event::DiskUsage { thousandths } => self.disk_usage(thousandths, turn),
             Event::Leave => self.leave(turn),
             Event::Tick => {

@@ -15,7 +15,7 @@ use crate::state::{Fate, Phase};
 use crate::status::{Saying, exit_message, wait_status};
 use crate::timers::Timer;
 use crate::updates::no_longer_here;
-use crate::{Effect, Exit, Record};
+use crate::{Effect, Exit, Record, Response};
 
 impl Agent {
     /// The task whose process a run is, while it is not terminal: a command task, or one of a pod.
@@ -263,6 +263,7 @@ impl Agent {
         let Some(entry) = self.book.runs.get_mut(run) else { return };
         let timers = [entry.limit.take(), entry.beat.take(), entry.ending.take().map(|e| e.timer)];
         let stream = entry.stream.take();
+        let waiters = std::mem::take(&mut entry.waiters);
         let was_leftover = entry.leftover.take().is_some();
         let (is_pod, is_pod_task) = (entry.is_pod, entry.task.is_some());
         // A run that nobody knows has no sandbox to keep and no record to close.
@@ -274,6 +275,11 @@ impl Agent {
             self.streams.remove(&stream);
             turn.push(Effect::CloseExecutorStream { stream });
         }
+        for request in waiters {
+            let response = Response::Waited { exit: exit.clone() };
+            turn.push(Effect::Respond { request, response });
+        }
+        self.close_sessions(run, turn);
         if is_stranger {
             self.book.runs.remove(run);
         } else {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tepui_link::Leftover;
 use tepui_types::{
-    ContainerId, ExecutorId, FrameworkId, Mono, Ranges, Role, Span, StreamId, TaskId, TaskState,
-    UpdateId, Wall,
+    ContainerId, ExecutorId, FrameworkId, Mono, Ranges, RequestId, Role, Span, StreamId, TaskId,
+    TaskState, UpdateId, Wall,
 };
 use tepui_wire::v1::{self, framework_info::capability};
 
@@ -164,6 +164,8 @@ pub struct Run {
     pub(crate) ports: Ranges,
     /// What the kernel refused it.
     pub(crate) denials: Vec<PortDenial>,
+    /// Who waits for its end.
+    pub(crate) waiters: Vec<RequestId>,
     pub(crate) stream: Option<StreamId>,
     pub(crate) ending: Option<Ending>,
     pub(crate) fate: Option<Fate>,
@@ -191,6 +193,7 @@ impl Run {
             ports: Ranges::new(),
             denials: Vec::new(),
             disk_used: None,
+            waiters: Vec::new(),
             stream: None,
             ending: None,
             fate: None,

@@ -11,6 +11,11 @@ use tepui_wire::v1::{
 
 use crate::Exit;
 
+/// Longest id of a container with all those above it: it is the name of a folder.
+const MAX_CONTAINER_BYTES: usize = 242;
+/// How deep containers may be nested.
+const MAX_DEPTH: usize = 32;
+
 /// What a status says besides whose it is and when it was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Saying {
@@ -113,6 +118,44 @@ pub fn container_id(run: &ContainerId) -> v1::ContainerId {
         value: name.to_owned(),
         parent: Some(Box::new(above)),
     })
+}
+
+/// Why the wire's id of a container is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'ContainerID.value' {0}")]
+pub struct InvalidContainer(String);
+
+/// The run that the wire names: values from the outermost container inwards, with dots between
+/// them (`spec/mesos-http.md` 3.3, "ContainerID rules").
+///
+/// # Errors
+///
+/// When a value is empty, has a dot, a blank or what an id may not have, or all are too long.
+pub fn run_of_container(id: &v1::ContainerId) -> Result<ContainerId, InvalidContainer> {
+    let mut names = Vec::new();
+    let mut next = Some(id);
+    while let Some(one) = next {
+        if names.len() == MAX_DEPTH {
+            return Err(InvalidContainer(format!("is nested deeper than {MAX_DEPTH} levels")));
+        }
+        let value = one.value.as_str();
+        if value.contains(|c: char| c == '.' || c.is_whitespace()) {
+            let text = value.escape_debug();
+            return Err(InvalidContainer(format!("'{text}' contains invalid characters")));
+        }
+        ContainerId::parse(value).map_err(|error| InvalidContainer(error.to_string()))?;
+        names.push(value);
+        next = one.parent.as_deref();
+    }
+    names.reverse();
+    let text = names.join(".");
+    if text.len() > MAX_CONTAINER_BYTES {
+        let length = text.len();
+        return Err(InvalidContainer(format!(
+            "has {length} characters with those above it, and {MAX_CONTAINER_BYTES} are the most"
+        )));
+    }
+    ContainerId::parse(&text).map_err(|error| InvalidContainer(error.to_string()))
 }
 
 /// How a command ended, in the words of Mesos's command executor.

@@ -54,7 +54,9 @@ pub(crate) async fn executor<H: Host>(
 fn answer(response: tepui_agent::Response) -> Result<Response, ApiError> {
     match response {
         tepui_agent::Response::Accepted => Ok(StatusCode::ACCEPTED.into_response()),
-        tepui_agent::Response::Streaming => Ok(StatusCode::OK.into_response()),
+        tepui_agent::Response::Streaming
+        | tepui_agent::Response::Done
+        | tepui_agent::Response::Waited { .. } => Ok(StatusCode::OK.into_response()),
         tepui_agent::Response::Refused { status, message } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             Err(ApiError::new(status, message))

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use tepui_agent::{Agent, Response};
+use tepui_agent::{Agent, ContainerCall, Response, Window};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -62,6 +62,26 @@ pub struct PullEntry {
     pub seconds: f64,
 }
 
+/// A piece of what a session prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// On its standard output, or its terminal.
+    Stdout(Vec<u8>),
+    /// On its error output.
+    Stderr(Vec<u8>),
+}
+
+/// Something that is said to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// For its standard input.
+    Data(Vec<u8>),
+    /// Nothing follows on its standard input.
+    End,
+    /// Its terminal has another size now.
+    Resize(Window),
+}
+
 /// The agent, as the HTTP layer sees it.
 pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// An executor subscribes; the events end when the agent closes the stream.
@@ -88,6 +108,21 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
         &self,
         look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, Unavailable>> + Send;
+
+    /// A call about a container; the answer may take as long as the container lives.
+    fn container_call(
+        &self,
+        call: Box<ContainerCall>,
+    ) -> impl Future<Output = Result<Response, Unavailable>> + Send;
+
+    /// What a session that was just opened prints; once. The session ends when this is dropped.
+    fn take_session(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>>;
+
+    /// What a session prints from now on. A reader that falls behind is cut off.
+    fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>>;
+
+    /// Where what is said to a session goes.
+    fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>>;
 
     /// What a live run uses now; reads the kernel's files, so it may block for a moment.
     fn usage(&self, run: &ContainerId) -> Option<Usage>;

@@ -1,20 +1,20 @@
 //! `POST /api/v1` of an agent (`spec/mesos-http.md` 3.3).
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tepui_agent::{Agent, Framework, Place};
-use tepui_types::ContainerId;
-use tepui_wire::media;
 use tepui_wire::v1::agent::call::Type;
 use tepui_wire::v1::agent::response::{self, Type as Answer};
 use tepui_wire::v1::{self, agent};
+use tepui_wire::{MediaType, media};
 
 use crate::answer::{self, ApiError, accepted, content_type};
 use crate::host::{Facts, Host};
 use crate::router::App;
-use crate::{files, legacy, metrics, show, version};
+use crate::{containers, files, legacy, metrics, show, version};
 
 /// Level 0 of Mesos's log: there is nothing below `info` that an operator can switch here.
 const LOGGING_LEVEL: u32 = 0;
@@ -22,22 +22,39 @@ const LOGGING_LEVEL: u32 = 0;
 /// Every call of an operator.
 pub(crate) async fn operator<H: Host>(
     State(app): State<App<H>>,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<Response, ApiError> {
     if app.host.read(|agent, _| agent.is_recovering()).await? {
         return Err(ApiError::recovering());
     }
-    if method != Method::POST {
+    if *request.method() != Method::POST {
         return Err(ApiError::method());
     }
+    let headers = request.headers().clone();
+    if is_stream(&headers) {
+        return containers::attach_input(&app, &headers, request.into_body()).await;
+    }
     let form = content_type(&headers)?;
+    let body = Bytes::from_request(request, &()).await.map_err(unread)?;
     let call: agent::Call = media::decode(form, &body)?;
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));
     };
+    match kind {
+        Type::LaunchNestedContainerSession => {
+            return containers::session(&app, &headers, call).await;
+        }
+        Type::AttachContainerOutput => {
+            return containers::attach_output(&app, &headers, &call).await;
+        }
+        // What goes in follows the call, so that it has to be a stream.
+        Type::AttachContainerInput => return Err(not_a_stream()),
+        _ => {}
+    }
     let media = accepted(&headers)?;
+    if let Some(answer) = containers::about(&app, kind, &call, media).await? {
+        return Ok(answer);
+    }
     let answer = match kind {
         Type::Unknown => {
             return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "call type UNKNOWN"));
@@ -69,6 +86,22 @@ pub(crate) async fn operator<H: Host>(
         other => return change(&app, other, &call).await,
     };
     Ok(answer::message(media, &answer))
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    MediaType::parse(form) == Ok(MediaType::RecordIo)
+}
+
+fn not_a_stream() -> ApiError {
+    ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "expecting 'Content-Type' of application/recordio for ATTACH_CONTAINER_INPUT",
+    )
+}
+
+fn unread(rejection: BytesRejection) -> ApiError {
+    ApiError::new(rejection.status(), rejection.body_text())
 }
 
 fn of(kind: Answer) -> agent::Response {
@@ -231,40 +264,18 @@ fn tasks(agent: &Agent) -> response::GetTasks {
     out
 }
 
-/// Calls about one container, and those that would change something. No container here was
-/// launched by one of them: an id is either unknown, or that of an executor's run, which is the
-/// agent's own; what is not in this release says so.
+/// Calls that change something; what is not in this release says so.
 async fn change<H: Host>(
     app: &App<H>,
     kind: Type,
     call: &agent::Call,
 ) -> Result<Response, ApiError> {
-    let not_supported = || {
-        ApiError::new(
+    match kind {
+        Type::PruneImages => prune_images(app, call).await,
+        _ => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             format!("call type {} is not supported by this release", kind.as_str_name()),
-        )
-    };
-    let Some(id) = container_of(kind, call)? else {
-        return match kind {
-            Type::PruneImages => prune_images(app, call).await,
-            _ => Err(not_supported()),
-        };
-    };
-    let own = id.parent.is_none().then(|| ContainerId::parse(&id.value).ok()).flatten();
-    let runs = match own {
-        Some(run) => {
-            let look =
-                move |agent: &Agent, _| agent.run(&run).is_some_and(|run| run.exit.is_none());
-            app.host.read(look).await?
-        }
-        None => false,
-    };
-    match kind {
-        _ if runs => Err(not_supported()),
-        // Already gone is what was wanted.
-        Type::RemoveContainer => Ok(StatusCode::OK.into_response()),
-        _ => Err(ApiError::not_found(format!("Container {} cannot be found", id.value))),
+        )),
     }
 }
 
@@ -275,25 +286,4 @@ async fn prune_images<H: Host>(app: &App<H>, call: &agent::Call) -> Result<Respo
     let pruned = app.host.prune_images(names).await;
     pruned.map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     Ok(StatusCode::OK.into_response())
-}
-
-/// The container that a call is about, where it has to exist already.
-fn container_of(kind: Type, call: &agent::Call) -> Result<Option<&v1::ContainerId>, ApiError> {
-    let (id, part) = match kind {
-        Type::WaitContainer => {
-            (call.wait_container.as_ref().map(|part| &part.container_id), "wait_container")
-        }
-        Type::KillContainer => {
-            (call.kill_container.as_ref().map(|part| &part.container_id), "kill_container")
-        }
-        Type::RemoveContainer => {
-            (call.remove_container.as_ref().map(|part| &part.container_id), "remove_container")
-        }
-        Type::AttachContainerOutput => (
-            call.attach_container_output.as_ref().map(|part| &part.container_id),
-            "attach_container_output",
-        ),
-        _ => return Ok(None),
-    };
-    id.map(Some).ok_or_else(|| missing(part))
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware::from_fn;
 use axum::routing::{any, get};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::decompression::RequestDecompressionLayer;
 
+use crate::containers::Flowing;
 use crate::host::{Facts, Host};
 use crate::{executor, files, legacy, metrics, operator, own};
 
@@ -69,6 +70,9 @@ fn ordinary<H: Host>() -> Router<App<H>> {
 fn compression() -> CompressionLayer<impl Predicate> {
     let worth = SizeAbove::new(COMPRESS_FROM_BYTES)
         .and(NotForContentType::new("application/recordio"))
-        .and(NotForContentType::SSE);
+        .and(NotForContentType::SSE)
+        .and(|_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions| {
+            extensions.get::<Flowing>().is_none()
+        });
     CompressionLayer::new().compress_when(worth)
 }

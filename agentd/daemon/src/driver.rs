@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
-use tepui_agent::{Agent, Event, Response};
+use tepui_agent::{Agent, ContainerCall, Event, Response};
 use tepui_types::{ExecutorId, FrameworkId, Now, RequestId, StreamId, Uuid};
 use tepui_wire::v1::executor;
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +44,21 @@ pub struct Driver {
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Driver")
+    }
+}
+
+/// Whoever asked waits; dropped, it does so no more.
+struct Waiting<'a> {
+    driver: &'a Driver,
+    request: RequestId,
+    is_answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.driver.event(Event::RequestGone { request: self.request });
+        }
     }
 }
 
@@ -99,6 +114,21 @@ impl Driver {
     /// When the loop is gone.
     pub async fn call(&self, call: Box<executor::Call>) -> Result<Response, Stopping> {
         self.ask(|request| Event::ExecutorCall { request, call }).await
+    }
+
+    /// A call about a container. When nobody waits for the answer any more, the loop is told.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Stopping> {
+        let request = RequestId(self.requests.fetch_add(1, Ordering::Relaxed));
+        let (answer, receiver) = oneshot::channel();
+        let event = Event::ContainerCall { request, call };
+        self.send(Input::Ask { request, event, answer })?;
+        let mut waiting = Waiting { driver: self, request, is_answered: false };
+        let response = receiver.await;
+        waiting.is_answered = true;
+        response.map_err(|_| Stopping)
     }
 
     /// Looks at the state as of now: only what is durable.

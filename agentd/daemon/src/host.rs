@@ -1,8 +1,8 @@
 //! The driver loop as the agent's HTTP layer sees it.
 
-use tepui_agent::{Agent, Event, Response};
+use tepui_agent::{Agent, ContainerCall, Event, Response};
 use tepui_agent_api::{
-    Host, ImageEntry, ImageFigures, KernelReport, PullEntry, Unavailable, Usage,
+    Host, ImageEntry, ImageFigures, Input, KernelReport, Output, PullEntry, Unavailable, Usage,
 };
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
@@ -50,6 +50,22 @@ impl Host for AgentHost {
         look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         self.driver.read(look).await.map_err(unavailable)
+    }
+
+    async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {
+        self.driver.container_call(call).await.map_err(unavailable)
+    }
+
+    fn take_session(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.runs.sessions().take(session)
+    }
+
+    fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.runs.sessions().attach_output(session)
+    }
+
+    fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
+        self.runs.sessions().attach_input(session)
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

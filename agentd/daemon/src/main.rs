@@ -16,6 +16,7 @@ mod link;
 mod runs;
 mod sandbox;
 mod serve;
+mod sessions;
 mod turn;
 mod wiring;
 

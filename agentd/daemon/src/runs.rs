@@ -30,6 +30,7 @@ use crate::driver::Driver;
 use crate::ends;
 use crate::kernel::{self, Found, Hierarchy, Kernel, Remains};
 use crate::sandbox::{self, Folders};
+use crate::sessions::Sessions;
 
 /// How often the sockets of running tasks are compared with their ports.
 pub const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,6 +68,7 @@ struct Shared {
     /// Sandboxes of live runs, for checks.
     sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
     probes: Mutex<HashMap<ProbeId, AbortHandle>>,
+    sessions: Sessions,
 }
 
 impl Runs {
@@ -86,6 +88,7 @@ impl Runs {
             containers,
             sandboxes: Mutex::default(),
             probes: Mutex::default(),
+            sessions: Sessions::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -219,6 +222,15 @@ impl Runs {
                 }
             }
             Effect::Ports { run, ports } => shared.kernel.set_ports(&run, &ports),
+            Effect::Signal { run, signal } => shared.signal(&run, signal),
+            Effect::OpenSession(spec) => {
+                self.shared.tokio.spawn(async move { shared.open_session(*spec).await });
+            }
+            Effect::SignalSession { session, signal } => {
+                let _runtime = self.shared.tokio.enter();
+                shared.sessions.signal(&session, signal);
+            }
+            Effect::CloseSession { session } => shared.sessions.close(&session),
             Effect::Discard { run } => {
                 shared.kernel.forget(&run);
                 self.shared.tokio.spawn(async move {
@@ -246,6 +258,11 @@ impl Runs {
             | Effect::Notice { .. }
             | Effect::Quit { .. } => {}
         }
+    }
+
+    /// The sessions of this process.
+    pub fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
     }
 
     /// Compares the sockets of live runs with their ports, once.
@@ -472,6 +489,54 @@ impl Shared {
         let environment = environment.to_vec();
         let order = ExecOrder { argv, environment, working_directory: None, tty: None };
         self.containers.join(run, &order)
+    }
+
+    fn signal(&self, run: &ContainerId, signal: i32) {
+        let Some(signal) = rustix::process::Signal::from_named_raw(signal) else { return };
+        let sent = if signal == rustix::process::Signal::KILL {
+            self.launcher.kill_tree(run)
+        } else {
+            self.launcher.signal(run, signal, SignalScope::Main)
+        };
+        if let Err(error) = sent {
+            debug!(%run, error = &error as &dyn std::error::Error, "run not signalled");
+        }
+    }
+
+    async fn open_session(&self, spec: tepui_agent::SessionSpec) {
+        let session = spec.session.clone();
+        let outcome = match self.session_launch(spec) {
+            Ok(launch) => self.launcher.open_session(launch).await.map_err(|error| chain(&error)),
+            Err(reason) => Err(reason),
+        };
+        let outcome = outcome.map(|opened| {
+            self.sessions.hold(session.clone(), opened, self.driver.clone());
+        });
+        self.driver.event(Event::SessionOpened { session, outcome });
+    }
+
+    /// In a container, the runtime joins it for the command, and takes on its user itself.
+    fn session_launch(
+        &self,
+        spec: tepui_agent::SessionSpec,
+    ) -> Result<tepui_launch::SessionSpec, String> {
+        let sandbox = self.folders.sandbox(&spec.sandbox);
+        let env = fill_in(spec.environment, &sandbox.to_string_lossy());
+        let joined = self.joining(&spec.beside, &spec.command, &env)?;
+        let answers = joined.is_some();
+        Ok(tepui_launch::SessionSpec {
+            session: spec.session,
+            beside: spec.beside,
+            program: joined.unwrap_or_else(|| program(spec.command, &sandbox)),
+            env: if answers { Vec::new() } else { env },
+            sandbox,
+            user: spec.user.filter(|_| !answers),
+            rlimits: if answers { Vec::new() } else { rlimits(spec.rlimits.as_ref()) },
+            answers,
+            terminal: spec
+                .terminal
+                .map(|size| tepui_launch::Window { rows: size.rows, columns: size.columns }),
+        })
     }
 
     fn discard(&self, run: &ContainerId) {

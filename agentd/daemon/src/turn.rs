@@ -118,6 +118,9 @@ impl Turn {
                 if matches!(event, Event::LinkDown) {
                     self.outbox = None;
                 }
+                if let Event::RequestGone { request } = event {
+                    self.waiting.remove(&request);
+                }
                 self.agent.handle(now, event, effects);
             }
             Input::Ask { request, event, answer } => {

@@ -32,6 +32,8 @@ pub struct SessionSpec {
     pub user: Option<String>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
+    /// The command itself says whether it has begun; see [`crate::LaunchSpec::answers`].
+    pub answers: bool,
     /// The command gets a terminal of this size instead of pipes.
     pub terminal: Option<Window>,
 }

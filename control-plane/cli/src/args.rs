@@ -16,7 +16,7 @@ Exit codes:
   1    failed: refused, unreachable, rolled back, or not done in time
   2    wrong usage, or nothing fits the app or command in time
   130  interrupted
-'tepui run' ends with the status of its command, 128 + N when signal N ended it.";
+'tepui run' and 'tepui exec' end with the status of their command, 128 + N when signal N ended it.";
 
 /// Runs apps and commands on a Tepui cluster and tells why they do not run.
 #[derive(Debug, Parser)]
@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     /// Deployments: changes of apps that are under way
     #[command(subcommand)]
     Deployment(Deployment),
+    /// Run a command beside a task of an app, and end with its status
+    Exec(Exec),
     /// Tell why an app does not run, and what would help
     Explain(Explain),
     /// Print completions for a shell
@@ -299,6 +301,34 @@ pub(crate) enum Deployment {
         #[arg(long, value_name = "TIME", value_parser = span::parse, conflicts_with = "detach")]
         timeout: Option<Duration>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The command has the sandbox, environment, user and limits of the task, and ends with it.
+Ctrl-C goes to the command; a second one gives up. Without -i it has no input.")]
+pub(crate) struct Exec {
+    /// The app's id; APP/N is its Nth instance [default: the first]
+    #[arg(required_unless_present = "task", default_value = "", hide_default_value = true)]
+    pub(crate) app: String,
+    /// A task by its id instead, of any framework
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<String>,
+    /// Pass the standard input on
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(long, short)]
+    pub(crate) tty: bool,
+    /// System user that runs it [default: the task's]
+    #[arg(long, short)]
+    pub(crate) user: Option<String>,
+    /// Environment besides the task's; may be repeated
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -137,9 +137,7 @@ impl Client {
         let url = format!("{agent}{path}");
         let request = self.http.get(&url).query(query).timeout(REQUEST_TIMEOUT);
         let response = request.send().await.map_err(|error| {
-            let fault = Fault::new(format!("failed to reach the agent at {agent}"))
-                .fix("logs are read from the agent itself: its port must be open to this host");
-            root_cause(&error).context(fault)
+            self.agent_unreachable(agent, &error, "logs are read from the agent itself")
         })?;
         let status = response.status();
         if !status.is_success() {
@@ -147,6 +145,18 @@ impl Client {
             return Err(refused(&Method::GET, &url, status, &text).into());
         }
         Ok(response.json().await?)
+    }
+
+    /// The error for an agent that does not answer; `why` it is asked at all.
+    pub(crate) fn agent_unreachable(
+        &self,
+        agent: &str,
+        error: &reqwest::Error,
+        why: &str,
+    ) -> anyhow::Error {
+        let fault = Fault::new(format!("failed to reach the agent at {agent}"))
+            .fix(format!("{why}: its port must be open to this host"));
+        root_cause(error).context(fault)
     }
 
     /// The error for a control plane that does not answer.

@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod completions;
 pub(crate) mod deployment;
 pub(crate) mod dev;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod framework;
 pub(crate) mod run;

@@ -42,6 +42,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends at once: the standard input may still be read by a thread that nobody can stop.
+fn finish(outcome: anyhow::Result<u8>) -> ! {
+    let code = outcome.unwrap_or_else(|error| {
+        eprint!("{}", fault::show(&error));
+        fault::code(&error)
+    });
+    std::process::exit(code.into())
+}
+
 async fn dispatch(args: Args) -> anyhow::Result<u8> {
     let Args { endpoints, output, verb } = args;
     let client = Client::new(&endpoints)?;
@@ -53,6 +62,10 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Verb::Agent(verb) => command::agent::run(&client, output, verb).await,
         Verb::Framework(verb) => command::framework::run(&client, output, verb).await,
         Verb::Deployment(verb) => command::deployment::run(&client, output, verb).await,
+        Verb::Exec(exec) => {
+            let code = command::exec::run(&client, exec).await;
+            finish(code)
+        }
         Verb::Explain(explain) => command::explain::run(&client, output, &explain.app).await,
         Verb::Completions { shell } => {
             command::completions::run(shell);

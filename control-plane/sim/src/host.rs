@@ -313,7 +313,12 @@ impl World {
             Effect::Respond { request, response } => {
                 self.executor_answered(host, request, &response);
             }
-            Effect::Save(_)
+            // Nobody here asks for a session.
+            Effect::Signal { .. }
+            | Effect::OpenSession(_)
+            | Effect::SignalSession { .. }
+            | Effect::CloseSession { .. }
+            | Effect::Save(_)
             | Effect::CancelProbe { .. }
             | Effect::RemoveSandbox { .. }
             | Effect::Ports { .. }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tepui_agent::{
     Agent, Config, Effect, Event, Exit, FoundRun, FoundState, PortDenial, Probe, ProbeId, Record,
-    Response, RunSpec,
+    Response, RunSpec, SessionSpec,
 };
 use tepui_link::{Directive, LaunchOrder, Order, Registration, Report, codec::task_state};
 use tepui_types::{
@@ -165,6 +165,10 @@ pub struct Rig {
     /// What each executor stream was sent.
     pub streams: BTreeMap<StreamId, Vec<executor::Event>>,
     pub closed: Vec<StreamId>,
+    pub sessions: Vec<SessionSpec>,
+    pub closed_sessions: Vec<ContainerId>,
+    /// Signals to runs and sessions.
+    pub signals: Vec<(ContainerId, i32)>,
     pids: u32,
     requests: u64,
     entropy: u64,
@@ -211,6 +215,9 @@ impl Rig {
             quit: None,
             streams: BTreeMap::new(),
             closed: Vec::new(),
+            sessions: Vec::new(),
+            closed_sessions: Vec::new(),
+            signals: Vec::new(),
             pids: 100,
             requests: 0,
             entropy: 1,
@@ -464,6 +471,14 @@ impl Rig {
                 self.discarded.push(run);
             }
             Effect::RemoveSandbox { sandbox } => self.removed.push(sandbox.to_string()),
+            Effect::Signal { run, signal } => self.signals.push((run, signal)),
+            Effect::OpenSession(spec) => {
+                let session = spec.session.clone();
+                self.sessions.push(*spec);
+                self.inbox.push_back(Event::SessionOpened { session, outcome: Ok(()) });
+            }
+            Effect::SignalSession { session, signal } => self.signals.push((session, signal)),
+            Effect::CloseSession { session } => self.closed_sessions.push(session),
             Effect::Notice { text, .. } => self.notices.push(text),
             Effect::Ports { run, ports } => self.ports_told.push((run, ports.to_string())),
             Effect::Quit { reason } => self.quit = Some(reason),

@@ -6,4 +6,5 @@ mod executors;
 mod files;
 mod reads;
 mod rig;
+mod sessions;
 mod slow;

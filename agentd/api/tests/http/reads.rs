@@ -205,17 +205,13 @@ async fn answers_are_padded_for_scripts_of_other_sites() {
 }
 
 #[tokio::test]
-async fn a_container_that_runs_is_not_called_unknown() {
+async fn a_container_that_is_not_there_is_unknown_and_a_launch_says_what_is_missing() {
     let rig = busy();
     let sandbox = rig.sandbox("t1");
     let id = sandbox.file_name().unwrap().to_str().unwrap();
     for kind in ["WAIT_CONTAINER", "KILL_CONTAINER", "REMOVE_CONTAINER", "ATTACH_CONTAINER_OUTPUT"]
     {
         let part = kind.to_lowercase();
-        let own = json!({"type": kind, &part: {"container_id": {"value": id}}});
-        let own = rig.post("/api/v1", own).await;
-        assert_eq!(own.status, StatusCode::NOT_IMPLEMENTED, "{kind}");
-        assert!(own.text().contains(kind), "{}", own.text());
         let nested = json!({"value": id, "parent": {"value": id}});
         let nested = json!({"type": kind, &part: {"container_id": nested}});
         let gone = if kind == "REMOVE_CONTAINER" { 200 } else { 404 };

@@ -10,9 +10,11 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
-use tepui_agent::{Agent, Config, Effect, Event, FoundRun, FoundState, Record, Response};
+use tepui_agent::{
+    Agent, Config, ContainerCall, Effect, Event, FoundRun, FoundState, Record, Response,
+};
 use tepui_agent_api::{
-    Durations, Facts, Flow, Host, KernelReport, Tcp, Unavailable, Usage, router,
+    Durations, Facts, Flow, Host, Input, KernelReport, Output, Tcp, Unavailable, Usage, router,
 };
 use tepui_link::{Directive, LaunchOrder, Order};
 use tepui_types::{
@@ -45,6 +47,18 @@ struct Inner {
     runs: Vec<(ContainerId, String)>,
     records: Vec<Record>,
     closed: Vec<StreamId>,
+    waiting: HashMap<RequestId, mpsc::UnboundedSender<Response>>,
+    /// What sessions print, and what is said to them: the far ends.
+    outputs: HashMap<ContainerId, mpsc::Receiver<Output>>,
+    inputs: HashMap<ContainerId, mpsc::Sender<Input>>,
+    talks: HashMap<ContainerId, Talk>,
+}
+
+/// A session as its command sees it.
+pub(crate) struct Talk {
+    pub(crate) spec: tepui_agent::SessionSpec,
+    pub(crate) prints: mpsc::Sender<Output>,
+    pub(crate) hears: mpsc::Receiver<Input>,
 }
 
 pub(crate) struct Answer {
@@ -97,6 +111,10 @@ impl Rig {
             runs: Vec::new(),
             records: Vec::new(),
             closed: Vec::new(),
+            waiting: HashMap::new(),
+            outputs: HashMap::new(),
+            inputs: HashMap::new(),
+            talks: HashMap::new(),
         };
         let rig = Self { inner: Arc::new(Mutex::new(inner)), work_dir, _dir: Arc::new(dir) };
         rig.with(|inner| {
@@ -156,6 +174,27 @@ impl Rig {
             inner.runs.iter().rev().find(|(_, sandbox)| sandbox.contains(&part)).cloned()
         });
         self.work_dir.join(found.expect("it was launched").1)
+    }
+
+    /// The newest run.
+    pub(crate) fn newest_run(&self) -> ContainerId {
+        self.with(|inner| inner.runs.last().expect("something was launched").0.clone())
+    }
+
+    /// Whether a session was opened.
+    pub(crate) fn has_talk(&self, session: &ContainerId) -> bool {
+        self.with(|inner| inner.talks.contains_key(session))
+    }
+
+    /// The far end of a session.
+    pub(crate) fn talk(&self, session: &ContainerId) -> Talk {
+        self.with(|inner| inner.talks.remove(session).expect("it was opened"))
+    }
+
+    /// A session's command ends.
+    pub(crate) fn end_session(&self, session: &ContainerId, exit: tepui_agent::Exit) {
+        let session = session.clone();
+        self.with(|inner| inner.event(Event::SessionEnded { session, exit }));
     }
 
     pub(crate) fn closed_streams(&self) -> usize {
@@ -249,8 +288,21 @@ impl Inner {
             Effect::CloseExecutorStream { stream } => {
                 self.streams.remove(&stream);
             }
-            Effect::Respond { request, response } => {
-                self.responses.insert(request, response);
+            Effect::Respond { request, response } => match self.waiting.remove(&request) {
+                Some(waiting) => waiting.send(response).unwrap(),
+                None => drop(self.responses.insert(request, response)),
+            },
+            Effect::OpenSession(spec) => {
+                let session = spec.session.clone();
+                let ((prints, output), (input, hears)) = (mpsc::channel(100), mpsc::channel(100));
+                self.outputs.insert(session.clone(), output);
+                self.inputs.insert(session.clone(), input);
+                self.talks.insert(session.clone(), Talk { spec: *spec, prints, hears });
+                self.inbox.push_back(Event::SessionOpened { session, outcome: Ok(()) });
+            }
+            Effect::Signal { run, signal } => {
+                let exit = tepui_agent::Exit::Signal(signal);
+                self.inbox.push_back(Event::RunExited { run, exit, certificate: None });
             }
             _ => {}
         }
@@ -312,6 +364,32 @@ impl Host for Rig {
             programs: vec![("tepui_bind4".into(), 0.25, 1000)],
             ..KernelReport::default()
         }
+    }
+
+    async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {
+        let (answer, mut later) = mpsc::unbounded_channel();
+        self.with(|inner| {
+            inner.requests += 1;
+            let request = RequestId(inner.requests);
+            inner.event(Event::ContainerCall { request, call });
+            match inner.responses.remove(&request) {
+                Some(response) => answer.send(response).unwrap(),
+                None => drop(inner.waiting.insert(request, answer)),
+            }
+        });
+        later.recv().await.ok_or_else(|| Unavailable("the rig is gone".into()))
+    }
+
+    fn take_session(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.with(|inner| inner.outputs.remove(session))
+    }
+
+    fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.with(|inner| inner.outputs.remove(session))
+    }
+
+    fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
+        self.with(|inner| inner.inputs.get(session).cloned())
     }
 
     fn usage(&self, _: &ContainerId) -> Option<Usage> {

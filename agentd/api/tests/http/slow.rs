@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use tepui_agent::{Agent, Response};
-use tepui_agent_api::{Host, KernelReport, Unavailable, Usage, router};
+use tepui_agent::{Agent, ContainerCall, Response};
+use tepui_agent_api::{Host, Input, KernelReport, Output, Unavailable, Usage, router};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::{Notify, mpsc};
@@ -66,6 +66,22 @@ impl Host for Slow {
 
     fn kernel(&self) -> KernelReport {
         self.rig.kernel()
+    }
+
+    async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {
+        self.rig.container_call(call).await
+    }
+
+    fn take_session(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.rig.take_session(session)
+    }
+
+    fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
+        self.rig.attach_output(session)
+    }
+
+    fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
+        self.rig.attach_input(session)
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

@@ -29,7 +29,7 @@ pub(super) async fn open(
             env: inner.with_path(spec.env),
             user: spec.user,
             rlimits: spec.rlimits,
-            answers: false,
+            answers: spec.answers,
             rights: crate::confinement::Rights::default(),
         },
         terminal: spec.terminal,

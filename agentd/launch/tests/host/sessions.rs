@@ -17,6 +17,7 @@ fn spec(bench: &Bench, line: &str, terminal: Option<Window>) -> SessionSpec {
         env: Vec::new(),
         user: None,
         rlimits: Vec::new(),
+        answers: false,
         terminal,
     }
 }

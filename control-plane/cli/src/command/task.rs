@@ -8,7 +8,7 @@ use crate::args::{Logs, Task as Verb};
 use crate::client::{Api, Client};
 use crate::fault::{DONE, Fault};
 use crate::logs;
-use crate::model::{Agent, Task};
+use crate::model::{Agent, App, Task};
 use crate::output::{self, Cell, Format, Table, Tone};
 use crate::pick;
 
@@ -125,6 +125,20 @@ async fn locate(client: &Client, given: &str) -> anyhow::Result<(String, String)
     let url = agent_url(&agents, agent)
         .ok_or_else(|| Fault::new(format!("the agent of task '{id}' is not registered")))?;
     Ok((id, url))
+}
+
+/// The app of `APP` or `APP/N`, and the number of an instance from 1 on. An app of the very name
+/// comes first.
+pub(crate) async fn instance(client: &Client, given: &str) -> anyhow::Result<(App, Option<usize>)> {
+    let short = given.rsplit_once('/').and_then(|(app, number)| {
+        let number = number.parse::<usize>().ok().filter(|number| *number > 0)?;
+        (!app.is_empty()).then_some((app, number))
+    });
+    let whole = client.app(given).await;
+    match (whole, short) {
+        (Err(_), Some((app, number))) => Ok((client.app(app).await?, Some(number))),
+        (whole, _) => Ok((whole?, None)),
+    }
 }
 
 /// The address of an agent by its id.
