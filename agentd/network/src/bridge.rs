@@ -59,7 +59,7 @@ pub(crate) async fn probe(settings: &Settings) -> Result<(), NetworkError> {
 /// Makes the bridge and its rules, or makes them right.
 pub(crate) async fn ensure(settings: &Settings) -> Result<(), NetworkError> {
     let links = Links::open()?;
-    let index = links.ensure_bridge(&settings.bridge).await?;
+    let index = links.ensure_bridge(&settings.bridge, hardware_address(settings)).await?;
     let four = address::gateway4(settings.subnet4);
     links.add_address(index, four.into(), settings.subnet4.prefix_len()).await?;
     if has_ipv6() {
@@ -68,6 +68,12 @@ pub(crate) async fn ensure(settings: &Settings) -> Result<(), NetworkError> {
     }
     forward(&settings.bridge)?;
     nft::apply(&rules::base(settings)).await
+}
+
+/// One that nobody else has: locally administered, made of the bridge's own address.
+fn hardware_address(settings: &Settings) -> [u8; 6] {
+    let [a, b, c, d] = address::gateway4(settings.subnet4).octets();
+    [0x02, 0x74, a, b, c, d]
 }
 
 /// Makes the host pass packets on between the bridge and the world.
@@ -126,7 +132,7 @@ pub(crate) async fn connect(
         None => {
             // Somebody has removed it: it comes back with everything that belongs to it.
             ensure(settings).await?;
-            links.ensure_bridge(&settings.bridge).await?
+            links.ensure_bridge(&settings.bridge, hardware_address(settings)).await?
         }
     };
     links.remove(&outer).await?;

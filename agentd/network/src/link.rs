@@ -50,8 +50,14 @@ impl Links {
         self.find(name).await?.ok_or_else(absent)
     }
 
-    /// A bridge of this name, up; made when absent.
-    pub(crate) async fn ensure_bridge(&self, name: &str) -> Result<u32, NetworkError> {
+    /// A bridge of this name with this address, up; made when absent. Without an address of its own
+    /// a bridge has that of one of its ports, and changes it when that port goes: what other
+    /// containers know of it is wrong then, for as long as they remember it.
+    pub(crate) async fn ensure_bridge(
+        &self,
+        name: &str,
+        address: [u8; 6],
+    ) -> Result<u32, NetworkError> {
         let index = match self.find(name).await? {
             Some(index) => index,
             None => {
@@ -66,7 +72,8 @@ impl Links {
                 self.demand(name).await?
             }
         };
-        self.raise(index).await?;
+        let own = LinkUnspec::new_with_index(index).address(address.to_vec()).up().build();
+        self.set(own, || format!("raise bridge {name}")).await?;
         Ok(index)
     }
 
