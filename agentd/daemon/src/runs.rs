@@ -509,10 +509,17 @@ impl Shared {
             Ok(launch) => self.launcher.open_session(launch).await.map_err(|error| chain(&error)),
             Err(reason) => Err(reason),
         };
-        let outcome = outcome.map(|opened| {
-            self.sessions.hold(session.clone(), opened, self.driver.clone());
-        });
-        self.driver.event(Event::SessionOpened { session, outcome });
+        match outcome {
+            Ok(opened) => {
+                let held = self.sessions.hold(session.clone(), opened, self.driver.clone());
+                // Its end comes after its beginning, however short it is.
+                self.driver.event(Event::SessionOpened { session, outcome: Ok(()) });
+                held.await;
+            }
+            Err(reason) => {
+                self.driver.event(Event::SessionOpened { session, outcome: Err(reason) });
+            }
+        }
     }
 
     /// In a container, the runtime joins it for the command, and takes on its user itself.

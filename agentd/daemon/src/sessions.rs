@@ -36,6 +36,8 @@ const SIGKILL: i32 = 9;
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     live: Arc<Mutex<HashMap<ContainerId, Live>>>,
+    /// Output of sessions that were over before whoever opened them took it.
+    untaken: Arc<Mutex<HashMap<ContainerId, mpsc::Receiver<Output>>>>,
 }
 
 #[derive(Debug)]
@@ -49,29 +51,46 @@ struct Live {
 }
 
 impl Sessions {
-    /// Takes a session whose command runs; its end becomes an event.
-    pub fn hold(&self, id: ContainerId, session: Session, driver: Driver) {
+    /// Takes a session whose command runs. What is returned must be run, once it was told that the
+    /// session is open: it passes the output on, and makes the session's end an event.
+    #[must_use]
+    pub fn hold(
+        &self,
+        id: ContainerId,
+        session: Session,
+        driver: Driver,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (words, said) = mpsc::channel(WORDS);
         let (printed, output) = mpsc::channel(OUTPUT_PIECES);
         let (end, ended) = watch::channel(false);
         let live = Live { words, output: Some(output), attached: Vec::new(), end };
         self.live.lock().insert(id.clone(), live);
         let sessions = self.clone();
-        tokio::spawn(async move {
+        async move {
             let (reader, writer) = tokio::io::split(session.channel);
             let talker = tokio::spawn(talk(writer, said));
             let listener = Listener { sessions: &sessions, id: &id, printed, ended };
             let exit = listener.listen(reader, session.packets).await;
             // With both halves of the channel the session is gone.
             talker.abort();
-            sessions.live.lock().remove(&id);
+            sessions.let_go(&id);
             driver.event(Event::SessionEnded { session: id, exit });
-        });
+        }
+    }
+
+    /// A session is over. A short one may be so before its output was taken.
+    fn let_go(&self, id: &ContainerId) {
+        let mut untaken = self.untaken.lock();
+        if let Some(output) = self.live.lock().remove(id).and_then(|live| live.output) {
+            untaken.insert(id.clone(), output);
+        }
     }
 
     /// What the session prints, for whoever opened it.
     pub fn take(&self, id: &ContainerId) -> Option<mpsc::Receiver<Output>> {
-        self.live.lock().get_mut(id)?.output.take()
+        let mut untaken = self.untaken.lock();
+        let live = self.live.lock().get_mut(id).and_then(|live| live.output.take());
+        live.or_else(|| untaken.remove(id))
     }
 
     /// What the session prints from now on.
@@ -213,5 +232,48 @@ fn spelled(input: Input) -> Vec<Word> {
         Input::Resize(size) => {
             vec![Word::Resize(Window { rows: size.rows, columns: size.columns })]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::driver::Input as Asked;
+
+    #[tokio::test]
+    async fn a_session_that_is_over_at_once_loses_nothing_of_what_it_printed() {
+        let (mut shim, channel_end) = UnixStream::pair().unwrap();
+        let id = ContainerId::parse("task.s").unwrap();
+        let (sender, inbox) = channel();
+        let session = Session { pid: 1, channel: channel_end, packets: Packets::default() };
+        let sessions = Sessions::default();
+        let held = sessions.hold(id.clone(), session, Driver::new(sender));
+        for answer in [Answer::Output(b"hi".to_vec()), Answer::Ended(Ending::Exited(6))] {
+            shim.write_all(&answer.encode()).await.unwrap();
+        }
+        held.await;
+        let ended = inbox.recv().unwrap();
+        let Asked::Event(Event::SessionEnded { exit, .. }) = ended else { panic!("not the end") };
+        assert_eq!(exit, Exit::Code(6));
+        let mut output = sessions.take(&id).unwrap();
+        assert_eq!(output.recv().await, Some(Output::Stdout(b"hi".to_vec())));
+        assert_eq!(output.recv().await, None);
+        assert!(sessions.take(&id).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_nobody_reads_is_let_go_of() {
+        let (mut shim, channel_end) = UnixStream::pair().unwrap();
+        let id = ContainerId::parse("task.s").unwrap();
+        let (sender, _inbox) = channel();
+        let session = Session { pid: 1, channel: channel_end, packets: Packets::default() };
+        let sessions = Sessions::default();
+        let held = sessions.hold(id.clone(), session, Driver::new(sender));
+        drop(sessions.take(&id).unwrap());
+        held.await;
+        let mut rest = Vec::new();
+        assert_eq!(shim.read_to_end(&mut rest).await.unwrap(), 0, "the shim sees the end");
     }
 }
