@@ -53,7 +53,6 @@ struct Live {
 impl Sessions {
     /// Takes a session whose command runs. What is returned must be run, once it was told that the
     /// session is open: it passes the output on, and makes the session's end an event.
-    #[must_use]
     pub fn hold(
         &self,
         id: ContainerId,

@@ -29,14 +29,11 @@ pub(crate) async fn attach_input<H: Host>(
     body: Body,
 ) -> Result<Response, ApiError> {
     let form = headers.get(MESSAGE_CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let form = match MediaType::parse(form) {
-        Ok(form @ (MediaType::Json | MediaType::Protobuf)) => form,
-        _ => {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "expecting 'Message-Content-Type' of application/json or application/x-protobuf",
-            ));
-        }
+    let Ok(form @ (MediaType::Json | MediaType::Protobuf)) = MediaType::parse(form) else {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "expecting 'Message-Content-Type' of application/json or application/x-protobuf",
+        ));
     };
     let mut chunks = body.into_data_stream();
     let mut decoder = recordio::Decoder::with_limit(MAX_RECORD_BYTES);
