@@ -16,7 +16,7 @@ fn order() -> Order {
         working_directory: "/srv".into(),
         user: Some("web".into()),
         groups: Vec::new(),
-        sandbox: "/work/sandbox".into(),
+        sandbox: "/var/lib/tepui/sandbox".into(),
         isolation: Isolation {
             network: Namespace::At("/run/netns/x".into()),
             hostname: Some("box".into()),
