@@ -4,6 +4,7 @@ use tepui_container::{Container, MountSource, Network, SANDBOX, describe};
 use tepui_types::{ContainerId, FrameworkId};
 use tepui_wire::v1;
 
+use crate::limits::container::{bind, disarm};
 use crate::machine::Agent;
 use crate::state::{Executor, Framework, Task, is_pod};
 use crate::volumes::links_of;
@@ -17,16 +18,22 @@ impl Agent {
     ) -> Option<String> {
         let user = self.book.framework(framework).map(|one| one.info.user.clone());
         let described =
-            |container: &v1::ContainerInfo, command: Option<&v1::CommandInfo>, below| {
+            |container: &v1::ContainerInfo, command: Option<&v1::CommandInfo>, labels, below| {
                 let bare = v1::CommandInfo::default();
-                wish(container, command.unwrap_or(&bare), user.as_deref(), false, below)
+                let command = command.unwrap_or(&bare);
+                let mut wished = wish(container, command, user.as_deref(), false, below)?;
+                if let Some(wished) = &mut wished {
+                    bind(wished, labels, &self.config.limits)?;
+                }
+                Ok::<_, String>(wished)
             };
         let executor = info.executor.as_ref();
         let in_pod = executor.is_some_and(is_pod);
         if let Some(executor) = executor
             && let Some(container) = &executor.container
         {
-            match described(container, executor.command.as_ref(), false) {
+            let labels = executor.labels.as_ref();
+            match described(container, executor.command.as_ref(), labels, false) {
                 Err(reason) => return Some(reason),
                 Ok(Some(_)) if in_pod => {
                     return Some(
@@ -43,7 +50,8 @@ impl Agent {
                 Ok(None) => {}
             }
         }
-        match described(info.container.as_ref()?, info.command.as_ref(), in_pod) {
+        let labels = info.labels.as_ref();
+        match described(info.container.as_ref()?, info.command.as_ref(), labels, in_pod) {
             Err(reason) => Some(reason),
             Ok(None) => None,
             // Whoever runs the task makes its container.
@@ -107,7 +115,18 @@ impl Agent {
         let named = command.user.as_ref().is_some_and(|user| !user.is_empty());
         let user = self.user_of(framework, Some(command));
         let named = named && self.config.switch_user;
-        wish(info?, command, user.as_deref(), named, executor.is_pod()).ok().flatten()
+        let labels = match task {
+            Some(task) => task.info.labels.as_ref(),
+            None => executor.info.as_ref().and_then(|info| info.labels.as_ref()),
+        };
+        let wished = wish(info?, command, user.as_deref(), named, executor.is_pod());
+        let mut container = wished.ok().flatten()?;
+        // What may not be was refused before; what an agent of other settings has accepted is
+        // still a container, and gets nothing that is in question.
+        if bind(&mut container, labels, &self.config.limits).is_err() {
+            disarm(&mut container);
+        }
+        Some(container)
     }
 
     /// What a container's processes are told besides what every process is told.

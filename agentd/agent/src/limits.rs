@@ -2,6 +2,7 @@
 //! from what its container asks for, from labels for what Mesos and Marathon have no field for, and
 //! from what the operator decided.
 
+pub(crate) mod container;
 mod labels;
 mod rights;
 
@@ -80,8 +81,14 @@ pub struct LimitPolicy {
     pub no_new_privileges: bool,
     /// Runs only get devices without hardware behind them.
     pub no_devices: bool,
-    /// The host is kept from every run that is no container.
+    /// File with the filter of containers that name none (`--seccomp_profile_name`).
+    pub seccomp_file: Option<String>,
+    /// The host is kept from every run.
     pub shield: bool,
+    /// Containers may be privileged.
+    pub privileged_containers: bool,
+    /// Folders of the host that containers may mount; `None` is all.
+    pub host_volumes: Option<Vec<String>>,
 }
 
 impl Default for LimitPolicy {
@@ -96,7 +103,10 @@ impl Default for LimitPolicy {
             seccomp: None,
             no_new_privileges: false,
             no_devices: false,
+            seccomp_file: None,
             shield: false,
+            privileged_containers: true,
+            host_volumes: None,
         }
     }
 }
@@ -256,10 +266,7 @@ fn needs(
     if has_runtime(container, command) {
         // Nothing is dropped in silence that should protect somebody.
         if let Some(label) = wishes.unheard_in_container() {
-            return Err(Unclear(format!(
-                "Label '{label}' is for tasks without a container; container.linux_info says what \
-                 a container may do"
-            )));
+            return Err(Unclear(format!("Label '{label}' is for tasks without a container")));
         }
     } else {
         needs.extend(Rights::of(container, &wishes, policy)?.needs(container));

@@ -79,6 +79,13 @@ pub fn capability_names(mask: u64) -> Vec<String> {
     ALL.iter().enumerate().filter(|(at, _)| bit(*at)).map(|(_, name)| (*name).to_owned()).collect()
 }
 
+/// The mask of these names; names that no capability has are left out.
+#[must_use]
+pub fn capability_mask(names: &[String]) -> u64 {
+    let bit = |name: &str| ALL.iter().position(|one| *one == name).map_or(0, |at| 1 << at);
+    names.iter().fold(0, |mask, name| mask | bit(name))
+}
+
 /// The sets of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sets {
@@ -144,6 +151,14 @@ mod tests {
         let wish = Capabilities::Usual { add: vec!["SYS_TIME".into()], drop: Vec::new() };
         assert!(sets(&wish, false, &known()).ambient.is_empty());
         assert!(sets(&wish, true, &known()).ambient.is_empty());
+    }
+
+    #[test]
+    fn masks_and_names_are_the_same_said_twice() {
+        let names = capability_names(1 << 10 | 1 << 40);
+        assert_eq!(names, ["NET_BIND_SERVICE", "CHECKPOINT_RESTORE"]);
+        assert_eq!(capability_mask(&names), 1 << 10 | 1 << 40);
+        assert_eq!(capability_mask(&["ALL".to_owned()]), 0);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub fn describe(
         read_only: false,
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
         seccomp: Seccomp::Usual,
+        hidden: Vec::new(),
+        host_folders: None,
         new_privileges: false,
         ipc: Ipc::Private,
         shm_bytes: None,
@@ -261,7 +263,7 @@ fn apply_linux(container: &mut Container, linux: &v1::LinuxInfo) -> Result<(), R
             (Some(_), true) => {
                 return Refusal::of("a seccomp profile cannot be named and unconfined at once");
             }
-            (Some(name), false) => Seccomp::Profile(name.clone()),
+            (Some(name), false) => Seccomp::named(name),
             (None, true) => Seccomp::Unconfined,
             (None, false) => Seccomp::Usual,
         };

@@ -207,7 +207,7 @@ fn security(container: &mut Container, value: &str) -> Result<(), Refusal> {
             set(&mut container.seccomp, Seccomp::Unconfined)
         }
         _ => match value.strip_prefix("seccomp=").filter(|name| !name.contains('/')) {
-            Some(name) => set(&mut container.seccomp, Seccomp::Profile(name.to_owned())),
+            Some(name) => set(&mut container.seccomp, Seccomp::named(name)),
             None => Err(wrong("security-opt", value, "known")),
         },
     }

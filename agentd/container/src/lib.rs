@@ -20,13 +20,14 @@ mod seccomp;
 mod spec;
 mod wish;
 
-pub use capabilities::capability_names;
+pub use capabilities::{capability_mask, capability_names};
 pub use command::{ImageConfig, Process, Unstartable, process};
 pub use describe::{Refusal, SANDBOX, describe};
 pub use files::{asks_only_itself, hosts_file, resolver_file};
 pub use order::{
     EtcFiles, ExecOrder, Isolation, Namespace, ORDER_FILE, Order, OrderMount, OrderSource, Root,
 };
+pub use seccomp::{NotAProfile, check_profile};
 pub use spec::{Facts, HostDevice, SpecError, UserFacts, runtime_spec};
 pub use wish::{
     Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,

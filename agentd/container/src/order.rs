@@ -45,6 +45,12 @@ pub struct Order {
     pub seccomp: Seccomp,
     /// The text of the host's profile that `seccomp` names.
     pub seccomp_profile: Option<String>,
+    /// Further paths in it that nobody sees, unless it is privileged.
+    #[serde(default)]
+    pub hidden: Vec<String>,
+    /// Folders of the host that its mounts may show; `None` is any.
+    #[serde(default)]
+    pub host_folders: Option<Vec<PathBuf>>,
     /// Programs may give more rights than their caller has.
     pub new_privileges: bool,
     /// Limits of processes.

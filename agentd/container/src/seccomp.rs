@@ -60,6 +60,67 @@ const BY_CAPABILITY: [(&str, &[&str]); 14] = [
     ("PERFMON", &["perf_event_open"]),
 ];
 
+/// What services without rights have no use for: systemd's sets `@privileged` and `@resources`, as
+/// far as the usual filter allows them.
+const RIGHTS: [&str; 42] = [
+    "capset",
+    "chown",
+    "chown32",
+    "chroot",
+    "fchown",
+    "fchown32",
+    "fchownat",
+    "ioprio_set",
+    "lchown",
+    "lchown32",
+    "mbind",
+    "migrate_pages",
+    "move_pages",
+    "nice",
+    "sched_setaffinity",
+    "sched_setattr",
+    "sched_setparam",
+    "sched_setscheduler",
+    "set_mempolicy",
+    "set_mempolicy_home_node",
+    "setfsgid",
+    "setfsgid32",
+    "setfsuid",
+    "setfsuid32",
+    "setgid",
+    "setgid32",
+    "setgroups",
+    "setgroups32",
+    "setpriority",
+    "setregid",
+    "setregid32",
+    "setresgid",
+    "setresgid32",
+    "setresuid",
+    "setresuid32",
+    "setreuid",
+    "setreuid32",
+    "setrlimit",
+    "setuid",
+    "setuid32",
+    "socketcall",
+    "vhangup",
+];
+
+/// The usual filter without any right.
+pub(crate) fn strict(machine: &str) -> Result<LinuxSeccomp, OciSpecError> {
+    let mut filter = usual(&[], machine)?;
+    let mut rules = filter.syscalls().clone().unwrap_or_default();
+    for rule in &mut rules {
+        let kept = rule.names().iter().filter(|name| !RIGHTS.contains(&name.as_str()));
+        let kept: Vec<_> = kept.cloned().collect();
+        rule.set_names(kept);
+    }
+    rules.retain(|rule| !rule.names().is_empty());
+    filter.set_syscalls(Some(rules));
+    Ok(filter)
+}
+
 /// The usual filter for processes that can have these capabilities, on this architecture.
 pub(crate) fn usual(bounding: &[String], machine: &str) -> Result<LinuxSeccomp, OciSpecError> {
     let has = |name: &str| bounding.iter().any(|one| one == name);
@@ -129,6 +190,19 @@ fn allow_when(
         .action(LinuxSeccompAction::ScmpActAllow)
         .args(vec![argument])
         .build()
+}
+
+/// A text that is no profile.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read a seccomp profile of the OCI runtime specification")]
+pub struct NotAProfile(#[from] serde_json::Error);
+
+/// Whether a text is a profile that containers can have.
+///
+/// # Errors
+/// [`NotAProfile`], with what is wrong.
+pub fn check_profile(text: &str) -> Result<(), NotAProfile> {
+    Ok(parse(text).map(drop)?)
 }
 
 /// A profile of the host's own, in the runtime specification's form.

@@ -123,8 +123,9 @@ pub fn runtime_spec(order: &Order, facts: &Facts) -> Result<Spec, SpecError> {
     // The run's control group is its launcher's: what is there already is never made or moved.
     linux = linux.cgroups_path("/");
     if !order.privileged {
+        let hidden = MASKED.map(str::to_owned).into_iter().chain(order.hidden.iter().cloned());
         linux = linux
-            .masked_paths(MASKED.map(str::to_owned).to_vec())
+            .masked_paths(hidden.collect::<Vec<_>>())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec());
     }
     if !order.sysctls.is_empty() {
@@ -156,6 +157,7 @@ fn filter(
     match &order.seccomp {
         _ if order.privileged => Ok(None),
         Seccomp::Unconfined => Ok(None),
+        Seccomp::Strict => Ok(Some(seccomp::strict(machine)?)),
         Seccomp::Usual => Ok(Some(seccomp::usual(&sets.bounding, machine)?)),
         Seccomp::Profile(name) => {
             let Some(text) = &order.seccomp_profile else {

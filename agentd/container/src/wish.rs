@@ -33,6 +33,12 @@ pub struct Container {
     pub capabilities: Capabilities,
     /// Which system calls its processes may make.
     pub seccomp: Seccomp,
+    /// Further paths in it that nobody sees, unless it is privileged.
+    #[serde(default)]
+    pub hidden: Vec<String>,
+    /// Folders of the host that its volumes may show, links followed; `None` is any.
+    #[serde(default)]
+    pub host_folders: Option<Vec<String>>,
     /// Programs may give more rights than their caller has (setuid, file capabilities).
     pub new_privileges: bool,
     /// System V and POSIX message queues, semaphores and shared memory.
@@ -248,10 +254,24 @@ pub enum Capabilities {
 pub enum Seccomp {
     /// The set that [`crate::runtime_spec`] knows.
     Usual,
+    /// The same without what capabilities add, what needs rights, and what changes priorities.
+    Strict,
     /// All.
     Unconfined,
     /// A profile of the host's own, by the name of its file.
     Profile(String),
+}
+
+impl Seccomp {
+    /// The filter of that name: one of ours, or a file of the host's.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name {
+            "default" => Self::Usual,
+            "strict" => Self::Strict,
+            _ => Self::Profile(name.to_owned()),
+        }
+    }
 }
 
 /// Whose message queues, semaphores and shared memory.

@@ -170,11 +170,21 @@ pub struct Settings {
     /// Filter of system calls of tasks that name none: default or strict [default: none]
     #[arg(long)]
     pub seccomp_profile: Option<String>,
+    /// Seccomp profile in that folder, of containers that name none [default: the runtime's own]
+    #[arg(long)]
+    pub seccomp_profile_name: Option<String>,
+    /// Containers may be privileged: true or false [default: true; false with shield_tasks]
+    #[arg(long)]
+    pub privileged_containers: Option<bool>,
+    /// Folder of the host that containers may mount, may be repeated; an empty one is none at all
+    /// [default: any; none with shield_tasks]
+    #[arg(long, value_delimiter = ',')]
+    pub host_volumes: Option<Vec<String>>,
     /// Programs give tasks no rights that their user has not
     #[arg(long)]
     pub no_new_privileges: bool,
-    /// Keep the host's settings, control groups, namespaces and manager sockets from all tasks that
-    /// are no containers; a task asks for it itself with the label TEPUI_SHIELD=true
+    /// Keep the host's settings, control groups, namespaces, devices and manager sockets from all
+    /// tasks; one without a container asks for it itself with the label TEPUI_SHIELD=true
     #[arg(long)]
     #[serde(default)]
     pub shield_tasks: bool,
@@ -296,6 +306,9 @@ impl Settings {
             effective_capabilities: self.effective_capabilities.or(file.effective_capabilities),
             bounding_capabilities: self.bounding_capabilities.or(file.bounding_capabilities),
             seccomp_profile: self.seccomp_profile.or(file.seccomp_profile),
+            seccomp_profile_name: self.seccomp_profile_name.or(file.seccomp_profile_name),
+            privileged_containers: self.privileged_containers.or(file.privileged_containers),
+            host_volumes: self.host_volumes.or(file.host_volumes),
             no_new_privileges: self.no_new_privileges || file.no_new_privileges,
             shield_tasks: self.shield_tasks || file.shield_tasks,
             reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),

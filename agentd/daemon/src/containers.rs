@@ -320,6 +320,11 @@ impl Shared {
             capabilities: container.capabilities.clone(),
             seccomp: container.seccomp.clone(),
             seccomp_profile: self.profile(&container.seccomp)?,
+            hidden: container.hidden.clone(),
+            host_folders: container
+                .host_folders
+                .as_ref()
+                .map(|folders| folders.iter().map(PathBuf::from).collect()),
             new_privileges: container.new_privileges,
             rlimits: container.rlimits.clone(),
             devices: container.devices.clone(),

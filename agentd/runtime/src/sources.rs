@@ -23,10 +23,26 @@ pub(crate) fn sources(
             OrderSource::Tmpfs(_) => PathBuf::from("tmpfs"),
             OrderSource::Layers(layers) => mount_image(bundle, &format!("v{at}"), layers)?,
             OrderSource::Below { folder, path } => sandbox_folder(folder, path, user)?,
-            OrderSource::Host { path, create, .. } => host_path(path, *create)?,
+            OrderSource::Host { path, create, .. } => {
+                let path = host_path(path, *create)?;
+                allowed(&path, order.host_folders.as_deref())?;
+                path
+            }
         });
     }
     Ok(all)
+}
+
+/// A path without links is among the folders that the operator named.
+fn allowed(path: &Path, folders: Option<&[PathBuf]>) -> Result<(), Fault> {
+    let Some(folders) = folders else { return Ok(()) };
+    // What does not exist holds nothing.
+    let mut real = folders.iter().filter_map(|folder| fs::canonicalize(folder).ok());
+    if real.any(|folder| path.starts_with(folder)) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Fault(format!("volume '{path}' of the host is not among this agent's --host-volumes")))
 }
 
 fn host_path(path: &Path, create: bool) -> Result<PathBuf, Fault> {
@@ -102,6 +118,21 @@ mod tests {
         assert!(sandbox_folder(sandbox.path(), Path::new("out"), &me()).is_err());
         assert!(sandbox_folder(sandbox.path(), Path::new("out/cron.d"), &me()).is_err());
         assert!(sandbox_folder(sandbox.path(), Path::new("../x"), &me()).is_err());
+    }
+
+    #[test]
+    fn a_link_out_of_the_folders_that_the_operator_named_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let folders = vec![place.path().to_owned()];
+        std::os::unix::fs::symlink("/etc", place.path().join("out")).unwrap();
+        fs::create_dir(place.path().join("in")).unwrap();
+        let of = |name: &str| {
+            let path = host_path(&place.path().join(name), false).unwrap();
+            allowed(&path, Some(&folders)).map_err(|error| error.to_string())
+        };
+        of("in").unwrap();
+        assert!(of("out").unwrap_err().contains("'/etc'"));
+        allowed(Path::new("/etc"), None).unwrap();
     }
 
     #[test]

@@ -94,9 +94,6 @@ impl Wishes {
         let all = [
             (self.notify, "NOTIFY"),
             (self.watchdog.is_some(), "WATCHDOG_SEC"),
-            (self.seccomp.is_some(), "SECCOMP"),
-            (self.no_new_privileges, "NO_NEW_PRIVILEGES"),
-            (self.own_ipc, "PRIVATE_IPC"),
             (self.shield, "SHIELD"),
         ];
         let (_, name) = all.into_iter().find(|(wished, _)| *wished)?;

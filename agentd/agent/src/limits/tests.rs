@@ -124,7 +124,8 @@ fn a_label_that_a_container_would_not_heed_is_refused_in_one() {
         let place = (Some(&container), task.command.as_ref());
         needs(Some(&labels(&[(label, "true")])), place, &task, &LimitPolicy::default())
     };
-    let error = of("TEPUI_NO_NEW_PRIVILEGES").unwrap_err().to_string();
-    assert!(error.contains("TEPUI_NO_NEW_PRIVILEGES"), "{error}");
+    let error = of("TEPUI_SHIELD").unwrap_err().to_string();
+    assert!(error.contains("TEPUI_SHIELD"), "{error}");
+    assert_eq!(of("TEPUI_NO_NEW_PRIVILEGES"), Ok(vec![]));
     assert_eq!(of("SOMEBODY_ELSES"), Ok(vec![]));
 }

@@ -42,6 +42,8 @@ fn order() -> Order {
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
         seccomp: Seccomp::Unconfined,
         seccomp_profile: None,
+        hidden: Vec::new(),
+        host_folders: None,
         new_privileges: false,
         rlimits: vec![Rlimit { name: "NOFILE".into(), soft: Some(64), hard: None }],
         devices: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use tepui_agent::LimitPolicy;
 use tepui_agent::limits::{CAPABILITIES, CPU, DEVICES, DISK_DU, PIDS, SECCOMP, SHIELD};
 use tepui_agent::limits::{SeccompProfile, capability_bit};
@@ -45,6 +45,8 @@ pub(super) fn policy(
             Err(right) => bail!("seccomp_profile = {name:?} is not {right}"),
         },
     };
+    let seccomp_file = profile_file(settings)?;
+    let host_volumes = host_volumes(settings)?;
     let has_capabilities = effective.is_some() || bounding.is_some() || settings.no_new_privileges;
     let needs = [
         (settings.cgroups_enable_cfs, CPU, "cgroups_enable_cfs"),
@@ -66,11 +68,47 @@ pub(super) fn policy(
         effective_capabilities: effective,
         bounding_capabilities: bounding,
         seccomp,
+        seccomp_file,
+        // Either leads around the shield.
+        privileged_containers: settings.privileged_containers.unwrap_or(!settings.shield_tasks),
+        host_volumes,
         no_new_privileges: settings.no_new_privileges,
         // It is only in force when it is named, and then for all.
         no_devices: isolation.is_some_and(|names| names.contains(DEVICES)),
         shield: settings.shield_tasks,
     })
+}
+
+/// The profile of containers that name none, once it was read.
+fn profile_file(settings: &Settings) -> anyhow::Result<Option<String>> {
+    let Some(name) = &settings.seccomp_profile_name else { return Ok(None) };
+    ensure!(
+        settings.seccomp_profile.is_none(),
+        "seccomp_profile and seccomp_profile_name both say which filter containers have"
+    );
+    let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    ensure!(plain, "seccomp_profile_name = {name:?} is not the name of a file");
+    let Some(folder) = &settings.seccomp_config_dir else {
+        bail!("seccomp_profile_name needs seccomp_config_dir, the folder of that file");
+    };
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("failed to read seccomp profile {}", path.display()))?;
+    tepui_container::check_profile(&text)
+        .with_context(|| format!("{} is no seccomp profile", path.display()))?;
+    Ok(Some(name.clone()))
+}
+
+fn host_volumes(settings: &Settings) -> anyhow::Result<Option<Vec<String>>> {
+    let Some(folders) = &settings.host_volumes else {
+        return Ok(settings.shield_tasks.then(Vec::new));
+    };
+    let named: Vec<_> = folders.iter().filter(|folder| !folder.is_empty()).cloned().collect();
+    for folder in &named {
+        let straight = folder.starts_with('/') && !folder.split('/').any(|part| part == "..");
+        ensure!(straight, "host_volumes names {folder:?}, which is not an absolute path");
+    }
+    Ok(Some(named))
 }
 
 /// Reads names as in `CapabilityInfo`, with or without `CAP_` before them.
@@ -96,6 +134,44 @@ mod tests {
         assert_eq!(capabilities("x", "CHOWN, CAP_NET_BIND_SERVICE").unwrap(), 1 | 1 << 10);
         assert_eq!(capabilities("x", "").unwrap(), 0);
         assert!(capabilities("x", "ROOT").unwrap_err().to_string().contains("ROOT"));
+    }
+
+    #[test]
+    fn a_shielded_agent_has_no_ways_around_the_shield_unless_the_operator_names_them() {
+        let plain = policy(&Settings::default(), None).unwrap();
+        assert!(plain.privileged_containers && plain.host_volumes.is_none());
+        let shielded = Settings { shield_tasks: true, ..Settings::default() };
+        let decided = policy(&shielded, None).unwrap();
+        assert!(!decided.privileged_containers && decided.host_volumes == Some(Vec::new()));
+        let named = Settings {
+            privileged_containers: Some(true),
+            host_volumes: Some(vec!["/srv".into()]),
+            ..shielded.clone()
+        };
+        let decided = policy(&named, None).unwrap();
+        assert!(decided.privileged_containers && decided.host_volumes.unwrap() == ["/srv"]);
+        let wrong = Settings { host_volumes: Some(vec!["srv".into()]), ..shielded };
+        assert!(policy(&wrong, None).unwrap_err().to_string().contains("srv"));
+    }
+
+    #[test]
+    fn a_profile_that_is_none_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| {
+            let settings = Settings {
+                seccomp_profile_name: Some(name.into()),
+                seccomp_config_dir: Some(folder.path().to_owned()),
+                ..Settings::default()
+            };
+            policy(&settings, None).map_err(|error| format!("{error:#}"))
+        };
+        assert!(of("web.json").unwrap_err().contains("web.json"));
+        std::fs::write(folder.path().join("web.json"), "{").unwrap();
+        assert!(of("web.json").unwrap_err().contains("no seccomp profile"));
+        let allow = r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#;
+        std::fs::write(folder.path().join("web.json"), allow).unwrap();
+        assert_eq!(of("web.json").unwrap().seccomp_file.as_deref(), Some("web.json"));
+        assert!(of("../web.json").is_err());
     }
 
     #[test]

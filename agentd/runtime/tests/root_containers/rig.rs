@@ -85,6 +85,8 @@ pub fn host() -> Host {
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
         seccomp: Seccomp::Usual,
         seccomp_profile: None,
+        hidden: Vec::new(),
+        host_folders: None,
         new_privileges: false,
         rlimits: Vec::new(),
         devices: Vec::new(),
