@@ -51,10 +51,11 @@ impl Subtree {
 
     /// Puts controllers in force for the groups of runs, and says for which that worked.
     ///
-    /// The kernel lets a group with processes pass no controllers on, unless it is the root. A
-    /// process that `may_step_aside`, and is the only one in the parent, moves into a group of its
-    /// own beside the subtree. It must not where somebody will want to start its successor in the
-    /// parent, as systemd does.
+    /// A group with processes passes no controllers on, unless it is the root: most of them the
+    /// kernel refuses, and those that know threads (`cpu`, `cpuset`, `pids`) would make every group
+    /// below one that no process can enter. A process that `may_step_aside`, and is the only one in
+    /// the parent, moves into a group of its own beside the subtree. It must not where somebody will
+    /// want to start its successor in the parent, as systemd does.
     ///
     /// # Errors
     ///
@@ -66,11 +67,14 @@ impl Subtree {
     ) -> Result<Vec<Controller>, CgroupError> {
         let Some(parent) = self.path.parent() else { return Ok(Vec::new()) };
         let parent = Leaf::at(parent.to_owned());
-        let refused = wanted.iter().any(|one| pass_on(parent.path(), *one).is_err());
-        if refused && may_step_aside && step_aside(&parent) {
+        if !has_processes(&parent) || (may_step_aside && step_aside(&parent)) {
             for one in wanted {
-                // What is still refused is missing below.
+                // What is refused is missing below.
                 let _ = pass_on(parent.path(), *one);
+            }
+        } else if self.is_invalid() {
+            for one in wanted {
+                let _ = change(parent.path(), '-', *one);
             }
         }
         for one in wanted {
@@ -81,6 +85,13 @@ impl Subtree {
             .map_err(|source| CgroupError::Read { path: passed, source })?;
         let is_in_force = |one: &Controller| passed.split_whitespace().any(|n| n == one.name());
         Ok(wanted.iter().copied().filter(is_in_force).collect())
+    }
+
+    /// Whether no process can enter: the parent has processes, and passes controllers on that know
+    /// threads.
+    fn is_invalid(&self) -> bool {
+        let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
+        kind.trim_end() == "domain invalid"
     }
 
     /// Directory of the group.
@@ -163,9 +174,20 @@ impl Subtree {
 const ASIDE: &str = "tepui-agent";
 
 fn pass_on(group: &Path, controller: Controller) -> io::Result<()> {
+    change(group, '+', controller)
+}
+
+fn change(group: &Path, sign: char, controller: Controller) -> io::Result<()> {
     let path = group.join("cgroup.subtree_control");
-    let text = format!("+{}", controller.name());
+    let text = format!("{sign}{}", controller.name());
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Whether a group has processes of its own; for the root that means nothing.
+fn has_processes(group: &Leaf) -> bool {
+    let is_root = !group.path().join("cgroup.type").exists();
+    let procs = fs::read_to_string(group.path().join("cgroup.procs")).unwrap_or_default();
+    !is_root && !procs.trim().is_empty()
 }
 
 /// Moves this process out of a group that holds no other; whether it did.

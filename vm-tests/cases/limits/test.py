@@ -83,6 +83,9 @@ for name, host in HOSTS.items():
     host.wait_for_unit("tepui-agentd.service")
     plane.wait_until_succeeds(f"tepui agent list | grep -w {name}", timeout=60)
 
+with subtest("hosts with controllers enforce ports too"):
+    t.assertEqual(plane.succeed("tepui agent list").count("port_enforcement:kernel"), 2)
+
 for name, host in HOSTS.items():
     with subtest(f"{name}: who needs more memory than it has is killed, and told so"):
         create("eater", name, EAT, mem=40)
