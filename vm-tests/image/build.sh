@@ -67,6 +67,8 @@ echo "vm-tests: making the image of the test hosts (about a minute, once per rec
 # questions with.
 packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,iproute2,iptables,nftables,curl,procps
 packages+=,iputils-ping,busybox-static,netcat-openbsd,python3-minimal,libpython3-stdlib,strace
+# What our runtime of containers is measured beside.
+packages+=,crun,runc
 
 # The kernel is only unpacked: its package would make an initrd of its own inside the tree.
 # shellcheck disable=SC2016 # $1 is the hook's

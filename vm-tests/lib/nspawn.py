@@ -50,8 +50,8 @@ class Nspawn(Machine):
     def _make(self) -> None:
         """The host's disk: once, so a crashed host finds its files again."""
         self._made = True
-        root, upper, work = (self.folder / part for part in ("root", "upper", "work"))
-        for folder in (root, upper, work):
+        root, upper, work, disk = (self.folder / part for part in ("root", "upper", "work", "disk"))
+        for folder in (root, upper, work, disk):
             folder.mkdir()
         layers = f"lowerdir={self.lab.image}/rootfs,upperdir={upper},workdir={work}"
         command("mount", "-t", "overlay", self.lab.tag, "-o", layers, str(root))
@@ -69,6 +69,7 @@ class Nspawn(Machine):
             f"--network-namespace-path=/run/netns/{self.lab.network.host_namespace(self.number)}",
             "--boot", "--kill-signal=SIGRTMIN+3", "--capability=all",
             f"--system-call-filter={SYSTEM_CALLS}", f"--bind-ro={self.lab.payload}:/payload",
+            f"--bind={self.folder / 'disk'}:/persist",
             "--resolv-conf=off", "--timezone=off",
         ]  # fmt: skip
 
