@@ -24,7 +24,7 @@ NEEDS = {
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
-OPTIONAL_KEYS = {"only_by_name", "images"}
+OPTIONAL_KEYS = {"only_by_name", "images", "previous_release"}
 ROLES = {"control-plane", "agent"}
 
 
@@ -45,6 +45,9 @@ class Case:
     """Left out where no case is named: it measures, and takes its time."""
     images: tuple[str, ...] = ()
     """Container images that a registry on the hosts has, as `web:TAG` or `mysql:TAG`."""
+    previous_release: bool = False
+    """Hosts begin with the programs and units of vm-tests/previous-release, which are in
+    /payload/previous; those under test are in /payload/next."""
 
     @property
     def script(self) -> Path:
@@ -88,6 +91,7 @@ def load(name: str) -> Case:
     return Case(
         name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"],
         meta.get("only_by_name", False), tuple(meta.get("images", ())),
+        meta.get("previous_release", False),
     )  # fmt: skip
 
 

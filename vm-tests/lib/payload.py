@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .case import Case
+from .case import BadCase, Case
 from .lab import Lab, command
 from .progress import TestFailure
 
@@ -35,6 +35,21 @@ def strip_programs(binaries: Path, goal: Path) -> None:
             )
         command("strip", "-o", str(goal / name), str(binaries / name))
         os.chmod(goal / name, 0o755)
+
+
+def previous_release() -> Path:
+    """The folder of the previous release's programs and units; BadCase says how to make it."""
+    lines = (REPOSITORY / "vm-tests/previous-release").read_text().splitlines()
+    (commit,) = [line for line in lines if line and not line.startswith("#")]
+    target = os.environ.get("CARGO_TARGET_DIR")
+    folder = Path(target) if target else REPOSITORY / "target"
+    folder = folder / "previous-release" / commit / "bin"
+    if not folder.is_dir():
+        raise BadCase(
+            f"the programs of the previous release ({commit[:12]}) are not built: "
+            "vm-tests/build-previous builds them"
+        )
+    return folder
 
 
 def toml(settings: dict[str, Any]) -> str:
@@ -75,12 +90,12 @@ def agent_settings(name: str, control_planes: list[str]) -> dict[str, Any]:
     }
 
 
-def add_unit(tree: Path, unit: str, config: str, settings: dict[str, Any]) -> None:
+def add_unit(source: Path, tree: Path, unit: str, config: str, settings: dict[str, Any]) -> None:
     """A daemon of a host: its unit, wanted at boot, and its configuration."""
     units = tree / "etc/systemd/system"
     wants = units / "multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
-    shutil.copy(UNITS[unit] / unit, units / unit)
+    shutil.copy(source / unit, units / unit)
     (wants / unit).symlink_to(f"../{unit}")
     (tree / "etc/tepui").mkdir(exist_ok=True)
     (tree / "etc/tepui" / config).write_text(toml(settings))
@@ -102,12 +117,17 @@ def write_host(tree: Path, case: Case, name: str, *, machine_id: bool, time_fact
         return {k: round(v * factor[k]) if factor[k] != 1 else v for k, v in settings.items()}
 
     roles = case.hosts[name]
+    def source(unit: str) -> Path:
+        return previous_release() if case.previous_release else UNITS[unit]
+
     if "control-plane" in roles:
         settings = {**control_plane_settings(name), **stretched(roles["control-plane"])}
-        add_unit(tree, "tepui-control-plane.service", "control-plane.toml", settings)
+        unit = "tepui-control-plane.service"
+        add_unit(source(unit), tree, unit, "control-plane.toml", settings)
     if "agent" in roles:
         settings = {**agent_settings(name, case.control_planes), **stretched(roles["agent"])}
-        add_unit(tree, "tepui-agentd.service", "agentd.toml", settings)
+        unit = "tepui-agentd.service"
+        add_unit(source(unit), tree, unit, "agentd.toml", settings)
 
 
 def make_payload(
@@ -115,7 +135,14 @@ def make_payload(
 ) -> None:
     """Fills the lab's payload folder."""
     lab.payload.mkdir()
-    shutil.copytree(programs, lab.payload / "bin", copy_function=os.link)
+    first = programs
+    if case.previous_release:
+        first = lab.payload / "previous"
+        shutil.copytree(previous_release(), first)
+        shutil.copytree(programs, lab.payload / "next", copy_function=os.link)
+        for unit, folder in UNITS.items():
+            shutil.copy(folder / unit, lab.payload / "next")
+    shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
     if case.images:
         registry.fill(lab.payload, list(case.images))
     for name in case.names:
