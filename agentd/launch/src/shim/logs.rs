@@ -5,16 +5,21 @@
 //! and only a regular file with one name is written to. Output that cannot be written is dropped
 //! and counted: a full disk must not block the task.
 
+mod times;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, ftruncate, openat,
     renameat, unlinkat,
 };
 use tepui_launch::LogPolicy;
+
+use times::Times;
 
 /// One stream's file.
 #[derive(Debug)]
@@ -26,6 +31,11 @@ pub(crate) struct Log {
     file: Option<File>,
     size: u64,
     lost: u64,
+    times: Option<Times>,
+    /// Files of this stream so far, this one not counted.
+    former: u64,
+    /// Where the next byte of the file goes.
+    at: u64,
 }
 
 impl Log {
@@ -35,7 +45,19 @@ impl Log {
         let sandbox = openat(CWD, sandbox, flags, Mode::empty())?;
         let owner = fstat(&sandbox)?;
         let owner = (owner.st_uid, owner.st_gid);
-        let mut log = Self { sandbox, owner, name, policy, file: None, size: 0, lost: 0 };
+        let times = Times::open(sandbox.as_fd(), name);
+        let mut log = Self {
+            sandbox,
+            owner,
+            name,
+            policy,
+            file: None,
+            size: 0,
+            lost: 0,
+            times,
+            former: 0,
+            at: 0,
+        };
         log.reopen(OFlags::empty())?;
         Ok(log)
     }
@@ -54,12 +76,18 @@ impl Log {
             }
             let room = usize::try_from(limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
             let (now, later) = data.split_at(room.min(data.len()));
+            self.note_time();
             let written = match &mut self.file {
                 Some(file) => file.write_all(now).is_ok(),
                 None => false,
             };
-            if !written {
+            if written {
+                self.at += now.len() as u64;
+            } else {
                 self.lost += now.len() as u64;
+                // Part of it may be there.
+                let there = self.file.as_ref().and_then(|file| fstat(file).ok());
+                self.at = there.map_or(self.at, |meta| length(&meta));
             }
             // Lost bytes count too, so that the next rotation tries with a new file.
             self.size += now.len() as u64;
@@ -67,8 +95,18 @@ impl Log {
         }
     }
 
+    fn note_time(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let millis = since.ok().and_then(|since| u64::try_from(since.as_millis()).ok());
+        if let (Some(times), Some(millis)) = (&mut self.times, millis) {
+            times.note(millis, self.former, self.at);
+        }
+    }
+
     fn rotate(&mut self) {
         self.size = 0;
+        self.at = 0;
+        self.former += 1;
         if self.policy.keep == 0
             && let Some(file) = &self.file
             && ftruncate(file, 0).is_ok()
@@ -114,10 +152,15 @@ impl Log {
         if meta.st_uid != self.owner.0 {
             hand_over(file.as_fd(), self.owner)?;
         }
-        self.size = u64::try_from(meta.st_size).unwrap_or_default();
+        self.size = length(&meta);
+        self.at = self.size;
         self.file = Some(File::from(file));
         Ok(())
     }
+}
+
+fn length(meta: &Stat) -> u64 {
+    u64::try_from(meta.st_size).unwrap_or_default()
 }
 
 /// A regular file with one name: a second one could be outside the sandbox.
