@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::logs::Instant;
 use crate::output::Format;
 use crate::span;
 
@@ -63,6 +64,8 @@ pub(crate) enum Verb {
     /// Deployments: changes of apps that are under way
     #[command(subcommand)]
     Deployment(Deployment),
+    /// Print the output of an app's instances
+    Logs(AppLogs),
     /// Run a command beside a task of an app, and end with its status
     Exec(Exec),
     /// Tell why an app does not run, and what would help
@@ -191,13 +194,8 @@ pub(crate) enum App {
         #[command(flatten)]
         change: Change,
     },
-    /// Print the output of all instances
-    Logs {
-        /// Its id
-        app: String,
-        #[command(flatten)]
-        logs: Logs,
-    },
+    /// Print the output of all instances (`tepui logs`)
+    Logs(AppLogs),
 }
 
 /// How a change is made and awaited.
@@ -214,6 +212,31 @@ pub(crate) struct Change {
     pub(crate) timeout: Option<Duration>,
 }
 
+/// Whose output.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LOGS_HELP)]
+pub(crate) struct AppLogs {
+    /// The app's id; APP/N is only its Nth instance
+    pub(crate) app: String,
+    /// The instance that ended last instead (crashed, replaced, killed); with APP/N the Nth last
+    #[arg(long, short, conflicts_with = "follow")]
+    pub(crate) previous: bool,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+const LOGS_HELP: &str = "\
+Lines of several instances have the beginning of the instance's id before them, and ! instead of |
+when they are error output. They are put in the order in which they were written.
+
+Times: the agent records when output was written, not for each line, but once a second; older
+records are thinned to about a hundredth of their age. So --since may show lines that are up to a
+second (or that hundredth) too old, and leaves none out. Files without records (--file) are shown
+from the first one that was written to since. With -f, lines have the time at which they came.
+
+With -f, instances that start later are shown from their beginning, and agents and leaders that go
+away are waited for. Ended instances are there for as long as their agent keeps the sandbox.";
+
 /// Which part of the output.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
@@ -221,21 +244,38 @@ pub(crate) struct Logs {
     /// Go on as more is written
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// How many lines of each task to begin with
-    #[arg(long, short = 'n', default_value_t = 20)]
-    pub(crate) lines: usize,
-    /// The error output instead
+    /// How many lines of each stream of each instance to begin with [default: 20, or all with --since]
+    #[arg(long, short = 'n', value_name = "N", alias = "lines")]
+    pub(crate) tail: Option<usize>,
+    /// Only what was written since: a time ago (90s, 5m, 2h, 1d) or an instant (2030-01-02T03:04:05Z)
+    #[arg(long, value_name = "TIME", value_parser = Instant::parse_since)]
+    pub(crate) since: Option<Instant>,
+    /// Only lines that match this regular expression; --tail counts these
+    #[arg(long, value_name = "REGEX", value_parser = regex::Regex::new)]
+    pub(crate) grep: Option<regex::Regex>,
+    /// Only the standard output [default: both]
+    #[arg(long, conflicts_with_all = ["stderr", "file"])]
+    pub(crate) stdout: bool,
+    /// Only the error output
     #[arg(long, conflicts_with = "file")]
     pub(crate) stderr: bool,
-    /// Another file of the sandbox
-    #[arg(long, default_value = "stdout")]
-    pub(crate) file: String,
+    /// Another file of the sandbox instead
+    #[arg(long)]
+    pub(crate) file: Option<String>,
+    /// When each line was written
+    #[arg(long, short)]
+    pub(crate) times: bool,
 }
 
 impl Logs {
-    /// The file's name in the sandbox.
-    pub(crate) fn file(&self) -> &str {
-        if self.stderr { "stderr" } else { &self.file }
+    /// The files' names in the sandbox.
+    pub(crate) fn files(&self) -> Vec<&str> {
+        match &self.file {
+            Some(file) => vec![file],
+            None if self.stdout => vec!["stdout"],
+            None if self.stderr => vec!["stderr"],
+            None => vec!["stdout", "stderr"],
+        }
     }
 }
 
@@ -258,7 +298,8 @@ pub(crate) enum Task {
         #[arg(long)]
         force: bool,
     },
-    /// Print the output of a task, also of one that has ended
+    /// Print the output of a task of any framework, also of one that has ended
+    #[command(after_help = LOGS_HELP)]
     Logs {
         /// Its id
         task: String,

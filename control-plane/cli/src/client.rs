@@ -12,7 +12,7 @@ use crate::model::{Agent, App, Queue};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For everything but streams.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]

@@ -58,8 +58,8 @@ impl Watch {
         deployment: &str,
         apps: &[String],
     ) -> anyhow::Result<u8> {
-        if self.format == Format::Json {
-            output::print_json(answer)?;
+        if self.format.is_json() {
+            output::print_json(self.format, answer)?;
         }
         self.finish(deployment, apps).await
     }

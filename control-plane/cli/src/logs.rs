@@ -1,251 +1,257 @@
-//! Output of tasks, read from the sandbox at their agents.
+//! Output of tasks, read from the sandboxes at their agents: of all instances of an app, of one, or
+//! of a task of any framework; what was written, and what comes.
 
-use std::time::Duration;
+mod feed;
+mod find;
+mod follow;
+mod marks;
+mod show;
+mod when;
 
-use anyhow::Context;
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::args::Logs;
+use crate::args::{AppLogs, Logs};
 use crate::client::Client;
-use crate::fault::{Fault, INTERRUPTED};
-use crate::output::{self, Tone, paint};
+use crate::command::task;
+use crate::fault::{DONE, Fault};
+use crate::output::Format;
 
-/// The most an agent gives at once (`mesos-http.md` 4.4: 16 pages).
-const CHUNK_BYTES: u64 = 64 << 10;
-const POLL: Duration = Duration::from_millis(500);
-const TONES: [Tone; 3] = [Tone::Good, Tone::Busy, Tone::Plain];
+use feed::{Begin, Feed, Line, Place};
+use find::Instance;
+use follow::Whom;
+use show::{Origin, Show};
 
-/// A task's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    /// Shown before each line; empty when there is only one task.
-    pub(crate) label: String,
-    /// `http://ip:port`.
-    pub(crate) agent: String,
-    pub(crate) path: String,
+pub(crate) use when::Instant;
+
+/// Lines to begin with, where nothing else is said.
+const TAIL: usize = 20;
+
+/// `tepui logs APP[/N]`.
+pub(crate) async fn of_app(client: &Client, format: Format, asked: &AppLogs) -> anyhow::Result<u8> {
+    let (app, number) = task::instance(client, &asked.app).await?;
+    let agents = client.agents().await?;
+    if asked.previous {
+        let (instance, ended) = find::previous(client, &app, number, &agents).await?;
+        let state = ended.state.trim_start_matches("TASK_").to_lowercase();
+        eprintln!("{} ended ({state})", ended.id);
+        return show_all(client, format, &[instance], &asked.logs).await;
+    }
+    let instances = find::current(&app, number, &agents)?;
+    if asked.logs.follow {
+        let whom = match (number, instances.as_slice()) {
+            (Some(_), [_]) => Whom::Task,
+            _ => Whom::App(app.id.clone()),
+        };
+        if instances.is_empty() {
+            eprintln!("{} has no instance yet: {}", app.id, find::why_none(client, &app).await);
+        }
+        return follow_all(client, format, whom, instances, &asked.logs).await;
+    }
+    if instances.is_empty() {
+        return Err(find::none(client, &app).await.into());
+    }
+    show_all(client, format, &instances, &asked.logs).await
 }
 
-#[derive(Debug, Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    data: String,
-    #[serde(default)]
-    offset: u64,
-}
-
-/// Prints the end of each file, and goes on if asked to.
-pub(crate) async fn print(
+/// `tepui task logs TASK`.
+pub(crate) async fn of_task(
     client: &Client,
-    sources: Vec<Source>,
+    format: Format,
+    given: &str,
     logs: &Logs,
 ) -> anyhow::Result<u8> {
-    let colour = output::colour();
-    let width = sources.iter().map(|source| source.label.len()).max().unwrap_or(0);
-    let mut readers = Vec::new();
-    for (index, source) in sources.into_iter().enumerate() {
-        let prefix = match source.label.as_str() {
-            "" => String::new(),
-            label => paint(&format!("{label:<width$} | "), TONES[index % TONES.len()], colour),
-        };
-        let mut reader = Reader { source, prefix, at: 0, partial: String::new() };
-        reader.tail(client, logs.lines).await?;
-        readers.push(reader);
+    let agents = client.agents().await?;
+    let instance = find::task(client, given, &agents).await?;
+    if logs.follow {
+        return follow_all(client, format, Whom::Task, vec![instance], logs).await;
     }
-    if !logs.follow {
-        for reader in &mut readers {
-            reader.flush()?;
-        }
-        return Ok(crate::fault::DONE);
-    }
-    loop {
-        for reader in &mut readers {
-            reader.advance(client).await?;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(INTERRUPTED),
-        }
-    }
+    show_all(client, format, &[instance], logs).await
 }
 
-struct Reader {
-    source: Source,
-    prefix: String,
-    at: u64,
-    partial: String,
+fn begin(logs: &Logs) -> Begin {
+    let tail = logs.tail.or_else(|| logs.since.is_none().then_some(TAIL));
+    Begin { since: logs.since, tail, grep: logs.grep.clone() }
 }
 
-impl Reader {
-    async fn size(&self, client: &Client) -> anyhow::Result<u64> {
-        let query = [("path", self.source.path.clone()), ("offset", "-1".to_owned())];
-        let chunk: Chunk = client
-            .get_from_agent(&self.source.agent, "/files/read", &query)
-            .await
-            .with_context(|| format!("failed to read {}", self.source.path))?;
-        Ok(chunk.offset)
-    }
-
-    async fn read(&self, client: &Client, at: u64, length: u64) -> anyhow::Result<String> {
-        let query = [
-            ("path", self.source.path.clone()),
-            ("offset", at.to_string()),
-            ("length", length.to_string()),
-        ];
-        let chunk: Chunk = client.get_from_agent(&self.source.agent, "/files/read", &query).await?;
-        Ok(chunk.data)
-    }
-
-    /// Prints the last `lines` lines.
-    async fn tail(&mut self, client: &Client, lines: usize) -> anyhow::Result<()> {
-        let size = self.size(client).await?;
-        let mut text = String::new();
-        let mut from = size;
-        while from > 0 && text.matches('\n').count() <= lines {
-            let length = from.min(CHUNK_BYTES);
-            from -= length;
-            text.insert_str(0, &self.read(client, from, length).await?);
-        }
-        self.at = size;
-        let kept = last_lines(&text, lines).to_owned();
-        self.take(&kept)
-    }
-
-    /// Prints what was written since.
-    async fn advance(&mut self, client: &Client) -> anyhow::Result<()> {
-        let size = self.size(client).await?;
-        if size < self.at {
-            // The file was rotated away; the new one is read from its beginning.
-            self.at = 0;
-        }
-        while self.at < size {
-            let length = (size - self.at).min(CHUNK_BYTES);
-            let text = self.read(client, self.at, length).await?;
-            let (text, taken) = whole_lines(&text, length);
-            let text = text.to_owned();
-            self.at += taken;
-            self.take(&text)?;
-        }
-        Ok(())
-    }
-
-    /// Prints whole lines and keeps the rest.
-    fn take(&mut self, text: &str) -> anyhow::Result<()> {
-        self.partial.push_str(text);
-        while let Some(end) = self.partial.find('\n') {
-            let line: String = self.partial.drain(..=end).collect();
-            output::print(&format!("{}{line}", self.prefix))?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> anyhow::Result<()> {
-        if !self.partial.is_empty() {
-            output::print(&format!("{}{}\n", self.prefix, self.partial))?;
-            self.partial.clear();
-        }
-        Ok(())
-    }
-}
-
-/// The part of `text` that holds its last `lines` lines.
-fn last_lines(text: &str, lines: usize) -> &str {
-    let body = text.strip_suffix('\n').unwrap_or(text);
-    let starts = body.rmatch_indices('\n').map(|(at, _)| at + 1);
-    match lines.checked_sub(1) {
-        None => "",
-        Some(skip) => starts.into_iter().nth(skip).map_or(text, |start| &text[start..]),
-    }
-}
-
-/// What of a chunk of `length` bytes to print, and how many bytes that is. Ends at a line so that
-/// no character is cut, unless bytes were replaced and their number is not known any more.
-fn whole_lines(text: &str, length: u64) -> (&str, u64) {
-    match text.rfind('\n') {
-        Some(end) if !text.contains('\u{fffd}') => (&text[..=end], end as u64 + 1),
-        _ => (text, length),
-    }
-}
-
-/// The sandbox of a task in an agent's `/state`, also of one that has ended.
-pub(crate) fn sandbox(state: &Value, task: &str) -> Option<String> {
-    let list = |value: &Value, name: &str| -> Vec<Value> {
-        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    let is_it = |value: &Value| value.get("id").and_then(Value::as_str) == Some(task);
-    for frameworks in ["frameworks", "completed_frameworks"] {
-        for framework in list(state, frameworks) {
-            for executors in ["executors", "completed_executors"] {
-                // The latest run comes last.
-                for executor in list(&framework, executors).iter().rev() {
-                    let tasks = ["tasks", "queued_tasks", "completed_tasks"];
-                    let has = tasks.iter().any(|name| list(executor, name).iter().any(is_it));
-                    if has || is_it(executor) {
-                        return executor.get("directory")?.as_str().map(str::to_owned);
-                    }
+/// Prints what there is.
+async fn show_all(
+    client: &Client,
+    format: Format,
+    instances: &[Instance],
+    logs: &Logs,
+) -> anyhow::Result<u8> {
+    let mut opened = Vec::new();
+    let mut last_error = None;
+    for stream in open_all(client, instances, logs).await {
+        match stream.feed {
+            Ok(feed) => opened.push((stream.origin, feed)),
+            Err(error) => {
+                if let Some(former) = last_error.replace((stream.origin.task, error)) {
+                    tell_left_out(&former);
                 }
             }
         }
     }
-    None
+    if let Some(error) = last_error {
+        if opened.is_empty() {
+            return Err(error.1);
+        }
+        tell_left_out(&error);
+    }
+    tell_inexact(&opened, logs);
+    let mut show = Show::new(format, instances.len() > 1, logs.times, logs.grep.clone());
+    merge(&mut opened, &mut show).await?;
+    for (origin, feed) in &mut opened {
+        if let Some(line) = feed.rest() {
+            show.line(origin, &line)?;
+        }
+    }
+    show.flush()?;
+    Ok(DONE)
 }
 
-/// The source of a task's file at the agent with this address.
-pub(crate) async fn source(
+async fn follow_all(
     client: &Client,
-    agent: &str,
-    task: &str,
-    file: &str,
-) -> anyhow::Result<Source> {
-    let state: Value = client.get_from_agent(agent, "/state", &[]).await?;
-    let folder = sandbox(&state, task).ok_or_else(|| {
-        Fault::new(format!("the agent at {agent} does not know task '{task}' any more"))
-            .fix("sandboxes of ended tasks are removed after a while")
-    })?;
-    Ok(Source {
-        label: String::new(),
-        agent: agent.to_owned(),
-        path: format!("{}/{file}", folder.trim_end_matches('/')),
-    })
+    format: Format,
+    whom: Whom,
+    instances: Vec<Instance>,
+    logs: &Logs,
+) -> anyhow::Result<u8> {
+    let labels = matches!(whom, Whom::App(_));
+    let mut show = Show::new(format, labels, logs.times, logs.grep.clone());
+    let (mut opened, mut waiting) = (Vec::new(), Vec::new());
+    for stream in open_all(client, &instances, logs).await {
+        match stream.feed {
+            Ok(feed) => opened.push((stream.origin, feed)),
+            // The one who reads it says why, and goes on trying.
+            Err(_) => waiting.push(stream.origin),
+        }
+    }
+    tell_inexact(&opened, logs);
+    merge(&mut opened, &mut show).await?;
+    show.flush()?;
+    let all = opened.into_iter().map(|(origin, feed)| (origin, Some(feed)));
+    let all = all.chain(waiting.into_iter().map(|origin| (origin, None)));
+    let feeds = all.filter_map(|(origin, feed)| {
+        let instance = instances.iter().find(|one| one.task == origin.task)?.clone();
+        Some((instance, origin, feed, begin(logs)))
+    });
+    let files = logs.files().iter().map(|file| (*file).to_owned()).collect();
+    follow::follow(client, whom, files, feeds.collect(), show).await
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+fn tell_left_out((task, error): &(String, anyhow::Error)) {
+    eprintln!("{}: left out: {error:#}", find::label(task));
+}
 
-    use super::*;
-
-    #[test]
-    fn the_last_lines_are_kept() {
-        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
-        assert_eq!(last_lines("a\nb\nc", 1), "c");
-        assert_eq!(last_lines("a\nb\n", 5), "a\nb\n");
-        assert_eq!(last_lines("a\nb\n", 0), "");
-        assert_eq!(last_lines("", 3), "");
+/// Says where --since could not be answered by recorded times.
+fn tell_inexact(opened: &[(Origin, Feed)], logs: &Logs) {
+    for (origin, feed) in opened {
+        if logs.since.is_some() && feed.lacks_times() {
+            eprintln!(
+                "{}: no times are recorded for {}; it is shown whole if it was written to since",
+                find::label(&origin.task),
+                origin.file
+            );
+        }
     }
+}
 
-    #[test]
-    fn a_chunk_ends_at_a_line_unless_bytes_were_replaced() {
-        assert_eq!(whole_lines("ab\ncd", 5), ("ab\n", 3));
-        assert_eq!(whole_lines("abcd", 4), ("abcd", 4));
-        assert_eq!(whole_lines("a\u{fffd}\nb", 6), ("a\u{fffd}\nb", 6));
+/// A stream, open at its beginning or not.
+struct Opened {
+    origin: Origin,
+    feed: anyhow::Result<Feed>,
+}
+
+/// Opens every stream; agents are asked once each, all at the same time.
+async fn open_all(client: &Client, instances: &[Instance], logs: &Logs) -> Vec<Opened> {
+    let mut urls: Vec<&str> = instances.iter().filter_map(|one| one.agent.as_deref()).collect();
+    urls.sort_unstable();
+    urls.dedup();
+    let states = urls.into_iter().map(async |url| {
+        let state: anyhow::Result<Value> = client.get_from_agent(url, "/state", &[]).await;
+        // Told for each instance that is there.
+        (url, state.map_err(std::sync::Arc::new))
+    });
+    let states: BTreeMap<&str, _> = join_all(states).await.into_iter().collect();
+    let folder = |instance: &Instance| -> anyhow::Result<(String, String)> {
+        let Some(agent) = &instance.agent else {
+            return Err(Fault::new(format!("the agent of '{}' is not registered", instance.task))
+                .fix("`tepui agent list` shows those that are; it may come back")
+                .into());
+        };
+        let state = match states.get(agent.as_str()) {
+            Some(Ok(state)) => state,
+            Some(Err(error)) => return Err(again(error)),
+            None => return Err(Fault::new(format!("the agent at {agent} was not asked")).into()),
+        };
+        let folder = find::sandbox_in(state, &instance.task).ok_or_else(|| {
+            let what = format!("the agent at {agent} has no sandbox of '{}'", instance.task);
+            Fault::new(what).fix(
+                "a task that is being started has none yet, and those of ended tasks are removed \
+                 after a while",
+            )
+        })?;
+        Ok((agent.clone(), folder))
+    };
+    let begin = begin(logs);
+    let streams = instances
+        .iter()
+        .flat_map(|instance| logs.files().into_iter().map(move |file| (instance, file.to_owned())));
+    let opening = streams.map(async |(instance, name)| {
+        let origin = Origin { task: instance.task.clone(), file: name.clone() };
+        let feed = match folder(instance) {
+            Ok((agent, folder)) => Feed::open(client, Place { agent, folder, name }, &begin).await,
+            Err(error) => Err(error),
+        };
+        Opened { origin, feed }
+    });
+    join_all(opening).await
+}
+
+/// The same error once more.
+fn again(error: &anyhow::Error) -> anyhow::Error {
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let fault = Fault::new(error.to_string())
+        .fix("logs are read from the agent itself: its port must be open to this host");
+    match causes.is_empty() {
+        true => fault.into(),
+        false => anyhow::Error::msg(causes.join(": ")).context(fault),
     }
+}
 
-    #[test]
-    fn the_sandbox_is_found_for_running_and_ended_tasks() {
-        let state = json!({
-            "frameworks": [{"id": "f", "executors": [
-                {"id": "t1", "directory": "/w/runs/1", "tasks": [{"id": "t1"}]}],
-                "completed_executors": [
-                {"id": "t2", "directory": "/w/runs/2", "completed_tasks": [{"id": "t2"}]},
-                {"id": "t2", "directory": "/w/runs/3", "completed_tasks": [{"id": "t2"}]}]}],
-            "completed_frameworks": [{"executors": [], "completed_executors": [
-                {"id": "e", "directory": "/w/runs/4", "tasks": [], "completed_tasks": [{"id": "t3"}]}]}]
-        });
-        assert_eq!(sandbox(&state, "t1").as_deref(), Some("/w/runs/1"));
-        assert_eq!(sandbox(&state, "t2").as_deref(), Some("/w/runs/3"));
-        assert_eq!(sandbox(&state, "t3").as_deref(), Some("/w/runs/4"));
-        assert_eq!(sandbox(&state, "t4"), None);
-        assert_eq!(sandbox(&json!({}), "t1"), None);
+/// Shows the whole lines that are there, in the order of their times as far as they are known.
+async fn merge(feeds: &mut [(Origin, Feed)], show: &mut Show) -> anyhow::Result<()> {
+    let mut heads: Vec<Option<Line>> = Vec::new();
+    for (origin, feed) in feeds.iter_mut() {
+        heads.push(next(origin, feed).await);
+    }
+    loop {
+        let first =
+            heads.iter().enumerate().filter_map(|(at, head)| Some((head.as_ref()?.time, at)));
+        let Some((_, at)) = first.min() else { return Ok(()) };
+        let (origin, feed) = &mut feeds[at];
+        let line = std::mem::replace(&mut heads[at], next(origin, feed).await);
+        if let Some(line) = line {
+            show.line(origin, &line)?;
+        }
+    }
+}
+
+/// The next line of the history; what cannot be read has ended.
+async fn next(origin: &Origin, feed: &mut Feed) -> Option<Line> {
+    match feed.next_old().await {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!(
+                "{}: {} is not shown further: {error:#}",
+                find::label(&origin.task),
+                origin.file
+            );
+            None
+        }
     }
 }

@@ -62,6 +62,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Verb::Agent(verb) => command::agent::run(&client, output, verb).await,
         Verb::Framework(verb) => command::framework::run(&client, output, verb).await,
         Verb::Deployment(verb) => command::deployment::run(&client, output, verb).await,
+        Verb::Logs(asked) => logs::of_app(&client, output, &asked).await,
         Verb::Exec(exec) => {
             let code = command::exec::run(&client, exec).await;
             finish(code)

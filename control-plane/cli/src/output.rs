@@ -4,15 +4,26 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns for people
+    /// For people: aligned columns, or the lines of logs as they are
     #[default]
+    #[value(alias = "text")]
     Table,
     /// The API's own objects
     Json,
+    /// The same, one object a line
+    Jsonl,
+}
+
+impl Format {
+    /// Whether programs read it.
+    pub(crate) fn is_json(self) -> bool {
+        self != Self::Table
+    }
 }
 
 /// How a cell is coloured on a terminal.
@@ -105,6 +116,19 @@ pub(crate) fn paint(text: &str, tone: Tone, colour: bool) -> String {
     }
 }
 
+/// Colours that tell many things apart.
+const TINTS: [u8; 10] = [36, 32, 35, 34, 33, 96, 92, 95, 94, 93];
+
+/// Colours a text so that the same name always has the same colour.
+pub(crate) fn tint(text: &str, name: &str, colour: bool) -> String {
+    if !colour {
+        return text.to_owned();
+    }
+    let sum = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let code = TINTS[sum as usize % TINTS.len()];
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
 /// Whether stdout takes colours: a terminal, and `NO_COLOR` unset or empty.
 pub(crate) fn colour() -> bool {
     std::io::stdout().is_terminal()
@@ -120,11 +144,18 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Writes a value as indented JSON.
-pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    Ok(print(&text)?)
+/// Writes a value as JSON: indented, or the elements of a list as a line each.
+pub(crate) fn print_json(format: Format, value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(print(&json_text(format, value)?)?)
+}
+
+fn json_text(format: Format, value: &impl Serialize) -> serde_json::Result<String> {
+    let lines = match (format, serde_json::to_value(value)?) {
+        (Format::Jsonl, Value::Array(list)) => list,
+        (Format::Jsonl, value) => vec![value],
+        _ => return Ok(serde_json::to_string_pretty(value)? + "\n"),
+    };
+    Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
 /// Writes a table.
@@ -160,6 +191,21 @@ mod tests {
             table.render(true),
             "ID    STATUS   N\n/web  \x1b[32mRunning\x1b[0m  2/2\n/a    \x1b[31mWaiting\x1b[0m  0/1\n"
         );
+    }
+
+    #[test]
+    fn a_list_is_a_line_for_each_of_its_elements() {
+        let list = serde_json::json!([{"a": 1}, {"a": 2}]);
+        assert_eq!(json_text(Format::Jsonl, &list).unwrap(), "{\"a\":1}\n{\"a\":2}\n");
+        assert_eq!(json_text(Format::Jsonl, &list[0]).unwrap(), "{\"a\":1}\n");
+        assert_eq!(json_text(Format::Json, &list[0]).unwrap(), "{\n  \"a\": 1\n}\n");
+    }
+
+    #[test]
+    fn a_name_keeps_its_colour() {
+        assert_eq!(tint("x", "a", true), tint("x", "a", true));
+        assert_ne!(tint("x", "a", true), tint("x", "b", true));
+        assert_eq!(tint("x", "a", false), "x");
     }
 
     #[test]

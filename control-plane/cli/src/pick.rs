@@ -4,6 +4,8 @@ use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 
 /// Candidates named in an error.
 const SHOWN: usize = 8;
+/// Likeness from which on an id may be what was meant.
+const NEAR: f64 = 0.8;
 
 /// The id among `ids` that equals `given`, or else the only one that begins with it.
 pub(crate) fn by_prefix<'a>(
@@ -12,6 +14,7 @@ pub(crate) fn by_prefix<'a>(
     ids: impl IntoIterator<Item = &'a str>,
 ) -> Result<&'a str, Fault> {
     let mut found = Vec::new();
+    let mut nearest: (f64, &str) = (NEAR, "");
     for id in ids {
         if id == given {
             return Ok(id);
@@ -19,11 +22,22 @@ pub(crate) fn by_prefix<'a>(
         if id.starts_with(given) {
             found.push(id);
         }
+        let likeness = strsim::jaro_winkler(id, given);
+        if likeness > nearest.0 {
+            nearest = (likeness, id);
+        }
     }
     match found.as_slice() {
         [one] if !given.is_empty() => Ok(one),
-        [] => Err(Fault::new(format!("no {noun} has an id that begins with '{given}'"))
-            .fix(format!("`tepui {noun} list` shows them all"))),
+        [] => {
+            let fault = Fault::new(format!("no {noun} has an id that begins with '{given}'"));
+            Err(match nearest.1 {
+                "" => fault.fix(format!("`tepui {noun} list` shows them all")),
+                near => {
+                    fault.fix(format!("did you mean '{near}'? `tepui {noun} list` shows them all"))
+                }
+            })
+        }
         many => {
             let mut names = many.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
             if many.len() > SHOWN {
@@ -60,5 +74,13 @@ mod tests {
         let none = app("x", ids).unwrap_err().to_string();
         assert_eq!(none, "no app has an id that begins with '/x'");
         assert!(by_prefix("task", "", ["a"]).is_err());
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_named() {
+        let shown =
+            |given| crate::fault::show(&app(given, ["/web", "/shop/cart"]).unwrap_err().into());
+        assert!(shown("shop/crat").contains("did you mean '/shop/cart'?"));
+        assert!(!shown("x").contains("did you mean"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `90`, `90s`, `5m`, `1h`, `500ms`; a bare number is seconds.
+/// Reads `90`, `90s`, `5m`, `1h`, `2d`, `500ms`; a bare number is seconds.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -13,7 +13,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        other => return Err(format!("unknown unit '{other}', expected ms, s, m or h")),
+        "d" => 86_400_000,
+        other => return Err(format!("unknown unit '{other}', expected ms, s, m, h or d")),
     };
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
@@ -35,12 +36,17 @@ mod tests {
 
     #[test]
     fn times_are_read_with_and_without_unit() {
-        for (text, millis) in
-            [("90", 90_000), ("90s", 90_000), ("5m", 300_000), ("1h", 3_600_000), ("20ms", 20)]
-        {
+        for (text, millis) in [
+            ("90", 90_000),
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("20ms", 20),
+            ("2d", 172_800_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1", "1d", "1.5s", "99999999999999999999h", "9999999999999999999h"] {
+        for text in ["", "s", "-1", "1w", "1.5s", "99999999999999999999h", "9999999999999999999h"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-"""Clients nobody here wrote, against the real daemons: pymesos and marathon from PyPI."""
+"""Clients against the real daemons: pymesos and marathon from PyPI, which nobody here wrote, and ours."""
 
 import argparse
 import base64
@@ -14,6 +14,7 @@ import traceback
 # The marathon package still looks for this where Python kept it before 3.10.
 collections.Iterable = collections.abc.Iterable
 
+import logs
 from harness import Cluster, Failed, wait_for
 from marathon import MarathonClient
 from marathon.models import MarathonApp, MarathonGroup, MarathonHealthCheck
@@ -266,6 +267,7 @@ CHECKS = [
     marathon_rolls_over_and_back,
     marathon_groups,
     marathon_events_and_queue,
+    *logs.CHECKS,
 ]
 
 

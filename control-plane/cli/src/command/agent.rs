@@ -13,7 +13,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
     let answer: Value = client.get(Api::Mesos, "/slaves").await?;
     let list = answer.get("slaves").cloned().unwrap_or_default();
     match format {
-        Format::Json => output::print_json(&list)?,
+        Format::Json | Format::Jsonl => output::print_json(format, &list)?,
         Format::Table => output::print_table(&table(&serde_json::from_value::<Vec<Agent>>(list)?))?,
     }
     Ok(DONE)

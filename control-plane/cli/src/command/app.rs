@@ -5,10 +5,9 @@ mod show;
 
 use serde_json::Value;
 
-use crate::args::{App as Verb, Logs};
+use crate::args::App as Verb;
 use crate::client::{Api, Client};
-use crate::command::task;
-use crate::fault::{DONE, Fault};
+use crate::fault::DONE;
 use crate::logs;
 use crate::model::{App, Queue};
 use crate::output::{self, Cell, Format, Table, Tone, number};
@@ -26,7 +25,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
         }
         Verb::Restart { app, change } => change::restart(client, format, &app, change).await,
         Verb::Delete { app, change } => change::delete(client, format, &app, change).await,
-        Verb::Logs { app, logs } => print_logs(client, &app, &logs).await,
+        Verb::Logs(asked) => logs::of_app(client, format, &asked).await,
     }
 }
 
@@ -39,7 +38,7 @@ async fn list(client: &Client, format: Format, label: Option<&str>) -> anyhow::R
     let answer: Value = client.get(Api::Marathon, &path).await?;
     let apps = answer.get("apps").cloned().unwrap_or_default();
     match format {
-        Format::Json => output::print_json(&apps)?,
+        Format::Json | Format::Jsonl => output::print_json(format, &apps)?,
         Format::Table => {
             let queue = client.queue().await?;
             output::print_table(&table(&serde_json::from_value::<Vec<App>>(apps)?, &queue))?;
@@ -79,39 +78,6 @@ fn status(app: &App, queue: &Queue) -> Cell {
     }
 }
 
-async fn print_logs(client: &Client, given: &str, logs: &Logs) -> anyhow::Result<u8> {
-    let app = client.app(given).await?;
-    if app.tasks.is_empty() {
-        return Err(Fault::new(format!("{} has no tasks", app.id))
-            .fix(format!("`tepui explain {}` tells why none runs", app.id))
-            .into());
-    }
-    let agents = client.agents().await?;
-    let mut sources = Vec::new();
-    for found in &app.tasks {
-        let Some(agent) = task::agent_url(&agents, found.slave_id.as_deref()) else {
-            eprintln!("{}: its agent is not registered, left out", found.id);
-            continue;
-        };
-        match logs::source(client, &agent, &found.id, logs.file()).await {
-            Ok(mut source) => {
-                if app.tasks.len() > 1 {
-                    source.label = label(&found.id).to_owned();
-                }
-                sources.push(source);
-            }
-            Err(error) => eprintln!("{}: {error:#}, left out", found.id),
-        }
-    }
-    logs::print(client, sources, logs).await
-}
-
-/// The part of a task id that tells instances of one app apart: the beginning of its uuid.
-fn label(task: &str) -> &str {
-    let instance = task.find(".instance-").map_or(task, |at| &task[at + ".instance-".len()..]);
-    instance.get(..8).unwrap_or(instance)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -143,11 +109,5 @@ mod tests {
              /delayed    Delayed    0/1        -        0      0\n\
              /suspended  Suspended  0/0        -        0      0\n"
         );
-    }
-
-    #[test]
-    fn log_lines_are_labelled_by_the_instance() {
-        assert_eq!(label("t_web.instance-11112222-3333-11ea-8000-0242ac110002._app.1"), "11112222");
-        assert_eq!(label("x"), "x");
     }
 }

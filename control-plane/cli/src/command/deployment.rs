@@ -25,7 +25,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
 async fn list(client: &Client, format: Format) -> anyhow::Result<u8> {
     let answer: Value = client.get(Api::Marathon, "/v2/deployments").await?;
     match format {
-        Format::Json => output::print_json(&answer)?,
+        Format::Json | Format::Jsonl => output::print_json(format, &answer)?,
         Format::Table => output::print_table(&table(&serde_json::from_value::<Vec<_>>(answer)?))?,
     }
     Ok(DONE)

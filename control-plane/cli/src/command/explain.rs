@@ -18,7 +18,7 @@ pub(crate) async fn run(client: &Client, format: Format, given: &str) -> anyhow:
     let item = queue.queue.iter().find(|item| item.app.as_ref().is_some_and(|a| a.id == app.id));
     let explanation = explain::explain(&app, item, agents.as_deref());
     match format {
-        Format::Json => output::print_json(&explanation)?,
+        Format::Json | Format::Jsonl => output::print_json(format, &explanation)?,
         Format::Table => output::print(&explain::render(&explanation))?,
     }
     Ok(DONE)

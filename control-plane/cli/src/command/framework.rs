@@ -15,7 +15,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
     let (current, gone) = (list("frameworks"), list("completed_frameworks"));
     let gone = if all { gone } else { Vec::new() };
     match format {
-        Format::Json => output::print_json(&[current, gone].concat())?,
+        Format::Json | Format::Jsonl => output::print_json(format, &[current, gone].concat())?,
         Format::Table => {
             let read = |list: Vec<Value>| serde_json::from_value::<Vec<Framework>>(list.into());
             output::print_table(&table(&read(current)?, &read(gone)?))?;

@@ -4,9 +4,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::args::{Logs, Task as Verb};
+use crate::args::Task as Verb;
 use crate::client::{Api, Client};
-use crate::fault::{DONE, Fault};
+use crate::fault::DONE;
 use crate::logs;
 use crate::model::{Agent, App, Task};
 use crate::output::{self, Cell, Format, Table, Tone};
@@ -21,7 +21,7 @@ pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::
     match verb {
         Verb::List { app } => list(client, format, app.as_deref()).await,
         Verb::Kill { tasks, scale, force } => kill(client, format, &tasks, scale, force).await,
-        Verb::Logs { task, logs } => print_logs(client, &task, &logs).await,
+        Verb::Logs { task, logs } => logs::of_task(client, format, &task, &logs).await,
     }
 }
 
@@ -32,7 +32,9 @@ async fn list(client: &Client, format: Format, app: Option<&str>) -> anyhow::Res
     };
     let answer: Value = client.get(Api::Marathon, &path).await?;
     match format {
-        Format::Json => output::print_json(answer.get("tasks").unwrap_or(&Value::Null))?,
+        Format::Json | Format::Jsonl => {
+            output::print_json(format, answer.get("tasks").unwrap_or(&Value::Null))?
+        }
         Format::Table => {
             let Tasks { tasks } = serde_json::from_value(answer)?;
             output::print_table(&table(&tasks))?;
@@ -85,46 +87,13 @@ async fn kill(
     let path = format!("/v2/tasks/delete?scale={scale}&force={force}");
     let body = json!({"ids": ids});
     let answer: Value = client.call(Api::Marathon, Method::POST, &path, Some(&body)).await?;
-    if format == Format::Json {
-        output::print_json(&answer)?;
+    if format.is_json() {
+        output::print_json(format, &answer)?;
     }
     for id in ids {
         eprintln!("{id} is being killed");
     }
     Ok(DONE)
-}
-
-async fn print_logs(client: &Client, given: &str, logs: &Logs) -> anyhow::Result<u8> {
-    let (task, agent) = locate(client, given).await?;
-    let source = logs::source(client, &agent, &task, logs.file()).await?;
-    logs::print(client, vec![source], logs).await
-}
-
-#[derive(Deserialize)]
-struct MesosTasks {
-    tasks: Vec<MesosTask>,
-}
-
-#[derive(Deserialize)]
-struct MesosTask {
-    id: String,
-    #[serde(default)]
-    slave_id: String,
-}
-
-/// The full id of a task of any framework, and the address of its agent.
-async fn locate(client: &Client, given: &str) -> anyhow::Result<(String, String)> {
-    // The list is sorted by time: the latest task of an id that was used again comes first.
-    let MesosTasks { tasks } = client.get(Api::Mesos, "/tasks?limit=100000").await?;
-    let mut ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let id = pick::by_prefix("task", given, ids)?.to_owned();
-    let agent = tasks.iter().find(|task| task.id == id).map(|task| task.slave_id.as_str());
-    let agents = client.agents().await?;
-    let url = agent_url(&agents, agent)
-        .ok_or_else(|| Fault::new(format!("the agent of task '{id}' is not registered")))?;
-    Ok((id, url))
 }
 
 /// The app of `APP` or `APP/N`, and the number of an instance from 1 on. An app of the very name

@@ -13,7 +13,7 @@ pub(super) async fn run(client: &Client, format: Format, given: &str) -> anyhow:
     let answer: Value = client.get(Api::Marathon, &format!("/v2/apps{id}")).await?;
     let app = answer.get("app").cloned().unwrap_or_default();
     match format {
-        Format::Json => output::print_json(&app)?,
+        Format::Json | Format::Jsonl => output::print_json(format, &app)?,
         Format::Table => output::print(&render(&serde_json::from_value(app)?, colour()))?,
     }
     Ok(DONE)
