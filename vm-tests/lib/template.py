@@ -18,7 +18,7 @@ from .qmp import Qmp
 from .shell import Shell
 
 MEMORY_MB = 512
-PAYLOAD_MB = 256
+PAYLOAD_MB = 384
 """The guest of the template remembers the size of its disks, so it is the same for all."""
 BOOT_SECONDS = 300
 

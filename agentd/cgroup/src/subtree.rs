@@ -40,6 +40,12 @@ impl Subtree {
     pub fn ensure_below(parent: &Path, name: &str) -> Result<Self, CgroupError> {
         let leaf = Leaf::at(parent.join(checked(name)?));
         leaf.ensure()?;
+        if is_invalid(&leaf) {
+            for one in Controller::ALL {
+                // What was not passed on cannot be taken back.
+                let _ = change(parent, '-', one);
+            }
+        }
         let procs = leaf.path().join("cgroup.procs");
         OpenOptions::new().write(true).open(&procs).map_err(|source| CgroupError::Write {
             path: procs,
@@ -72,10 +78,6 @@ impl Subtree {
                 // What is refused is missing below.
                 let _ = pass_on(parent.path(), *one);
             }
-        } else if self.is_invalid() {
-            for one in wanted {
-                let _ = change(parent.path(), '-', *one);
-            }
         }
         for one in wanted {
             let _ = pass_on(&self.path, *one);
@@ -85,13 +87,6 @@ impl Subtree {
             .map_err(|source| CgroupError::Read { path: passed, source })?;
         let is_in_force = |one: &Controller| passed.split_whitespace().any(|n| n == one.name());
         Ok(wanted.iter().copied().filter(is_in_force).collect())
-    }
-
-    /// Whether no process can enter: the parent has processes, and passes controllers on that know
-    /// threads.
-    fn is_invalid(&self) -> bool {
-        let kind = fs::read_to_string(self.path.join("cgroup.type")).unwrap_or_default();
-        kind.trim_end() == "domain invalid"
     }
 
     /// Directory of the group.
@@ -181,6 +176,13 @@ fn change(group: &Path, sign: char, controller: Controller) -> io::Result<()> {
     let path = group.join("cgroup.subtree_control");
     let text = format!("{sign}{}", controller.name());
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Whether no process can enter a group: the one above has processes, and passes controllers on that
+/// know threads, as an earlier agent may have made it do.
+fn is_invalid(group: &Leaf) -> bool {
+    let kind = fs::read_to_string(group.path().join("cgroup.type")).unwrap_or_default();
+    kind.trim_end() == "domain invalid"
 }
 
 /// Whether a group has processes of its own; for the root that means nothing.

@@ -17,7 +17,10 @@ pub enum DecodeError {
     #[error("the content is not a batch of records: {0}")]
     Protobuf(prost::DecodeError),
     /// A record of a kind that this version does not know.
-    #[error("a record is of a kind that a newer version wrote")]
+    #[error(
+        "a record is of a kind that a newer version wrote, and only such a version can go on with \
+         it; the journal is as it was"
+    )]
     UnknownKind,
     /// A record lacks a part.
     #[error("a record has no {0}")]

@@ -11,6 +11,14 @@
 //! at all. Two daemons never share a directory (F-11). After a failed sync the journal refuses
 //! everything: what is on disk is not known any more.
 //!
+//! # Versions
+//!
+//! A newer version reads what an older one wrote. An older one reads what a newer one wrote as long
+//! as there is no record of a kind that it does not know: a task that it has never heard of could
+//! neither be reported nor ended, so it then refuses to start and says so, changes nothing, and the
+//! newer version goes on where it was. Therefore a new kind is written only for what is new itself:
+//! a host on which nobody used that can always go back. `vm-tests/cases/upgrade` does both.
+//!
 //! # Tests
 //!
 //! `cargo test -p tepui-checkpoint`: every byte flipped, every length truncated, a process killed

@@ -179,6 +179,9 @@ with subtest("upgrade again: the agents first"):
     replace_plane("next")
     nothing_happened()
 
+with subtest("what enforces ports has changed hands each time, and still does"):
+    t.assertEqual(plane.succeed("tepui agent list").count("port_enforcement:kernel"), 2)
+
 with subtest("what comes and goes still comes and goes"):
     for host in hosts:
         count = int(host.succeed("wc -l </root/ends"))
