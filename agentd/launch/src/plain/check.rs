@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tepui_cgroup::Leaf;
 use tokio::io::AsyncReadExt;
 
-use super::spawn::{self, Shim};
-use super::{Inner, watch};
+use super::{Inner, spawn};
 use crate::confinement::Rights;
 use crate::launcher::LaunchError;
 use crate::protocol::{CheckFrame, CheckReply, MAX_CHECK_OUTPUT};
@@ -34,17 +33,7 @@ pub(super) async fn exec(
             rights: Rights::default(),
         },
     };
-    let permit = inner.spawns.acquire().await;
-    let binary = inner.config.shim.clone();
-    let spawned =
-        tokio::task::spawn_blocking(move || spawn::spawn_shim(&binary, "check", &frame.encode()));
-    let shim: Shim = spawned.await.map_err(|_| gone())??;
-    drop(permit);
-    // Reaps the shim whether or not anybody still waits for the reply.
-    tokio::spawn(watch::wait_for(shim.pidfd));
-    let channel = shim.channel;
-    channel.set_nonblocking(true).map_err(|_| gone())?;
-    let mut channel = tokio::net::UnixStream::from_std(channel).map_err(|_| gone())?;
+    let mut channel = spawn::serve(&inner, "check", frame.encode()).await?;
     let mut reply = Vec::new();
     (&mut channel).take(MAX_REPLY_BYTES).read_to_end(&mut reply).await.map_err(|_| gone())?;
     CheckReply::decode(&reply).map_err(|_| gone())

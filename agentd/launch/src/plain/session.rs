@@ -7,8 +7,7 @@ use tepui_cgroup::Leaf;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use super::spawn::{self, Shim};
-use super::{Inner, watch};
+use super::{Inner, spawn};
 use crate::launcher::LaunchError;
 use crate::session::{Answer, Packets, Session, SessionFrame, SessionSpec};
 use crate::spec::{StagePlace, StageSpec};
@@ -34,17 +33,7 @@ pub(super) async fn open(
         },
         terminal: spec.terminal,
     };
-    let permit = inner.spawns.acquire().await;
-    let binary = inner.config.shim.clone();
-    let spawned =
-        tokio::task::spawn_blocking(move || spawn::spawn_shim(&binary, "session", &frame.encode()));
-    let shim: Shim = spawned.await.map_err(|_| gone())??;
-    drop(permit);
-    // Reaps the shim whether or not anybody still talks to it.
-    tokio::spawn(watch::wait_for(shim.pidfd));
-    let channel = shim.channel;
-    channel.set_nonblocking(true).map_err(|_| gone())?;
-    let channel = UnixStream::from_std(channel).map_err(|_| gone())?;
+    let channel = spawn::serve(&inner, "session", frame.encode()).await?;
     let patience = inner.config.start_timeout;
     match tokio::time::timeout(patience, begin(channel)).await {
         Ok(Ok(Ok(session))) => Ok(session),

@@ -136,6 +136,24 @@ async fn off_the_runtime<T: Send + 'static>(
     }
 }
 
+/// Starts a shim that serves one call and ends with it; the channel on which it answers. Whoever
+/// asked may stop listening at any time: the shim notices, and is reaped all the same.
+pub(super) async fn serve(
+    inner: &Inner,
+    verb: &'static str,
+    frame: Vec<u8>,
+) -> Result<tokio::net::UnixStream, LaunchError> {
+    let permit = inner.spawns.acquire().await;
+    let binary = inner.config.shim.clone();
+    let shim = off_the_runtime(move || spawn_shim(&binary, verb, &frame)).await?;
+    drop(permit);
+    tokio::spawn(watch::wait_for(shim.pidfd));
+    let channel = shim.channel.set_nonblocking(true);
+    channel.and_then(|()| tokio::net::UnixStream::from_std(shim.channel)).map_err(|source| {
+        LaunchError::Prepare { verb: "listen to", path: inner.config.shim.clone(), source }
+    })
+}
+
 /// Waits for the shim's answer. A shim that fails is waited for, one that is silent is killed.
 async fn hear(inner: &Inner, mut shim: Shim) -> Result<(Shim, ProcessMark), LaunchError> {
     let answer = tokio::time::timeout(inner.config.start_timeout, read_all(&mut shim)).await;
