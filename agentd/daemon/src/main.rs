@@ -71,6 +71,10 @@ fn main() -> ExitCode {
         };
     }
     start_log(arguments.log_format);
+    // For all that is started here: shims, checks, readers, plugins of networks.
+    if let Err(problem) = tepui_launch::take_ignored_signals() {
+        error!("signals that are ignored here may be ignored by what the agent starts: {problem}");
+    }
     raise_descriptor_limit();
     match configure(arguments).and_then(serve::serve) {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,

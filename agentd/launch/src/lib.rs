@@ -36,6 +36,7 @@ pub mod procfs;
 pub mod protocol;
 pub mod record;
 pub mod session;
+mod signals;
 mod spec;
 
 pub use admission::Admission;
@@ -48,6 +49,7 @@ pub use launcher::{
 pub use plain::{GroupSupport, PlainConfig, PlainLauncher, list_run_dirs};
 pub use record::{Cause, Ending, ExitStatus, Hardship, SpentResources};
 pub use session::{Session, SessionSpec, Window};
+pub use signals::take_ignored_signals;
 pub use spec::{
     ANSWER_CHANNEL, CheckSpec, LaunchSpec, LogPolicy, Program, Rlimit, RlimitKind, RunLabel,
     SignalScope,

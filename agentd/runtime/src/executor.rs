@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::SigSet;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::process::set_parent_process_death_signal;
 
 use tepui_container::Tty;
 
-use crate::{talk, terminal};
+use crate::{signals, talk, terminal};
 
 /// Executes the task, and tells the runtime when that cannot be done.
 #[derive(Clone, Debug)]
@@ -53,13 +53,10 @@ fn search_path(spec: &Spec) -> String {
 }
 
 impl Task {
-    #[allow(unsafe_code)]
     fn become_task(&self, spec: &Spec) -> Result<std::convert::Infallible, String> {
         // A runtime that is killed can no longer tell how the task ended, so the task goes with it.
         let _ = set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        // SAFETY: no handler of ours is installed or replaced; the default action is what every
-        // program expects to begin with, and Rust's start-up has set this one signal to be ignored.
-        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+        signals::restore_all();
         SigSet::empty().thread_set_mask().map_err(|e| format!("failed to unblock signals: {e}"))?;
         let argv = spec.process().as_ref().and_then(|process| process.args().clone());
         let argv = argv.unwrap_or_default();

@@ -25,6 +25,7 @@ mod place;
 mod root;
 mod run;
 mod seal;
+mod signals;
 mod sources;
 mod talk;
 mod terminal;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let verb = words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let path = |at: usize| words.get(at).map(PathBuf::from);
     let mut answer = Answer::take();
+    signals::stop_ignoring();
     let outcome = match (verb, path(1), path(2)) {
         ("run", Some(_), None) | ("exec", Some(_), Some(_)) => {
             answer.survive();

@@ -26,10 +26,11 @@ pub(crate) struct Outset {
 }
 
 impl Outset {
-    /// Leaves the agent's session, closes what was inherited, becomes the reaper of all orphans
+    /// Leaves the agent's session, closes what was inherited, has no signal ignored, becomes the reaper of all orphans
     /// below, and takes child exits as readable events.
     pub(crate) fn begin() -> io::Result<Self> {
         close_inherited()?;
+        tepui_launch::take_ignored_signals()?;
         // Fails only for a group leader, and then there is nothing to leave.
         let _ = setsid();
         set_child_subreaper(Some(getpid()))?;

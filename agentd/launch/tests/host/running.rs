@@ -86,6 +86,22 @@ async fn the_command_has_its_own_session_no_foreign_descriptor_and_no_blocked_si
     assert_eq!(mask("SigIgn:") & 0x7fff_ffff, 0, "{output}");
 }
 
+/// Runs a test of this file as under an agent that was started by `nohup` in the background.
+#[test]
+fn a_command_begins_with_all_its_signals_whatever_its_agent_ignores() {
+    let test =
+        "running::the_command_has_its_own_session_no_foreign_descriptor_and_no_blocked_signal";
+    let ignoring = "trap '' HUP INT QUIT USR1 TERM CHLD; exec \"$0\" --exact \"$1\"";
+    let agent = std::process::Command::new("/bin/sh")
+        .args(["-c", ignoring])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&agent.stdout);
+    assert!(agent.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[tokio::test]
 async fn resource_limits_hold_for_the_command() {
     let mut bench = Bench::new();

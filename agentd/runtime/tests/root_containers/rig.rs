@@ -37,6 +37,7 @@ const TOOLS: [&str; 24] = [
 pub struct Host {
     dir: TempDir,
     pub order: Order,
+    ignores_signals: bool,
 }
 
 /// A container and what it printed.
@@ -94,7 +95,7 @@ pub fn host() -> Host {
         tty: None,
         stop_signal: None,
     };
-    Host { dir, order }
+    Host { dir, order, ignores_signals: false }
 }
 
 fn image(folder: &Path) {
@@ -128,6 +129,12 @@ impl Host {
         self
     }
 
+    /// Starts the runtime as an agent does that was started by `nohup` in the background.
+    pub fn ignoring_signals(mut self) -> Self {
+        self.ignores_signals = true;
+        self
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -138,7 +145,12 @@ impl Host {
 
     fn command(&self, words: &[&Path]) -> (Command, File) {
         let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tepui-runtime"));
+        let runtime = env!("CARGO_BIN_EXE_tepui-runtime");
+        let mut command = Command::new(if self.ignores_signals { "/bin/sh" } else { runtime });
+        if self.ignores_signals {
+            let line = "trap '' HUP INT QUIT USR1 TERM CHLD; exec \"$0\" \"$@\"";
+            command.args(["-c", line, runtime]);
+        }
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("LD_LIBRARY_PATH", "/nowhere").env("LISTEN_FDS", "2");
         command.fd_mappings(vec![FdMapping { parent_fd: write, child_fd: 3 }]).unwrap();

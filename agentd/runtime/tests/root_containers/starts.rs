@@ -15,6 +15,22 @@ fn a_container_sees_its_layers_its_environment_and_its_folder() {
 }
 
 #[test]
+fn a_task_begins_with_all_its_signals_whatever_its_agent_ignores() {
+    if !is_able() {
+        return;
+    }
+    for host in [host(), host().ignoring_signals()] {
+        let host = host.shell("grep Sig /proc/self/status; kill -TERM $$; echo deaf");
+        let ended = host.run();
+        let mask = |name: &str| {
+            let line = ended.out.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        assert_eq!((mask("SigBlk:"), mask("SigIgn:") & 0x7fff_ffff), (0, 0), "{}", ended.out);
+    }
+}
+
+#[test]
 fn a_program_that_the_image_lacks_is_told_before_anything_is_executed() {
     if !is_able() {
         return;
