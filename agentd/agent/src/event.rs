@@ -195,6 +195,12 @@ pub enum FoundState {
         /// Its main process id.
         pid: u32,
     },
+    /// It runs, and has not said yet that it is ready: [`Event::RunStarted`] tells when it does, or
+    /// why it never will.
+    Starting {
+        /// Its main process id.
+        pid: u32,
+    },
     /// It ended.
     Exited(Exit),
     /// The launcher was asked to start it, and no process of it ever began: none will.

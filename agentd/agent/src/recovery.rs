@@ -120,13 +120,14 @@ impl Agent {
             }
             // What runs under the number of a process of the former boot is not ours to adopt,
             // and what runs though it is known to be over should not run.
-            Some(FoundState::Running { .. }) if over || rebooted => {
+            Some(FoundState::Running { .. } | FoundState::Starting { .. }) if over || rebooted => {
                 if !over {
                     self.vanished(run, REBOOTED, turn);
                 }
                 turn.push(Effect::Kill { run: run.clone() });
             }
-            Some(FoundState::Running { pid }) => self.adopt(run, pid, turn),
+            Some(FoundState::Running { pid }) => self.adopt(run, pid, Phase::Running, turn),
+            Some(FoundState::Starting { pid }) => self.adopt(run, pid, Phase::Launching, turn),
             None if rebooted => self.vanished(run, REBOOTED, turn),
             // The launcher leaves its mark before anything runs: this run was still in its queue.
             None if started => self.never_started(run, turn),
@@ -167,11 +168,12 @@ impl Agent {
         self.run_exited(run, Exit::Unknown(NEVER_STARTED.into()), None, turn);
     }
 
-    /// A run goes on, with the same main process as before.
-    fn adopt(&mut self, run: &ContainerId, pid: u32, turn: &mut Turn<'_>) {
+    /// A run goes on, with the same main process as before. One that is still being launched gets
+    /// no further than it was.
+    fn adopt(&mut self, run: &ContainerId, pid: u32, phase: Phase, turn: &mut Turn<'_>) {
         if let Some(entry) = self.run_mut(run) {
             entry.pid = Some(pid);
-            entry.phase = Phase::Running;
+            entry.phase = phase;
         }
         self.tell_ports(run, turn);
         let Some((_, executor)) = self.book.owner(run) else {
@@ -182,7 +184,9 @@ impl Agent {
             if asked_to_end {
                 return self.destroy(run, Fate::Shutdown, turn);
             }
-            self.set_phase(run, Phase::Registering);
+            if phase == Phase::Running {
+                self.set_phase(run, Phase::Registering);
+            }
             return;
         }
         let Some((framework, task)) = self.command_task(run) else {
@@ -192,7 +196,7 @@ impl Agent {
         let kill = self.book.task(&framework, &task).filter(|task| task.kill_asked);
         if let Some(grace) = kill.map(|task| grace_of(None, &task.info)) {
             self.end_command(run, grace, Fate::Killed, turn);
-        } else {
+        } else if phase == Phase::Running {
             self.run_is_up(run, turn);
         }
     }
@@ -224,7 +228,7 @@ impl Agent {
             FoundState::Exited(_) | FoundState::NeverStarted => {
                 turn.push(Effect::Discard { run: run.clone() })
             }
-            FoundState::Running { pid } => {
+            FoundState::Running { pid } | FoundState::Starting { pid } => {
                 let mut entry = Run::new(None, "".into());
                 entry.pid = Some(*pid);
                 self.book.runs.insert(run.clone(), entry);

@@ -108,6 +108,51 @@ fn a_task_that_was_accepted_and_not_begun_starts_after_a_restart() {
 }
 
 #[test]
+fn a_task_that_has_not_said_that_it_is_ready_does_not_run_after_a_restart_either() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.unready = true;
+    rig.restart();
+    rig.connect();
+    assert_eq!(rig.states("t1"), [Starting]);
+    let (run, pid) = (rig.run_of("t1"), 7);
+    rig.event(Event::RunStarted { run, outcome: Ok(pid) });
+    rig.settle();
+    assert_eq!(rig.states("t1"), [Starting, Running]);
+}
+
+#[test]
+fn a_task_that_ends_after_a_restart_without_having_been_ready_has_never_run() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.unready = true;
+    rig.restart();
+    rig.connect();
+    let outcome = Err("Command exited with status 3".to_owned());
+    rig.event(Event::RunStarted { run: rig.run_of("t1"), outcome });
+    rig.settle();
+    assert_eq!(rig.states("t1"), [Starting, Failed]);
+    assert_eq!(rig.last("t1").reason(), Reason::ContainerLaunchFailed);
+}
+
+#[test]
+fn a_task_that_is_to_end_before_it_is_ready_is_killed_after_a_restart_in_its_time() {
+    let mut rig = Rig::registered();
+    rig.answers_start = false;
+    rig.launch(command("t1"));
+    rig.kill("t1");
+    rig.unready = true;
+    rig.restart();
+    rig.connect();
+    rig.advance(secs(3));
+    assert_eq!(rig.process("t1").killed, 1);
+    rig.exit("t1", Exit::Signal(9));
+    assert_eq!(rig.states("t1"), [Starting, Killed]);
+}
+
+#[test]
 fn a_kill_is_carried_out_after_a_restart() {
     let mut rig = Rig::registered();
     rig.launch(command("t1"));

@@ -118,7 +118,7 @@ impl Runs {
             .iter()
             .map(|one| Found {
                 run: one.run_id.clone(),
-                group: matches!(one.state, RunState::Running(_))
+                group: matches!(one.state, RunState::Running(_) | RunState::Starting(_))
                     .then(|| self.shared.launcher.group(&one.run_id))
                     .flatten(),
             })
@@ -136,6 +136,11 @@ impl Runs {
                     RunState::Running(started) => {
                         (FoundState::Running { pid: pid(&started) }, None)
                     }
+                    RunState::Starting(started) => {
+                        let (shared, run, pid) = (self.shared.clone(), run.clone(), pid(&started));
+                        self.shared.tokio.spawn(async move { shared.await_ready(run, pid).await });
+                        (FoundState::Starting { pid }, None)
+                    }
                     RunState::Over(RunOutcome::Lost(LostReason::NeverStarted)) => {
                         (FoundState::NeverStarted, None)
                     }
@@ -148,7 +153,10 @@ impl Runs {
                 FoundRun { run, state, denials, addresses, certificate }
             })
             .collect();
-        let live = found.iter().filter(|one| matches!(one.state, FoundState::Running { .. }));
+        let goes_on = |state: &FoundState| {
+            matches!(state, FoundState::Running { .. } | FoundState::Starting { .. })
+        };
+        let live = found.iter().filter(|one| goes_on(&one.state));
         let live: HashSet<_> = live.map(|one| &one.run).collect();
         self.shared.sandboxes.lock().retain(|run, _| live.contains(run));
         Ok(found)
@@ -324,6 +332,24 @@ impl Shared {
         let run = spec.run.clone();
         let outcome = self.try_start(spec).await;
         self.driver.event(Event::RunStarted { run, outcome });
+    }
+
+    /// Tells what comes of a run that an earlier agent process was starting.
+    async fn await_ready(&self, run: ContainerId, pid: u32) {
+        let event = match self.launcher.await_ready(&run).await {
+            Ok(()) => Event::RunStarted { run, outcome: Ok(pid) },
+            Err(RunOutcome::Ended(status)) if !is_success(&status) => {
+                let outcome = Err(self.not_ready(&run, status));
+                Event::RunStarted { run, outcome }
+            }
+            // A success for systemd is one that had said that it is ready.
+            Err(outcome) => {
+                let remains = self.kernel.finish(&run);
+                self.tell_denials(&run, remains);
+                Event::RunExited { run, exit: ends::exit(&outcome), certificate: None }
+            }
+        };
+        self.driver.event(event);
     }
 
     async fn try_start(&self, spec: RunSpec) -> Result<u32, String> {
@@ -594,6 +620,10 @@ fn fill_in(environment: Vec<(String, String)>, sandbox: &str) -> Vec<(String, St
         .into_iter()
         .map(|(name, value)| (name, value.replace(SANDBOX_MARK, sandbox)))
         .collect()
+}
+
+fn is_success(status: &ExitStatus) -> bool {
+    status.ending == Ending::Exited(0) && status.cause == tepui_launch::Cause::Itself
 }
 
 fn rlimits(info: Option<&v1::RLimitInfo>) -> Vec<Rlimit> {

@@ -10,8 +10,8 @@ use tepui_types::ContainerId;
 
 use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, SignalError, Started, Usage,
-    UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunOutcome, SignalError,
+    Started, Usage, UsageError,
 };
 use crate::plain::PlainLauncher;
 use crate::protocol::CheckReply;
@@ -92,6 +92,10 @@ impl Launcher for HostLauncher {
             }
             all
         })
+    }
+
+    fn await_ready<'a>(&'a self, run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
+        self.of(run).await_ready(run)
     }
 
     fn signal(

@@ -25,7 +25,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Starts runs, finds them again, signals and measures them.
 ///
 /// Decides nothing: grace periods, retries and what an exit means belong to the caller. Every run
-/// that was started or recovered as running ends with exactly one [`RunEvent`] on the channel that
+/// that was started or recovered as running, or became ready, ends with exactly one [`RunEvent`] on the channel that
 /// the launcher was made with, after its last process is gone.
 pub trait Launcher: Send + Sync + std::fmt::Debug {
     /// Starts a run; it outlives this process. Completes even when the future is dropped.
@@ -34,6 +34,13 @@ pub trait Launcher: Send + Sync + std::fmt::Debug {
     /// Finds out what became of runs that an earlier process started, and follows those that still
     /// run. Afterwards none of the runs can start any more that had not started yet.
     fn recover(&self, runs: Vec<KnownRun>) -> BoxFuture<'_, Vec<Recovered>>;
+
+    /// Waits until a run that was found to be [`RunState::Starting`] says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// How it ended before that.
+    fn await_ready<'a>(&'a self, run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>>;
 
     /// Sends a signal; does not wait.
     ///
@@ -122,6 +129,9 @@ pub struct Recovered {
 pub enum RunState {
     /// It is; a [`RunEvent`] will follow.
     Running(Started),
+    /// It is, and has not said yet that it is ready; [`Launcher::await_ready`] tells when it has. Only
+    /// if it gets so far, a [`RunEvent`] will follow.
+    Starting(Started),
     /// It is over; no event follows.
     Over(RunOutcome),
 }

@@ -29,8 +29,8 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::admission::Admission;
 use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, SignalError,
-    Started, Usage, UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, RunOutcome,
+    SignalError, Started, Usage, UsageError,
 };
 use crate::ports::SocketTables;
 use crate::procfs;
@@ -254,6 +254,11 @@ impl Launcher for PlainLauncher {
 
     fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError> {
         let processes = self.order(run, Order::KillTree)?;
+    fn await_ready<'a>(&'a self, _run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
+        // Nobody hears a process say that it is ready: each is as soon as it runs.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
         if let Some(group) = &processes.group
             && let Err(error) = group.kill()
         {

@@ -27,8 +27,8 @@ use tokio::sync::mpsc;
 use crate::admission::Admission;
 use crate::confinement::Ceiling;
 use crate::launcher::{
-    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, SignalError,
-    Started, Usage, UsageError,
+    BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, RunOutcome,
+    SignalError, Started, Usage, UsageError,
 };
 use crate::plain::{PlainLauncher, never_less_memory};
 use crate::ports::SocketTables;
@@ -155,6 +155,10 @@ impl Launcher for UnitLauncher {
     fn signal(
         &self,
         run: &ContainerId,
+    fn await_ready<'a>(&'a self, run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
+        Box::pin(recover::await_ready(&self.inner, run))
+    }
+
         signal: Signal,
         scope: SignalScope,
     ) -> Result<(), SignalError> {

@@ -81,6 +81,32 @@ with subtest("an end while the agent is away is told truthfully"):
     one.succeed("systemctl start tepui-agentd.service")
     one.wait_until_succeeds("grep -q 'exited with status 7' /root/quick.log", timeout=60)
 
+with subtest("a task that has not said that it is ready does not run after the agent's death either"):
+    says = "import os, socket, time\nwhile not os.path.exists('/run/ready'): time.sleep(0.1)\n"
+    says += "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+    says += "s.connect(os.environ['NOTIFY_SOCKET']); s.send(b'READY=1'); time.sleep(1000)"
+    definition = {"id": "/slow", "args": ["python3", "-c", says], "cpus": 0.1, "mem": 32}
+    definition["labels"] = {"TEPUI_NOTIFY": "true"}
+    document = json.dumps(definition).replace("'", "'\\''")
+    one.succeed(f"echo '{document}' >/root/slow.json", "tepui app create -d /root/slow.json")
+    state = "curl -sf http://one:8080/v2/apps/slow/tasks | grep -o TASK_[A-Z]*"
+    one.wait_until_succeeds("systemctl list-units --plain 'tepui-task-slow*' | grep activating", 60)
+    kill_agent()
+    # An agent that runs something has registered, and said what it has to say of its tasks before.
+    one.succeed("tepui run --name probe --command true </dev/null")
+    t.assertNotIn("TASK_RUNNING", one.succeed(state))
+    one.succeed("touch /run/ready")
+    one.wait_until_succeeds(f"{state} | grep TASK_RUNNING", timeout=60)
+    one.succeed("tepui app delete /slow", "rm /run/ready")
+    retry(lambda _: len(units()) == 3, 30)
+
+with subtest("a task whose role is twelve levels deep is held to its ports like any other"):
+    one.succeed("echo 'import socket; socket.socket().bind((str(), 8081))' >/root/bind.py")
+    deep = "tepui run --role a/b/c/d/e/f/g/h/i/j/k/l --name deep --command"
+    status, output = one.execute(f"{deep} 'python3 /root/bind.py' 2>&1 </dev/null")
+    t.assertEqual(status, 1, output)
+    t.assertIn("denied bind tcp port 8081", output)
+
 with subtest("an agent that cannot reach systemd does not give its units up"):
     agent = "tepui-agentd.service"
     one.succeed(f"systemctl stop {agent}", "mv /run/dbus/system_bus_socket /run/dbus/away")

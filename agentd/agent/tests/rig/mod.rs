@@ -140,6 +140,8 @@ pub struct Rig {
     pub answers_start: bool,
     /// After a restart the launcher finds that it began none of its runs.
     pub never_begun: bool,
+    /// No run that goes on has said yet that it is ready.
+    pub unready: bool,
     pub acknowledges: bool,
     pub link: bool,
     pub term: u64,
@@ -194,6 +196,7 @@ impl Rig {
             answers_fetch: true,
             answers_start: true,
             never_begun: false,
+            unready: false,
             acknowledges: true,
             link: false,
             term: 1,
@@ -256,6 +259,7 @@ impl Rig {
                 run: run.clone(),
                 state: match &one.exit {
                     _ if self.never_begun => FoundState::NeverStarted,
+                    None if self.unready => FoundState::Starting { pid: one.pid },
                     None => FoundState::Running { pid: one.pid },
                     Some(exit) => FoundState::Exited(exit.clone()),
                 },
