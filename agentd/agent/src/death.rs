@@ -42,9 +42,20 @@ pub struct Certificate {
     /// Whether a core file was written.
     pub core_dumped: bool,
     /// Who sent the signal that ended it, where somebody listened.
-    pub sender: Option<Arc<str>>,
+    pub sender: Option<Sender>,
     /// The end of its error output.
     pub last_output: Arc<str>,
+}
+
+/// Who sent the signal that ended a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The agent, or a process of its own: it had its reasons, which are told instead.
+    Agent,
+    /// systemd: because the agent asked it to, or somebody else did.
+    Systemd,
+    /// Anybody else, in words.
+    Other(Arc<str>),
 }
 
 /// What ended a run, besides its own exit and signals.
@@ -87,7 +98,7 @@ pub(crate) fn last_words(
     let ended_ill = fate == Some(&Fate::Unhealthy) || (fate.is_none() && cause == Cause::Watchdog);
     let message = exit_message(exit);
     let message = match (saying.state, certificate) {
-        (TaskState::Failed, Some(certificate)) => with_details(message, certificate),
+        (TaskState::Failed, Some(certificate)) => with_details(message, fate, certificate),
         _ => message,
     };
     Saying { healthy: ended_ill.then_some(false), ..saying.saying(message) }
@@ -104,7 +115,7 @@ fn out_of_memory(exit: &Exit, certificate: Option<&Certificate>) -> Saying {
         bytes(used),
         exit_message(exit),
     );
-    let message = with_details(message, &known);
+    let message = with_details(message, None, &known);
     let saying = Saying::agent(TaskState::Failed, Reason::ContainerLimitationMemory, message);
     Saying { limitation: Some(limitation("mem", limit)), ..saying }
 }
@@ -133,13 +144,17 @@ fn limitation(name: &str, limit: u64) -> v1::TaskResourceLimitation {
 /// What is to be said of a command that ended before it had begun its work.
 #[must_use]
 pub fn describe_end(exit: &Exit, certificate: &Certificate) -> String {
-    with_details(exit_message(exit), certificate)
+    with_details(exit_message(exit), None, certificate)
 }
 
 /// Adds what is known to a first sentence.
-pub(crate) fn with_details(first: String, certificate: &Certificate) -> String {
+pub(crate) fn with_details(
+    first: String,
+    fate: Option<&Fate>,
+    certificate: &Certificate,
+) -> String {
     let mut text = first;
-    for line in details(certificate) {
+    for line in details(fate, certificate) {
         text.push('\n');
         text.push_str(&line);
     }
@@ -156,16 +171,14 @@ pub(crate) fn with_details(first: String, certificate: &Certificate) -> String {
     text
 }
 
-fn details(certificate: &Certificate) -> Vec<String> {
+fn details(fate: Option<&Fate>, certificate: &Certificate) -> Vec<String> {
     let mut lines = Vec::new();
     match certificate.cause {
         Cause::Watchdog => lines.push("it did not say in time that it is well (watchdog)".into()),
         Cause::NotReady => lines.push("it did not say in time that it is ready".into()),
         Cause::Itself | Cause::OutOfMemory | Cause::RunTime => {}
     }
-    if let Some(sender) = &certificate.sender {
-        lines.push(format!("the signal came from {sender}"));
-    }
+    lines.extend(certificate.sender.as_ref().map(|sender| sender_line(sender, fate, certificate)));
     if certificate.core_dumped {
         lines.push("a core file was written".into());
     }
@@ -183,6 +196,34 @@ fn details(certificate: &Certificate) -> Vec<String> {
         truncate(line, MAX_LINE);
     }
     lines
+}
+
+/// Who sent the signal, and on whose behalf: that a process of the agent did says nothing.
+fn sender_line(sender: &Sender, fate: Option<&Fate>, certificate: &Certificate) -> String {
+    let reason = match (fate, certificate.cause) {
+        (Some(Fate::Killed), _) => Some("it was asked to end the task"),
+        (Some(Fate::Shutdown), _) => Some("it was asked to end the executor"),
+        (Some(Fate::Unhealthy), _) => Some("the task's health checks failed"),
+        (Some(Fate::CompletionTime), _) | (None, Cause::RunTime) => Some("its time was over"),
+        (Some(Fate::ForeignPort), _) => Some("it asked for a port that it was not given"),
+        (Some(Fate::DiskExceeded { .. }), _) => Some("its sandbox held too much"),
+        (Some(Fate::NeverRegistered | Fate::NeverReregistered), _) => {
+            Some("the executor did not register in time")
+        }
+        (None, Cause::Watchdog) => Some("it did not say in time that it is well"),
+        (None, Cause::NotReady) => Some("it did not say in time that it is ready"),
+        (None, Cause::Itself | Cause::OutOfMemory) => None,
+    };
+    match (sender, reason) {
+        (Sender::Agent | Sender::Systemd, Some(reason)) => {
+            format!("the signal came from the agent: {reason}")
+        }
+        (Sender::Agent, None) => "the signal came from the agent".to_owned(),
+        (Sender::Systemd, None) => {
+            "the signal came from systemd, and not on behalf of the agent".to_owned()
+        }
+        (Sender::Other(who), _) => format!("the signal came from {who}"),
+    }
 }
 
 fn memory_line(certificate: &Certificate) -> Option<String> {
@@ -259,7 +300,7 @@ mod tests {
     fn a_failure_begins_as_in_mesos_and_goes_on_with_what_is_known() {
         let known = Certificate {
             throttled_thousandths: Some(356),
-            sender: Some("process 7 (killer)".into()),
+            sender: Some(Sender::Other("process 7 (killer)".into())),
             ..certificate()
         };
         let saying = last_words(&Exit::Code(1), None, Some(&known));
@@ -302,6 +343,33 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_of_the_agent_is_told_with_its_reason_and_not_with_its_process() {
+        let says = |sender: Sender, fate: Option<Fate>, cause| {
+            let known = Certificate { sender: Some(sender), cause, ..Certificate::default() };
+            let message = last_words(&Exit::Signal(15), fate.as_ref(), Some(&known)).message;
+            message.unwrap().lines().nth(1).unwrap_or_default().to_owned()
+        };
+        let by_agent = |text: &str| format!("the signal came from the agent: {text}");
+        let unhealthy = || Some(Fate::Unhealthy);
+        assert_eq!(says(Sender::Agent, None, Cause::RunTime), by_agent("its time was over"));
+        for sender in [Sender::Agent, Sender::Systemd] {
+            let late = says(sender.clone(), Some(Fate::CompletionTime), Cause::Itself);
+            assert_eq!(late, by_agent("its time was over"));
+            assert_eq!(says(sender, unhealthy(), Cause::Itself), "", "a kill needs no more");
+        }
+        let stranger = Sender::Other("process 7 (kill) of the host".into());
+        let alone = says(stranger.clone(), None, Cause::Itself);
+        assert_eq!(alone, "the signal came from process 7 (kill) of the host");
+        let stopped = says(Sender::Systemd, None, Cause::Itself);
+        assert_eq!(stopped, "the signal came from systemd, and not on behalf of the agent");
+        let raced = says(stranger, Some(Fate::CompletionTime), Cause::Itself);
+        assert_eq!(raced, alone, "somebody outside was faster");
+        let known = Certificate { sender: Some(Sender::Agent), ..Certificate::default() };
+        let told = with_details("gone".to_owned(), Some(&Fate::Shutdown), &known);
+        assert_eq!(told, "gone\n".to_owned() + &by_agent("it was asked to end the executor"));
+    }
+
+    #[test]
     fn a_watchdog_that_bites_is_a_failed_health_check() {
         let known = Certificate { cause: Cause::Watchdog, ..Certificate::default() };
         let saying = last_words(&Exit::Signal(6), None, Some(&known));
@@ -317,10 +385,10 @@ mod tests {
         let known = Certificate {
             last_output: format!("{long}\n").repeat(50).into(),
             oom_context: Some(long.as_str().into()),
-            sender: Some(long.as_str().into()),
+            sender: Some(Sender::Other(long.as_str().into())),
             ..certificate()
         };
-        let message = with_details("Command exited with status 1".to_owned(), &known);
+        let message = with_details("Command exited with status 1".to_owned(), None, &known);
         assert!(message.len() <= MAX_MESSAGE, "{} bytes", message.len());
         assert!(message.contains("last error output:"));
     }

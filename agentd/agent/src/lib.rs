@@ -57,7 +57,7 @@ mod volumes;
 pub use compatibility::{FOUND_ATTRIBUTES, ISOLATION_ATTRIBUTE, Incompatible};
 pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
-pub use death::{Cause, Certificate, describe_end};
+pub use death::{Cause, Certificate, Sender, describe_end};
 pub use effect::{
     Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, SessionSpec,
     Setting, Window,

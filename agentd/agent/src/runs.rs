@@ -224,7 +224,7 @@ impl Agent {
         let aware = self.book.framework(framework).is_some_and(|one| one.is_partition_aware());
         let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
         let how = match certificate {
-            Some(certificate) => with_details(exit_message(exit), certificate),
+            Some(certificate) => with_details(exit_message(exit), fate.as_ref(), certificate),
             None => exit_message(exit),
         };
         let memory = certificate.is_some_and(|one| one.cause == Cause::OutOfMemory);

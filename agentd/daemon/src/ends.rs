@@ -39,7 +39,7 @@ pub fn certificate(
     Some(Box::new(Certificate {
         last_output: last_output.unwrap_or_default().into(),
         sender: match status.ending {
-            Ending::Signaled { signal, .. } => remains.sender(signal).map(Into::into),
+            Ending::Signaled { signal, .. } => remains.sender(signal),
             Ending::Exited(_) => None,
         },
         oom_context: remains.out_of_memory().map(Into::into),

@@ -176,7 +176,7 @@ pub struct Remains {
 
 impl Remains {
     /// Who sent the signal that ended the run.
-    pub fn sender(&self, signal: i32) -> Option<String> {
+    pub fn sender(&self, signal: i32) -> Option<tepui_agent::Sender> {
         let mut of_it =
             self.deaths.iter().rev().filter(|death| i64::from(death.signal) == i64::from(signal));
         of_it.find_map(|death| death.sender.clone())

@@ -53,6 +53,8 @@ const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
 pub fn serve(config: Config) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // What the kernel tells of a sender of signals is the name of its thread.
+        .thread_name(env!("CARGO_PKG_NAME"))
         .max_blocking_threads(16)
         .enable_all()
         .build()

@@ -84,7 +84,7 @@ pub struct Death {
     /// The signal.
     pub signal: u32,
     /// Who sent it, where that was seen.
-    pub sender: Option<String>,
+    pub sender: Option<tepui_agent::Sender>,
     /// What is known of it, when the kernel chose it for want of memory.
     pub out_of_memory: Option<String>,
 }
@@ -95,6 +95,19 @@ struct Denied {
     transport: Transport,
     port: u16,
     count: u64,
+}
+
+/// What ends runs on the agent's behalf: its own main thread, and the shims, which outlive it.
+const OWN_PROGRAMS: [&str; 2] = ["tepui-agentd", "tepui-shim"];
+/// What makes containers, and ends itself as its container ended.
+const RUNTIME: &str = "tepui-runtime";
+
+/// Whether a container's runtime repeats the end of its container, by a signal to itself: who ended
+/// the container is told by the end of the container's own process.
+fn is_echo(exit: &Exit) -> bool {
+    let by_itself =
+        |sender: &Sender| matches!(sender, Sender::Process { pid, .. } if *pid == exit.pid);
+    exit.comm == RUNTIME && exit.sender.as_ref().is_some_and(by_itself)
 }
 
 /// Everything known of live runs.
@@ -210,6 +223,9 @@ impl Book {
     pub(super) fn bury(&mut self, exit: &Exit) {
         let Some(signal) = exit.signal() else { return };
         let Some(run) = self.owners.get(&exit.group).cloned() else { return };
+        if is_echo(exit) {
+            return;
+        }
         let sender = exit.sender.as_ref().map(|sender| self.describe(sender, &run));
         let out_of_memory = exit.out_of_memory.then(|| {
             let bytes = exit.peak_pages.saturating_mul(rustix::param::page_size() as u64);
@@ -223,18 +239,22 @@ impl Book {
         entry.deaths.push_back(Death { signal, sender, out_of_memory });
     }
 
-    fn describe(&self, sender: &Sender, run: &ContainerId) -> String {
-        match sender {
-            Sender::Kernel => "the kernel".to_owned(),
-            Sender::Process { pid, comm, group } => {
-                let whose = match group.and_then(|group| self.owners.get(&group)) {
-                    Some(other) if other == run => "of the task itself".to_owned(),
-                    Some(other) => format!("of run {other}"),
-                    None => "of the host".to_owned(),
-                };
-                format!("process {pid} ({comm}) {whose}")
+    fn describe(&self, sender: &Sender, run: &ContainerId) -> tepui_agent::Sender {
+        let (pid, comm, group) = match sender {
+            Sender::Kernel => return tepui_agent::Sender::Other("the kernel".into()),
+            Sender::Process { pid, comm, group } => (*pid, comm.as_str(), group),
+        };
+        let whose = match group.and_then(|group| self.owners.get(&group)) {
+            Some(other) if other == run => "of the task itself".to_owned(),
+            Some(other) => format!("of run {other}"),
+            // A task cannot pass for these: it is in a group.
+            None if pid == std::process::id() || OWN_PROGRAMS.contains(&comm) => {
+                return tepui_agent::Sender::Agent;
             }
-        }
+            None if comm == "systemd" => return tepui_agent::Sender::Systemd,
+            None => "of the host".to_owned(),
+        };
+        tepui_agent::Sender::Other(format!("process {pid} ({comm}) {whose}").into())
     }
 
     /// The ends of a run's processes by signals, oldest first, as far as they are remembered.
@@ -339,18 +359,37 @@ mod tests {
             out_of_memory: false,
             sender,
         };
+        let named = |pid, comm: &str, group: Option<u64>| {
+            let group = group.map(GroupId::from_raw);
+            Some(Sender::Process { pid, comm: comm.to_owned(), group })
+        };
         for sender in [Some(Sender::Kernel), by(None), by(Some(1)), by(Some(2)), None] {
             book.bury(&exit(sender));
         }
+        for sender in [
+            named(7, "tepui-shim", None),
+            named(std::process::id(), "tokio-rt-worker", None),
+            named(1, "systemd", None),
+            named(8, "tepui-shim", Some(1)),
+        ] {
+            book.bury(&exit(sender));
+        }
+        // The runtime repeats how its container ended, which says nothing of who ended it.
+        let echo = Exit { comm: RUNTIME.to_owned(), ..exit(named(5, RUNTIME, Some(1))) };
+        book.bury(&echo);
         book.bury(&Exit { wait_status: 256, ..exit(None) });
         let senders: Vec<_> = book.deaths(&run("r")).into_iter().map(|one| one.sender).collect();
-        let text = |text: &str| Some(text.to_owned());
+        let text = |text: &str| Some(tepui_agent::Sender::Other(text.into()));
         let expected = [
             text("the kernel"),
             text("process 7 (kill) of the host"),
             text("process 7 (kill) of the task itself"),
             text("process 7 (kill) of run other"),
             None,
+            Some(tepui_agent::Sender::Agent),
+            Some(tepui_agent::Sender::Agent),
+            Some(tepui_agent::Sender::Systemd),
+            text("process 8 (tepui-shim) of the task itself"),
         ];
         assert_eq!(senders, expected);
         book.bury(&Exit { out_of_memory: true, ..exit(Some(Sender::Kernel)) });
