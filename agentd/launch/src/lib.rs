@@ -55,4 +55,4 @@ pub use spec::{
     SignalScope,
 };
 pub use tree::ProcessTree;
-pub use unit::{UnitError, UnitLauncher, group_for_processes};
+pub use unit::{MOST_SLICES, UnitError, UnitLauncher, group_for_processes};

@@ -67,6 +67,9 @@ struct Inner {
     checks: PlainLauncher,
 }
 
+/// Control groups between that of all units and a unit's own, at most: the slices of its role.
+pub const MOST_SLICES: usize = tepui_systemd::SliceName::MOST_LEVELS;
+
 /// What is known of a run while it lasts.
 #[derive(Clone, Debug)]
 struct UnitRun {
@@ -152,13 +155,13 @@ impl Launcher for UnitLauncher {
         Box::pin(recover::recover(self.inner.clone(), runs))
     }
 
-    fn signal(
-        &self,
-        run: &ContainerId,
     fn await_ready<'a>(&'a self, run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
         Box::pin(recover::await_ready(&self.inner, run))
     }
 
+    fn signal(
+        &self,
+        run: &ContainerId,
         signal: Signal,
         scope: SignalScope,
     ) -> Result<(), SignalError> {

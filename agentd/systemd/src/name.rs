@@ -56,12 +56,17 @@ impl SliceName {
     /// All tasks of the host are below it.
     pub const TASKS: &str = "tepui-tasks.slice";
 
+    /// Slices below each other that a role gets at most.
+    pub const MOST_LEVELS: usize = 4;
+
     /// The slice of a role. A dash in a slice's name means "below", so the role's own slashes become
-    /// dashes and everything else is escaped; the default role is named `default`.
+    /// dashes and everything else is escaped; the default role is named `default`. What of a role is
+    /// deeper than [`Self::MOST_LEVELS`] shares the name of the last slice, slashes escaped, so that
+    /// no task lies below what the programs in the kernel look at.
     #[must_use]
     pub fn of_role(role: &str) -> Self {
         let role = if role == "*" { "default" } else { role };
-        let parts: Vec<String> = role.split('/').map(escape).collect();
+        let parts: Vec<String> = role.splitn(Self::MOST_LEVELS, '/').map(escape).collect();
         let room = MAX_NAME - "tepui-tasks-.slice".len();
         Self(format!("tepui-tasks-{}.slice", fitted(&parts.join("-"), role, room)))
     }
@@ -126,6 +131,11 @@ mod tests {
         assert_eq!(SliceName::of_role("*").as_str(), "tepui-tasks-default.slice");
         assert_eq!(SliceName::of_role("eng/web-1").as_str(), "tepui-tasks-eng-web\\x2d1.slice");
         assert_eq!(UnitName::parse(name.as_str()), Some(name));
+        let four = SliceName::of_role("a/b/c/d");
+        assert_eq!(four.as_str(), "tepui-tasks-a-b-c-d.slice");
+        let twelve = SliceName::of_role("a/b/c/d/e/f/g/h/i/j/k/l");
+        let last = ["d", "e", "f", "g", "h", "i", "j", "k", "l"].join("\\x2f");
+        assert_eq!(twelve.as_str(), format!("tepui-tasks-a-b-c-{last}.slice"));
         assert_eq!(UnitName::parse("ssh.service"), None);
     }
 
@@ -138,6 +148,17 @@ mod tests {
             let legal = |c: char| c.is_ascii_alphanumeric() || ":-_.\\".contains(c);
             prop_assert!(one.as_str().chars().all(legal));
             prop_assert!(SliceName::of_role(&a).as_str().len() <= MAX_NAME);
+        }
+
+        #[test]
+        fn no_role_is_deeper_than_the_kernels_programs_look_and_none_shares_a_slice(
+            a in "[a-c-]{1,3}(/[a-c]{1,3}){0,15}",
+            b in "[a-c-]{1,3}(/[a-c]{1,3}){0,15}",
+        ) {
+            let (one, other) = (SliceName::of_role(&a), SliceName::of_role(&b));
+            prop_assert_eq!(a == b, one == other);
+            let below_all = one.as_str().matches('-').count() - SliceName::TASKS.matches('-').count();
+            prop_assert!(below_all <= SliceName::MOST_LEVELS, "{}", one.as_str());
         }
     }
 }

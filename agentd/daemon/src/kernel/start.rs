@@ -18,8 +18,11 @@ use super::book::{NOTE, read_note};
 use super::measure::EBPF;
 use super::{Enforcement, Kernel, Remains, State, chain};
 
-/// Groups between the highest root group and a task's group, at most: what programs look at.
+/// Levels below the highest root group on which programs look for a task's group.
 const DEPTH: u32 = 6;
+/// Where the root group of processes is one above that of units, which is two below the host's, the
+/// deepest unit must still be seen: its root, the slices of its role, and itself.
+const _: () = assert!(1 + tepui_launch::MOST_SLICES < DEPTH as usize);
 /// Where systemd has the units of all tasks.
 const UNITS: &str = "tepui.slice/tepui-tasks.slice";
 
