@@ -94,6 +94,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
             hierarchy.reason = format!("tasks get no control groups: {reason}");
         }
     }
+    let processes = launcher.clone();
     // The claim is kept until the process ends.
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
     hierarchy.units = launcher.has_units();
@@ -158,7 +159,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     tokio::spawn(images.clone().watch());
     let host = AgentHost { driver, runs, images };
     let ended = serve_until(config, facts, host, listener, over).await;
-    kernel.stop();
+    if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
+        warn!("shims that wait for a task do not end, the tasks' control group stays");
+    }
     ended
 }
 

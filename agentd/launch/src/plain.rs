@@ -44,7 +44,7 @@ use crate::verdict;
 use spares::Spares;
 
 /// Shims that are being spawned at the same time. Spawning is CPU work: more only make each slower.
-const PARALLEL_SPAWNS: usize = 8;
+const PARALLEL_SPAWNS: u32 = 8;
 
 /// `PATH` of commands whose environment has none: what Debian and NixOS hosts need.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:\
@@ -150,7 +150,7 @@ impl PlainLauncher {
             groups,
             controllers,
             runs: Mutex::default(),
-            spawns: Semaphore::new(PARALLEL_SPAWNS),
+            spawns: Semaphore::new(PARALLEL_SPAWNS as usize),
             spares: Spares::default(),
             events,
         };
@@ -163,6 +163,17 @@ impl PlainLauncher {
         match &self.inner.groups {
             Ok(subtree) => GroupSupport::Groups(subtree.path().to_owned()),
             Err(reason) => GroupSupport::Without(reason.clone()),
+        }
+    }
+
+    /// Ends what waits for runs, and removes the group of all runs where none is left in it. For an
+    /// agent that stops; nothing may be started afterwards.
+    pub async fn close(&self) {
+        self.inner.end_spares().await;
+        if let Ok(subtree) = &self.inner.groups {
+            // The kernel refuses that while a run has its group below.
+            let removed = Leaf::at(subtree.path().to_owned()).remove().is_ok();
+            tracing::debug!(removed, path = %subtree.path().display(), "control group of all tasks");
         }
     }
 
@@ -243,6 +254,11 @@ impl Launcher for PlainLauncher {
         Box::pin(recover::recover(self.inner.clone(), runs))
     }
 
+    fn await_ready<'a>(&'a self, _run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
+        // Nobody hears a process say that it is ready: each is as soon as it runs.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn signal(
         &self,
         run: &ContainerId,
@@ -254,11 +270,6 @@ impl Launcher for PlainLauncher {
 
     fn kill_tree(&self, run: &ContainerId) -> Result<(), SignalError> {
         let processes = self.order(run, Order::KillTree)?;
-    fn await_ready<'a>(&'a self, _run: &'a ContainerId) -> BoxFuture<'a, Result<(), RunOutcome>> {
-        // Nobody hears a process say that it is ready: each is as soon as it runs.
-        Box::pin(std::future::ready(Ok(())))
-    }
-
         if let Some(group) = &processes.group
             && let Err(error) = group.kill()
         {

@@ -29,16 +29,23 @@ pub fn group(tag: &str) -> String {
 impl Kernel {
     /// Takes the programs out of the kernel when nothing runs that they would be for. With live
     /// tasks they stay at work without an agent.
-    pub fn stop(&self) {
+    /// True when no program is left that would miss the groups it is attached to.
+    pub fn stop(&self) -> bool {
         let mut state = self.shared.state.lock();
         if !state.book.is_empty() {
-            return;
+            return false;
         }
         state.cost = None;
-        let Some(driver) = state.driver.take() else { return };
+        let Some(driver) = state.driver.take() else { return true };
         match driver.remove() {
-            Ok(()) => info!("no task is left, programs taken out of the kernel"),
-            Err(error) => warn!(error = chain(&error), "programs stay in the kernel"),
+            Ok(()) => {
+                info!("no task is left, programs taken out of the kernel");
+                true
+            }
+            Err(error) => {
+                warn!(error = chain(&error), "programs stay in the kernel");
+                false
+            }
         }
     }
 

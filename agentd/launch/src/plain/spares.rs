@@ -15,7 +15,7 @@ use tepui_cgroup::{GroupLimits, Leaf};
 use tepui_types::ContainerId;
 
 use super::spawn::{self, Shim};
-use super::{Inner, watch};
+use super::{Inner, PARALLEL_SPAWNS, watch};
 use crate::launcher::LaunchError;
 use crate::protocol::{self, StagePlace};
 
@@ -31,6 +31,8 @@ pub(super) struct Spare {
 pub(super) struct Spares {
     ready: Mutex<Vec<Spare>>,
     is_filling: AtomicBool,
+    /// The agent stops: no more are made.
+    is_closed: AtomicBool,
 }
 
 impl Spare {
@@ -43,13 +45,16 @@ impl Spare {
 
     /// Clears up a pair that will not get a run. Must be called on the runtime.
     pub(super) fn discard(self) {
+        tokio::spawn(self.end());
+    }
+
+    async fn end(self) {
         let Self { shim, group } = self;
         drop(shim.channel);
-        tokio::spawn(async move {
-            watch::wait_for(shim.pidfd).await;
-            let _ =
-                tokio::task::spawn_blocking(move || group.map(|g| watch::empty_group(&g))).await;
-        });
+        watch::wait_for(shim.pidfd).await;
+        // Usually the shim has removed it.
+        let group = group.filter(|group| group.path().exists());
+        let _ = tokio::task::spawn_blocking(move || group.map(|g| watch::empty_group(&g))).await;
     }
 }
 
@@ -143,6 +148,18 @@ impl Inner {
         Ok(spare)
     }
 
+    /// Ends all spares, and makes no more.
+    pub(super) async fn end_spares(&self) {
+        self.spares.is_closed.store(true, Ordering::Release);
+        // Whoever makes one now has a permit until it is among the others.
+        let permits = self.spawns.acquire_many(PARALLEL_SPAWNS).await;
+        let spares = std::mem::take(&mut *self.spares.ready.lock());
+        drop(permits);
+        for spare in spares {
+            spare.end().await;
+        }
+    }
+
     /// Makes up for the spares that were used, in the background and one after the other.
     pub(super) fn refill(self: &Arc<Self>) {
         if self.spares.is_filling.swap(true, Ordering::AcqRel) {
@@ -152,9 +169,11 @@ impl Inner {
         tokio::spawn(async move {
             while inner.spares.ready.lock().len() < inner.config.spares {
                 let permit = inner.spawns.acquire().await;
+                if inner.spares.is_closed.load(Ordering::Acquire) {
+                    break;
+                }
                 let maker = inner.clone();
                 let made = tokio::task::spawn_blocking(move || maker.new_spare(true)).await;
-                drop(permit);
                 match made {
                     Ok(Ok(spare)) => inner.spares.ready.lock().push(spare),
                     Ok(Err(error)) => {
@@ -164,6 +183,7 @@ impl Inner {
                     }
                     Err(_) => break,
                 }
+                drop(permit);
             }
             inner.spares.is_filling.store(false, Ordering::Release);
         });

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tepui_launch::record::StartMark;
 use tepui_launch::{Ending, GroupSupport, Launcher, PlainConfig, PlainLauncher};
 
-use crate::workbench::{Bench, Watched, config, group_of, watch};
+use crate::workbench::{Bench, Watched, config, group_of, id, watch};
 
 fn shim_of(bench: &Bench, run: &str) -> i32 {
     match StartMark::load(&bench.known(run).run_dir) {
@@ -140,4 +140,25 @@ async fn shims_that_wait_end_with_their_agent_and_leave_no_group() {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
         .count();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_without_tasks_leaves_no_group() {
+    let group = Some(format!("tepui-test-stop-{}", std::process::id()));
+    let config = PlainConfig { group, ..config(true) };
+    let mut bench = Bench::with(config.clone());
+    let GroupSupport::Groups(path) = bench.launcher.group_support() else { return };
+    bench.spares_after_recovery(2).await;
+    bench.start("busy", "sleep 1000").await;
+    bench.launcher.close().await;
+    assert!(path.exists(), "a task is in it");
+    assert!(bench.launcher.spares().is_empty());
+    bench.launcher.kill_tree(&id("busy")).unwrap();
+    bench.ended().await;
+    bench.launcher.close().await;
+    assert!(!path.exists());
+    let (next, _events) = PlainLauncher::new(config);
+    assert_eq!(next.group_support(), GroupSupport::Groups(path.clone()), "it comes back");
+    next.close().await;
+    assert!(!path.exists());
 }
