@@ -70,7 +70,7 @@ with subtest("F-69: what a sandbox points to is not removed with it"):
 
 with subtest("F-78: a health check that floods, hangs or never answers harms nobody but its task"):
     check = {"protocol": "COMMAND", "command": {"value": "cat /dev/zero & yes >&2"},
-             "gracePeriodSeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 1,
+             "gracePeriodSeconds": 0, "delaySeconds": 0, "intervalSeconds": 1, "timeoutSeconds": 1,
              "maxConsecutiveFailures": 2}
     put({"id": "/well", "cmd": "sleep 1000"})
     write({"id": "/ill", "cmd": "sleep 1000", "healthChecks": [check]})
