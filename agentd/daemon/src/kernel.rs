@@ -23,6 +23,7 @@ use tepui_launch::Admission;
 use tepui_types::{ContainerId, Ranges};
 use tracing::warn;
 
+use crate::runs::chain;
 use book::{Book, Death, Ports};
 pub use measure::usage;
 pub use settings::{PortEnforcement, Wishes};
@@ -219,16 +220,4 @@ fn port_set(ports: &Ports) -> Result<PortSet, String> {
             PortSet::from_ranges(ranges).map_err(|error| error.to_string())
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
