@@ -15,6 +15,7 @@ import traceback
 collections.Iterable = collections.abc.Iterable
 
 import logs
+import pods
 from harness import Cluster, Failed, wait_for
 from marathon import MarathonClient
 from marathon.models import MarathonApp, MarathonGroup, MarathonHealthCheck
@@ -268,6 +269,7 @@ CHECKS = [
     marathon_groups,
     marathon_events_and_queue,
     *logs.CHECKS,
+    *pods.CHECKS,
 ]
 
 
