@@ -12,7 +12,7 @@ use tepui_agent::{
     Command, Effect, Event, FoundRun, FoundState, Limits, Probe, ProbeId, ProbeOutcome, RunSpec,
     SANDBOX_MARK, Setting,
 };
-use tepui_container::ExecOrder;
+use tepui_container::{ExecOrder, Tty};
 use tepui_isolators::Isolators;
 use tepui_launch::{
     CheckOutcome, CheckSpec, Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher,
@@ -268,6 +268,11 @@ impl Runs {
         }
     }
 
+    /// What makes containers.
+    pub fn containers(&self) -> &Containers {
+        &self.shared.containers
+    }
+
     /// The sessions of this process.
     pub fn sessions(&self) -> &Sessions {
         &self.shared.sessions
@@ -469,7 +474,7 @@ impl Shared {
             return ProbeOutcome::Failed("the task does not run".into());
         };
         let env = fill_in(environment, &sandbox.to_string_lossy());
-        let joined = match self.joining(run, &command, &env) {
+        let joined = match self.joining(run, &command, &env, None) {
             Ok(joined) => joined,
             Err(reason) => return ProbeOutcome::Failed(reason),
         };
@@ -504,6 +509,7 @@ impl Shared {
         run: &ContainerId,
         command: &Command,
         environment: &[(String, String)],
+        tty: Option<Tty>,
     ) -> Result<Option<Program>, String> {
         let argv = match command {
             Command::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
@@ -513,7 +519,7 @@ impl Shared {
             }
         };
         let environment = environment.to_vec();
-        let order = ExecOrder { argv, environment, working_directory: None, tty: None };
+        let order = ExecOrder { argv, environment, working_directory: None, tty };
         self.containers.join(run, &order)
     }
 
@@ -555,7 +561,10 @@ impl Shared {
     ) -> Result<tepui_launch::SessionSpec, String> {
         let sandbox = self.folders.sandbox(&spec.sandbox);
         let env = fill_in(spec.environment, &sandbox.to_string_lossy());
-        let joined = self.joining(&spec.beside, &spec.command, &env)?;
+        // The command's terminal is one of the container; the runtime passes on to it what comes
+        // through the session's own.
+        let tty = spec.terminal.map(|size| Tty { rows: size.rows, columns: size.columns });
+        let joined = self.joining(&spec.beside, &spec.command, &env, tty)?;
         let answers = joined.is_some();
         Ok(tepui_launch::SessionSpec {
             session: spec.session,

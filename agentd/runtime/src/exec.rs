@@ -49,6 +49,9 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
     let text = serde_json::to_vec(&process).to("write the process down")?;
     fs::write(&described, text).on("write", &described)?;
     let console = order.tty.map(|_| Console::open(bundle, &format!("{name}.sock"))).transpose()?;
+    if console.is_some() {
+        crate::terminal::step_aside()?;
+    }
     let beginning = build::begin(bundle, filter, order.tty)?;
     let joined = beginning.join(&described, console.as_ref().map(Console::path));
     let _ = fs::remove_file(&described);

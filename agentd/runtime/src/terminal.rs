@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{
+    OptionalActions, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 use tepui_container::Tty;
 
 use crate::fault::{Attempt, Fault};
@@ -24,6 +26,18 @@ pub(crate) fn resize(size: Tty) {
         // A program that asks for it is told that nobody knows, as on many a terminal.
         let _ = tcsetwinsize(std::io::stdin(), size);
     }
+}
+
+/// Where our input is a terminal itself, the container's is the one that edits lines, echoes, and
+/// makes signals of keys: ours only passes bytes on.
+pub(crate) fn step_aside() -> Result<(), Fault> {
+    let stdin = std::io::stdin();
+    if !isatty(&stdin) {
+        return Ok(());
+    }
+    let mut mode = tcgetattr(&stdin).to("read the terminal's mode")?;
+    mode.make_raw();
+    tcsetattr(&stdin, OptionalActions::Now, &mode).to("set the terminal's mode")
 }
 
 /// Where libcontainer sends the terminal that it makes.
@@ -77,6 +91,12 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    /// Takes on the size of the terminal that our input is; false where it is none.
+    pub(crate) fn follow_size(&self) -> bool {
+        let size = tcgetwinsize(std::io::stdin());
+        size.is_ok_and(|size| tcsetwinsize(&self.master, size).is_ok())
+    }
+
     /// Moves what the container has shown and not yet been seen.
     pub(crate) fn drain(&mut self) {
         let mut chunk = [0; CHUNK];

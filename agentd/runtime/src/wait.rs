@@ -89,6 +89,9 @@ impl Signals {
                 let number = number.and_then(|number| Signal::try_from(number).ok());
                 match number {
                     None | Some(Signal::SIGCHLD) => {}
+                    // The container's terminal tells its programs itself.
+                    Some(Signal::SIGWINCH)
+                        if terminal.as_ref().is_some_and(Terminal::follow_size) => {}
                     Some(Signal::SIGTERM) => pass_on(init, stop.unwrap_or(Signal::SIGTERM)),
                     Some(other) => pass_on(init, other),
                 }
