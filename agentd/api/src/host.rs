@@ -60,6 +60,8 @@ pub struct PullEntry {
     pub bytes: (u64, u64),
     /// Seconds since it began.
     pub seconds: f64,
+    /// Containers that wait for it.
+    pub waiting: Vec<ContainerId>,
 }
 
 /// A piece of what a session prints.

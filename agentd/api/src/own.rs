@@ -60,6 +60,7 @@ pub(crate) async fn images<H: Host>(State(app): State<App<H>>) -> Result<Json<Va
                 "bytes": pull.bytes.0,
                 "total_bytes": pull.bytes.1,
                 "seconds": pull.seconds,
+                "waiting": pull.waiting.iter().map(ToString::to_string).collect::<Value>(),
             }))
             .collect::<Value>(),
     })))

@@ -47,6 +47,20 @@ struct Shared {
     profiles: Option<PathBuf>,
     /// Images of runs between their fetch and their start.
     fetched: Mutex<HashMap<ContainerId, HashMap<ImageWish, Prepared>>>,
+    /// Runs that wait for an image, by its full name.
+    waiting: Mutex<HashMap<ContainerId, String>>,
+}
+
+/// A run that waits for an image, for as long as this is there.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    run: &'a ContainerId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting.lock().remove(self.run);
+    }
 }
 
 /// How a container is started.
@@ -66,6 +80,16 @@ pub struct Place<'a> {
     pub environment: &'a [(String, String)],
 }
 
+impl Shared {
+    /// Notes that a run waits for an image; a name that is none is told by whoever is asked for it.
+    fn wait<'a>(&'a self, run: &'a ContainerId, reference: &str) -> Waiting<'a> {
+        if let Ok(name) = self.images.full_name(reference) {
+            self.waiting.lock().insert(run.clone(), name);
+        }
+        Waiting { shared: self, run }
+    }
+}
+
 impl Containers {
     /// Makes containers in folders below `bundles`.
     pub fn new(
@@ -76,7 +100,8 @@ impl Containers {
         profiles: Option<PathBuf>,
     ) -> Self {
         let fetched = Mutex::default();
-        let shared = Shared { runtime, images, networks, bundles, profiles, fetched };
+        let waiting = Mutex::default();
+        let shared = Shared { runtime, images, networks, bundles, profiles, fetched, waiting };
         Self { shared: Arc::new(shared) }
     }
 
@@ -127,7 +152,9 @@ impl Containers {
                 .map_err(failed)?;
             let request =
                 ImageRequest { reference: wish.reference.clone(), fresh: wish.fresh, credentials };
+            let waiting = self.shared.wait(run, &request.reference);
             let found = self.shared.images.ensure(&request, |_| {}).await;
+            drop(waiting);
             let found = found.map_err(|error| failed(chain(&error)))?;
             let (images, owner) = (self.shared.images.clone(), format!("{run}/{at}"));
             let digest = found.digest().clone();
@@ -141,6 +168,15 @@ impl Containers {
             self.shared.fetched.lock().insert(run.clone(), here);
         }
         Ok(())
+    }
+
+    /// The runs that wait for the image of this full name.
+    pub fn waiting_for(&self, image: &str) -> Vec<ContainerId> {
+        let waiting = self.shared.waiting.lock();
+        let mut runs: Vec<_> =
+            waiting.iter().filter(|(_, name)| *name == image).map(|(run, _)| run.clone()).collect();
+        runs.sort();
+        runs
     }
 
     /// Makes everything ready for a container's start.

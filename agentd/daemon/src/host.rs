@@ -81,7 +81,11 @@ impl Host for AgentHost {
     }
 
     fn image_list(&self) -> (Vec<ImageEntry>, Vec<PullEntry>) {
-        self.images.listed()
+        let (images, mut pulls) = self.images.listed();
+        for pull in &mut pulls {
+            pull.waiting = self.runs.containers().waiting_for(&pull.image);
+        }
+        (images, pulls)
     }
 
     async fn prune_images(&self, excluded: Vec<String>) -> Result<(), String> {

@@ -82,6 +82,7 @@ impl ImageStore {
                 bytes: (sum(|layer| layer.done_bytes), sum(|layer| layer.total_bytes)),
                 progress: pull.progress.to_string(),
                 seconds: pull.since.as_secs_f64(),
+                waiting: Vec::new(),
                 image: pull.image,
             }
         };

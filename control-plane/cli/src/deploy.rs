@@ -15,6 +15,7 @@ use crate::fault::{DONE, FAILED, Fault, INTERRUPTED, USAGE_OR_PLACEMENT};
 use crate::model::{App, Deployment};
 use crate::output::{self, Format};
 use crate::progress::{Row, Stall};
+use crate::pulling::pulling;
 use crate::span;
 
 const POLL: Duration = Duration::from_millis(400);
@@ -149,12 +150,24 @@ impl Watch {
         let queue = self.client.queue().await.ok()?;
         let agents = self.client.agents().await.ok();
         let all: Vec<App> = self.client.apps("").await.ok()?;
-        queue.queue.iter().find_map(|item| {
+        let waiting = queue.queue.iter().find_map(|item| {
             let id = &item.app.as_ref()?.id;
             let app = all.iter().find(|app| app.id == *id && apps.contains(id))?;
             let why = explain::headline(app, item, agents.as_deref());
             Some((id.clone(), why, explain::is_placement(item)))
-        })
+        });
+        if waiting.is_some() {
+            return waiting;
+        }
+        // Nothing waits for an offer: what was started may wait for its image.
+        for app in all.iter().filter(|app| app.tasks_staged > 0 && apps.contains(&app.id)) {
+            let app = self.client.app(&app.id).await.ok()?;
+            let pulls = pulling(&self.client, &app, agents.as_deref().unwrap_or_default()).await;
+            if let Some(sentence) = pulls.into_values().next() {
+                return Some((app.id, format!("is {sentence}"), false));
+            }
+        }
+        None
     }
 
     fn too_late(&self, deployment: &str, why: Option<(String, String, bool)>) -> Fault {

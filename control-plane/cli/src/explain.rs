@@ -29,6 +29,9 @@ pub(crate) struct Explanation {
     pub(crate) delay_seconds: Option<u64>,
     /// How many agents' offers failed at which check.
     pub(crate) funnel: Vec<Rejects>,
+    /// What instances that are being started wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) starting: Vec<String>,
     /// What each agent lacks.
     pub(crate) agents: Vec<AgentVerdict>,
     /// What would help.
@@ -64,6 +67,7 @@ pub(crate) fn explain(
             .filter(|item| !item.delay.overdue)
             .map(|item| item.delay.time_left_seconds),
         funnel: Vec::new(),
+        starting: Vec::new(),
         agents: Vec::new(),
         unblock: Vec::new(),
     };
@@ -328,6 +332,9 @@ pub(crate) fn render(explanation: &Explanation) -> String {
         text.push_str(&format!(", {waiting} waiting"));
     }
     text.push_str(&format!("\n  {verdict}\n"));
+    for sentence in &explanation.starting {
+        text.push_str(&format!("  {sentence}\n"));
+    }
     if !explanation.funnel.is_empty() {
         text.push_str("\nOffers refused, by the first check that failed:\n");
         for count in &explanation.funnel {

@@ -24,6 +24,7 @@ use find::Instance;
 use follow::Whom;
 use show::{Origin, Show};
 
+pub(crate) use find::executor_containers;
 pub(crate) use when::Instant;
 
 /// Lines to begin with, where nothing else is said.

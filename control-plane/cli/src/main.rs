@@ -14,6 +14,7 @@ mod model;
 mod output;
 mod pick;
 mod progress;
+mod pulling;
 mod run;
 mod span;
 

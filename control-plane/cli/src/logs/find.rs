@@ -1,5 +1,7 @@
 //! Whose output: instances of an app, those that are over, or one task of any framework.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -230,6 +232,22 @@ pub(super) fn sandbox_in(state: &Value, id: &str) -> Option<String> {
         });
     }
     None
+}
+
+/// The container of each task's executor in an agent's `/state`, of those that are not over.
+pub(crate) fn executor_containers(state: &Value) -> BTreeMap<String, String> {
+    let mut containers = BTreeMap::new();
+    let executors = array(state, "frameworks").flat_map(|one| array(one, "executors"));
+    for executor in executors {
+        let Some(container) = executor.get("container").and_then(Value::as_str) else { continue };
+        let tasks = ["tasks", "queued_tasks"].into_iter().flat_map(|name| array(executor, name));
+        for one in tasks.chain(std::iter::once(executor)) {
+            if let Some(id) = one.get("id").and_then(Value::as_str) {
+                containers.insert(id.to_owned(), container.to_owned());
+            }
+        }
+    }
+    containers
 }
 
 /// The container of a task of a pod, whose sandbox is below the pod's.

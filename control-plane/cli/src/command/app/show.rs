@@ -1,5 +1,7 @@
 //! `tepui app show APP`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::client::{Api, Client};
@@ -7,6 +9,7 @@ use crate::command::task;
 use crate::fault::DONE;
 use crate::model::App;
 use crate::output::{self, Format, colour, number};
+use crate::pulling::pulling;
 
 pub(super) async fn run(client: &Client, format: Format, given: &str) -> anyhow::Result<u8> {
     let id = client.app_id(given).await?;
@@ -14,12 +17,18 @@ pub(super) async fn run(client: &Client, format: Format, given: &str) -> anyhow:
     let app = answer.get("app").cloned().unwrap_or_default();
     match format {
         Format::Json | Format::Jsonl => output::print_json(format, &app)?,
-        Format::Table => output::print(&render(&serde_json::from_value(app)?, colour()))?,
+        Format::Table => {
+            let app: App = serde_json::from_value(app)?;
+            // Without the agents the rest is still worth something.
+            let agents = client.agents().await.unwrap_or_default();
+            let pulling = pulling(client, &app, &agents).await;
+            output::print(&render(&app, &pulling, colour()))?;
+        }
     }
     Ok(DONE)
 }
 
-fn render(app: &App, colour: bool) -> String {
+fn render(app: &App, pulling: &BTreeMap<String, String>, colour: bool) -> String {
     let mut lines = vec![("id", app.id.clone()), ("version", app.version.clone())];
     if let Some(cmd) = &app.cmd {
         lines.push(("cmd", cmd.clone()));
@@ -37,6 +46,9 @@ fn render(app: &App, colour: bool) -> String {
         ));
     }
     lines.push(("instances", instances));
+    for sentence in pulling.values() {
+        lines.push(("starting", sentence.clone()));
+    }
     let (cpus, mem) = (number(app.cpus), number(app.mem));
     let (disk, gpus) = (number(app.disk), number(app.gpus));
     lines.push(("each", format!("{cpus} cpus, {mem} MiB memory, {disk} MiB disk, {gpus} gpus")));
@@ -81,12 +93,15 @@ mod tests {
             "tasks": [{"id": "t.2", "appId": "/t/web", "host": "node1", "ports": [31000], "state": "TASK_RUNNING"}]
         }))
         .unwrap();
+        let sentence = "pulling web:1 on node1: 2 of 5 layers, 34.0 of 120.4 MB (12 s so far)";
+        let pulling = BTreeMap::from([("t.3".to_owned(), sentence.to_owned())]);
         assert_eq!(
-            render(&app, false),
+            render(&app, &pulling, false),
             "id            /t/web
 version       2030-01-02T03:04:05.678Z
 cmd           sleep 1
 instances     1 of 2 running, 1 starting
+starting      pulling web:1 on node1: 2 of 5 layers, 34.0 of 120.4 MB (12 s so far)
 each          0.5 cpus, 128 MiB memory, 0 MiB disk, 0 gpus
 constraint    hostname UNIQUE
 deployment    7f
