@@ -8,8 +8,10 @@ use tokio::process::Command;
 
 use crate::error::NetworkError;
 
-/// How long a change of rules may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a change of rules may take. The first one of a host that has just booted waits for the
+/// kernel's modules, and giving up then would leave the host without a bridge until the agent's next
+/// start.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest word of `nft` that is passed on.
 const MAX_WORDS: usize = 500;
 
