@@ -66,7 +66,8 @@ echo "vm-tests: making the image of the test hosts (about a minute, once per rec
 # What the hosts have: what systemd needs, what the daemons and their tasks need, and what cases ask
 # questions with.
 packages=systemd,systemd-sysv,dbus,udev,kmod,libpam-systemd,iproute2,iptables,nftables,curl,procps
-packages+=,iputils-ping,busybox-static,netcat-openbsd,python3-minimal,libpython3-stdlib,strace
+packages+=,iputils-ping,busybox-static,netcat-openbsd,python3-minimal,libpython3-stdlib,strace,e2fsprogs
+packages+=,xfsprogs
 # What our runtime of containers is measured beside.
 packages+=,crun,runc
 

@@ -13,7 +13,7 @@ cp "$kernel/lib/modules/$version"/modules.{builtin,builtin.modinfo,order} "$modu
 wanted=(
   'net/(netfilter|ipv4|ipv6|bridge|sched|802|llc)'
   'drivers/net/(veth|virtio_net|dummy|macvlan|tun|vxlan|net_failover|vrf|ipvlan|wireguard|ifb)'
-  'net/core/failover' 'fs/(overlayfs|squashfs|erofs|fuse|autofs|configfs|nls|xfs)' 'drivers/virtio'
+  'net/core/failover' 'fs/(overlayfs|squashfs|erofs|fuse|autofs|configfs|nls|xfs|quota)' 'drivers/virtio'
   'drivers/block/(virtio|loop|null_blk)' 'drivers/char/(virtio|hw_random)' 'drivers/md/dm-'
   'drivers/acpi/button' 'lib/' 'crypto/'
 )

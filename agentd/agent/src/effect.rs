@@ -192,6 +192,8 @@ pub struct Setting {
     pub below: Option<(Arc<str>, Option<String>)>,
     /// Volumes: names in the sandbox, relative to it, that lead elsewhere.
     pub links: Vec<Link>,
+    /// Bytes that it may hold; see [`crate::Limits::disk`].
+    pub disk: Option<u64>,
 }
 
 /// A volume of a run without a file system of its own.

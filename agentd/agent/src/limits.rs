@@ -156,6 +156,10 @@ pub const IPC: &str = "namespaces/ipc";
 pub const PID: &str = "namespaces/pid";
 /// Disk use of the sandbox, measured.
 pub const DISK_DU: &str = "disk/du";
+/// Disk use of the sandbox, counted and bounded by XFS.
+pub const DISK_XFS: &str = "disk/xfs";
+/// The same by ext4; Mesos has no such isolator.
+pub const DISK_EXT4: &str = "disk/ext4";
 /// Somebody hears the run say that it is ready, or well.
 pub const NOTIFY: &str = "systemd/notify";
 

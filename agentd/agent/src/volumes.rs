@@ -37,6 +37,7 @@ impl Agent {
             is_pod: entry.is_some_and(|entry| entry.is_pod),
             below: above.map(|above| (above.sandbox.clone(), own)),
             links: links.unwrap_or_default(),
+            disk: self.limits_of(framework, executor, run).disk,
         }
     }
 }

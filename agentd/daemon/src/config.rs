@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
 use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
+use tepui_isolators::DiskQuota;
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
 use tonic::transport::Endpoint;
@@ -154,9 +155,16 @@ pub struct Settings {
     /// Slow tasks down that use so many percent of their memory; 100 is never [default: 100]
     #[arg(long)]
     pub memory_high_percent: Option<u64>,
-    /// End tasks whose sandbox holds more than their disk
+    /// Hold sandboxes to their disk: by project quotas where the file system has them (disk/xfs,
+    /// disk/ext4), else by ending tasks whose sandbox holds more
     #[arg(long)]
     pub enforce_container_disk_quota: bool,
+    /// Project ids that sandboxes get on XFS and ext4 [default: [5000-10000]]
+    #[arg(long)]
+    pub xfs_project_range: Option<String>,
+    /// End tasks that exceed their disk although the file system could refuse them more
+    #[arg(long)]
+    pub xfs_kill_containers: bool,
     /// Seconds between two counts of what sandboxes hold [default: 15]
     #[arg(long)]
     pub container_disk_watch_interval: Option<u64>,
@@ -246,6 +254,8 @@ pub struct Config {
     pub isolation: Option<BTreeSet<String>>,
     /// How tasks are limited.
     pub limits: LimitPolicy,
+    /// How sandboxes are bounded where the file system can.
+    pub disk_quota: DiskQuota,
     /// Time between two counts of what sandboxes hold.
     pub disk_watch_interval: Duration,
     /// Which changes of the agent its id survives.
@@ -300,6 +310,8 @@ impl Settings {
             memory_high_percent: self.memory_high_percent.or(file.memory_high_percent),
             enforce_container_disk_quota: self.enforce_container_disk_quota
                 || file.enforce_container_disk_quota,
+            xfs_project_range: self.xfs_project_range.or(file.xfs_project_range),
+            xfs_kill_containers: self.xfs_kill_containers || file.xfs_kill_containers,
             container_disk_watch_interval: self
                 .container_disk_watch_interval
                 .or(file.container_disk_watch_interval),
@@ -348,6 +360,7 @@ impl Settings {
         ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
         let isolation = self.isolation.as_deref().and_then(limits::isolation);
         let limits = limits::policy(&self, isolation.as_ref())?;
+        let disk_quota = limits::disk_quota(&self)?;
         let watch = self.container_disk_watch_interval.unwrap_or(DISK_WATCH_SECONDS);
         ensure!(watch > 0, "container_disk_watch_interval = 0 would never rest");
         let containers = ContainerConfig::resolve(&self)?;
@@ -381,6 +394,7 @@ impl Settings {
             log_files: self.log_files.unwrap_or(LOG_FILES),
             isolation,
             limits,
+            disk_quota,
             disk_watch_interval: Duration::from_secs(watch),
             reconfiguration: policy(self.reconfiguration_policy.as_deref())?,
             containers,

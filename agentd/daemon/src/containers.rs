@@ -179,6 +179,18 @@ impl Containers {
         runs
     }
 
+    /// Makes the folder of a container, where what it writes outside its sandbox will be.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn make_bundle(&self, run: &ContainerId) -> Result<PathBuf, String> {
+        use std::os::unix::fs::DirBuilderExt;
+        let bundle = self.shared.bundle(run);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&bundle);
+        made.map_err(|error| format!("failed to prepare {}: {error}", bundle.display()))?;
+        Ok(bundle)
+    }
+
     /// Makes everything ready for a container's start.
     ///
     /// # Errors
@@ -192,7 +204,7 @@ impl Containers {
         let attached = self.shared.networks.attach(place.run, &container.network).await;
         let attached = attached.map_err(|error| chain(&error))?;
         let order = self.shared.order(container, &place, attached.as_ref())?;
-        let bundle = self.shared.bundle(place.run);
+        let bundle = self.make_bundle(place.run)?;
         write_order(&bundle, &order)?;
         // What is pinned need not be held.
         self.shared.fetched.lock().remove(place.run);
@@ -456,9 +468,6 @@ fn credentials(image: &str, auth: &RegistryAuth) -> Result<DockerConfig, String>
 }
 
 fn write_order(bundle: &Path, order: &Order) -> Result<(), String> {
-    use std::os::unix::fs::DirBuilderExt;
-    let failed = |error: io::Error| format!("failed to prepare {}: {error}", bundle.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(bundle).map_err(failed)?;
     let text = serde_json::to_vec(order).map_err(|error| error.to_string())?;
     write_private(&bundle.join(ORDER_FILE), &text)
 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use tepui_agent::Isolation;
+use tepui_agent::limits::{DISK_EXT4, DISK_XFS};
 use tepui_cgroup::{Controller, Mount};
 use tepui_isolators::{Host, Isolators, Runs};
 use tepui_launch::{HostLauncher, PlainConfig};
@@ -48,13 +50,12 @@ async fn group_of_systemd(shim: &Path) -> Option<PathBuf> {
 /// When the operator named one that cannot be.
 pub fn probe(config: &Config, launcher: &HostLauncher) -> anyhow::Result<Isolators> {
     let is_root = nix::unistd::geteuid().is_root();
-    let host = match launcher.starts_units() {
-        true => Host { runs: Runs::Units, controllers: of_units(), is_root },
-        false => {
-            let controllers = launcher.process_controllers().to_vec();
-            Host { runs: Runs::Processes, controllers, is_root }
-        }
+    let (runs, controllers) = match launcher.starts_units() {
+        true => (Runs::Units, of_units()),
+        false => (Runs::Processes, launcher.process_controllers().to_vec()),
     };
+    let (work_dir, disk) = (config.work_dir.clone(), config.disk_quota.clone());
+    let host = Host { runs, controllers, is_root, work_dir, disk };
     let isolators = Isolators::probe(&host, config.isolation.as_ref())
         .context("failed to put isolators in force")?;
     let names: Vec<&str> = isolators.names().map(AsRef::as_ref).collect();
@@ -69,7 +70,25 @@ pub fn probe(config: &Config, launcher: &HostLauncher) -> anyhow::Result<Isolato
             warn!(resource, %why, "tasks are not held to what they were given");
         }
     }
+    if config.limits.enforce_disk && bounds_disk(&isolators.isolation()).is_none() {
+        warn!(
+            "no project quotas on this file system: a task that exceeds its disk is ended when that \
+             is measured, and may hold more until then"
+        );
+    }
     Ok(isolators)
+}
+
+/// Who refuses sandboxes more than they may hold.
+fn bounds_disk(isolation: &Isolation) -> Option<&'static str> {
+    [DISK_XFS, DISK_EXT4].into_iter().find(|name| isolation.lacks(name).is_none())
+}
+
+/// Whether whoever is measured to exceed its disk is ended. XFS refuses everybody; ext4 lets those
+/// pass that have CAP_SYS_RESOURCE.
+pub fn ends_over_disk(config: &Config, isolation: &Isolation) -> bool {
+    let refused = config.disk_quota.slack == 0 && bounds_disk(isolation) == Some(DISK_XFS);
+    config.limits.enforce_disk && !refused
 }
 
 /// Controllers that systemd can put in force for units: those of the hierarchy's root.

@@ -313,19 +313,25 @@ impl Runs {
 
 impl Shared {
     async fn prepare(
-        &self,
+        self: &Arc<Self>,
         sandbox: &str,
         uris: Vec<v1::command_info::Uri>,
         user: Option<String>,
         setting: Setting,
     ) -> Result<(), String> {
-        let (folders, place, owner) = (self.folders.clone(), sandbox.to_owned(), user.clone());
+        let (shared, place, owner) = (self.clone(), sandbox.to_owned(), user.clone());
         let path = self
             .tokio
-            .spawn_blocking(move || sandbox::create(&folders, &place, owner.as_deref(), &setting))
+            .spawn_blocking(move || {
+                let path = sandbox::create(&shared.folders, &place, owner.as_deref(), &setting)
+                    .map_err(|error| error.to_string())?;
+                // Before anything is in it: only what is made later counts.
+                let held = shared.isolators.hold_disk(&path, setting.disk);
+                held.map_err(|error| format!("failed to bound the sandbox: {error}"))?;
+                Ok::<_, String>(path)
+            })
             .await
-            .map_err(|error| format!("failed to make the sandbox: {error}"))?
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| format!("failed to make the sandbox: {error}"))??;
         if uris.is_empty() {
             return Ok(());
         }
@@ -367,6 +373,9 @@ impl Shared {
         let (program, answers) = match &spec.container {
             None => (program(spec.command, &sandbox), false),
             Some(container) => {
+                let bundle = self.containers.make_bundle(&run)?;
+                let counted = self.isolators.count_disk(&sandbox, &bundle);
+                counted.map_err(|error| format!("failed to bound the container: {error}"))?;
                 let place = Place { run: &run, sandbox: &sandbox, environment: &env };
                 let beginning = self.containers.begin(container, place).await?;
                 if let Some(addresses) = beginning.addresses {
@@ -407,6 +416,11 @@ impl Shared {
 
     async fn limit(&self, run: &ContainerId, limits: &Limits) {
         let ceiling = self.isolators.ceiling(limits);
+        let sandbox = self.sandboxes.lock().get(run).cloned();
+        let held = sandbox.map_or(Ok(()), |path| self.isolators.hold_disk(&path, limits.disk));
+        if let Err(error) = held {
+            warn!(%run, %error, "limit of a sandbox not changed");
+        }
         if let Err(error) = self.launcher.limit(run, &ceiling).await {
             warn!(%run, error = &error as &dyn std::error::Error, "limits not changed");
         }

@@ -317,7 +317,8 @@ mod tests {
     }
 
     fn task(links: Vec<Link>) -> Setting {
-        Setting { below: Some(("runs/p".into(), Some("t1".into()))), links, is_pod: false }
+        let below = Some(("runs/p".into(), Some("t1".into())));
+        Setting { below, links, ..Setting::default() }
     }
 
     #[test]

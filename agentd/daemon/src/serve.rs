@@ -261,6 +261,7 @@ fn agent_config(
     agent.reconfiguration = config.reconfiguration;
     agent.containers = containers;
     agent.limits = config.limits.clone();
+    agent.limits.enforce_disk = isolation::ends_over_disk(config, &isolation);
     agent.isolation = isolation;
     Ok(agent)
 }
@@ -360,6 +361,7 @@ fn facts(config: &Config, clock: Clock, isolation: &Isolation) -> Facts {
     let in_force = names(isolation.in_force.iter().map(AsRef::as_ref).collect());
     let missing = isolation.missing.iter().map(|(name, why)| format!("{name}: {why}"));
     let missing = missing.collect::<Vec<_>>().join("; ");
+    let ids = config.disk_quota.projects.to_string();
     Facts {
         hostname: config.hostname.clone(),
         ip: config.listen.ip().to_string(),
@@ -376,6 +378,8 @@ fn facts(config: &Config, clock: Clock, isolation: &Isolation) -> Facts {
             ("isolation_missing".into(), missing),
             ("cgroups_enable_cfs".into(), config.limits.cpu_is_limit.to_string()),
             ("enforce_container_disk_quota".into(), config.limits.enforce_disk.to_string()),
+            ("xfs_project_range".into(), ids),
+            ("xfs_kill_containers".into(), (config.disk_quota.slack > 0).to_string()),
         ],
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Isolator;
 use crate::cgroups::{Blkio, Cpu, Cpuset, Devices, Mem, Pids};
-use crate::disk::Du;
+use crate::disk::{Du, Quota};
 use crate::linux::{Capabilities, Ipc, Pid, Seccomp};
 use crate::posix::{Counting, Rlimits};
 use crate::systemd::{Notify, Shield};
@@ -23,6 +23,9 @@ pub(crate) fn all() -> Vec<Box<dyn Isolator>> {
         Box::new(Seccomp),
         Box::new(Ipc),
         Box::new(Pid),
+        // Before whoever would have to look at every file.
+        Box::new(Quota::xfs()),
+        Box::new(Quota::ext4()),
         Box::new(Du),
         Box::new(Notify),
         Box::new(Shield),

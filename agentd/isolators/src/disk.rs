@@ -1,6 +1,8 @@
 //! `disk/…`: what a sandbox holds.
 
 mod du;
+mod quota;
 
 pub(crate) use du::Du;
 pub use du::measure;
+pub(crate) use quota::Quota;

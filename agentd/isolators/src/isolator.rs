@@ -1,14 +1,16 @@
 //! What every isolator can do. Plain data goes in and out, so that one could live elsewhere.
 
 use std::fmt::Debug;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use tepui_agent::Limits;
 use tepui_cgroup::Controller;
 use tepui_launch::Confinement;
+use tepui_types::Ranges;
 
 /// Version of the shape of [`Isolator`]: another number is another contract.
-pub const SHAPE: u32 = 1;
+pub const SHAPE: u32 = 2;
 
 /// What a host is like, found out once at the start.
 #[derive(Clone, Debug)]
@@ -19,6 +21,22 @@ pub struct Host {
     pub controllers: Vec<Controller>,
     /// Whether the agent is root.
     pub is_root: bool,
+    /// The folder that sandboxes are below; is there.
+    pub work_dir: PathBuf,
+    /// How disks are held to their limits.
+    pub disk: DiskQuota,
+}
+
+/// How sandboxes are bounded where their file system has project quotas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskQuota {
+    /// Ids that projects may have (`--xfs_project_range`); 0 is none.
+    pub projects: Ranges,
+    /// They are bounded, not only counted (`--enforce_container_disk_quota`).
+    pub enforced: bool,
+    /// Bytes beyond its limit that a run may write before it is refused, so that somebody sees it
+    /// exceed its limit (`--xfs_kill_containers`).
+    pub slack: u64,
 }
 
 /// What runs are on a host.
@@ -46,12 +64,30 @@ pub trait Isolator: Send + Sync + Debug {
     /// while the run lasts; of the answer only the ceiling counts then.
     fn prepare(&self, wanted: &Limits, into: &mut Confinement);
 
+    /// Holds a sandbox, which is there, to so many bytes from now on. Asked again when they change.
+    ///
+    /// # Errors
+    ///
+    /// What the file system answers, or that there is no room for another one.
+    fn hold_disk(&self, _sandbox: &Path, _limit: Option<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What is written below another, empty folder counts as written into the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// What the file system answers.
+    fn count_disk(&self, _sandbox: &Path, _also: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Bytes that the run's sandbox holds, by whoever counts them.
     ///
     /// # Errors
     ///
     /// What the file system answers.
-    fn disk_usage(&self, _sandbox: &Path) -> std::io::Result<Option<u64>> {
+    fn disk_usage(&self, _sandbox: &Path) -> io::Result<Option<u64>> {
         Ok(None)
     }
 

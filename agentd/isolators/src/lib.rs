@@ -16,5 +16,5 @@ mod set;
 mod systemd;
 
 pub use disk::measure;
-pub use isolator::{Host, Isolator, Runs, SHAPE};
+pub use isolator::{DiskQuota, Host, Isolator, Runs, SHAPE};
 pub use set::{Isolators, NotHere};

@@ -119,6 +119,24 @@ impl Isolators {
         self.confine(wanted).ceiling
     }
 
+    /// Holds a sandbox to so many bytes, where somebody can.
+    ///
+    /// # Errors
+    ///
+    /// What the file system answers, or that there is no room for another one.
+    pub fn hold_disk(&self, sandbox: &Path, limit: Option<u64>) -> io::Result<()> {
+        self.in_force.iter().try_for_each(|isolator| isolator.hold_disk(sandbox, limit))
+    }
+
+    /// What is written below another, empty folder counts as written into the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// What the file system answers.
+    pub fn count_disk(&self, sandbox: &Path, also: &Path) -> io::Result<()> {
+        self.in_force.iter().try_for_each(|isolator| isolator.count_disk(sandbox, also))
+    }
+
     /// Bytes that a sandbox holds; `None` when nobody counts them.
     ///
     /// # Errors
@@ -141,15 +159,17 @@ impl Isolators {
 
 #[cfg(test)]
 mod tests {
-    use tepui_agent::limits::{CPU, MEM, NOTIFY, PID, SECCOMP};
+    use tepui_agent::limits::{CPU, DISK_EXT4, MEM, NOTIFY, PID, SECCOMP};
     use tepui_cgroup::Controller;
-    use tepui_types::Span;
+    use tepui_types::{Ranges, Span};
 
     use super::*;
-    use crate::Runs;
+    use crate::{DiskQuota, Runs};
 
     fn host(runs: Runs, controllers: &[Controller]) -> Host {
-        Host { runs, controllers: controllers.to_vec(), is_root: true }
+        let disk = DiskQuota { projects: Ranges::new(), enforced: false, slack: 0 };
+        let work_dir = "/proc".into();
+        Host { runs, controllers: controllers.to_vec(), is_root: true, work_dir, disk }
     }
 
     fn limits() -> Limits {
@@ -169,6 +189,7 @@ mod tests {
         assert!(isolation.lacks(MEM).unwrap().contains("'memory'"));
         assert!(isolation.lacks(NOTIFY).unwrap().contains("units"));
         assert!(isolation.lacks(PID).is_some());
+        assert!(isolation.lacks(DISK_EXT4).unwrap().contains("/proc is not on ext4"));
         assert_eq!(isolation.lacks("posix/mem"), None);
         let confinement = bare.confine(&limits());
         assert_eq!(confinement.ceiling, Ceiling::default());

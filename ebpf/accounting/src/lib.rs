@@ -22,6 +22,7 @@ mod pins;
 mod plan;
 mod ports;
 mod program;
+mod projects;
 mod prove;
 mod sample;
 
@@ -40,5 +41,8 @@ pub use group::GroupId;
 pub use mode::{Mode, Policy};
 pub use plan::{LeftOut, Plan, Reason, plan};
 pub use ports::{PortSet, TooManyRanges};
+pub use projects::{
+    FileSystem, Held, NoProjects, ProjectLimit, Projects, project_of, put_in_project,
+};
 pub use prove::{Proof, prove_port_enforcement};
 pub use sample::{Figure, Memory, Pressure, Sample, Source, Switches};

@@ -21,6 +21,7 @@ pub(super) fn families(known: &Known, containers: &[Container]) -> Vec<MetricFam
         one.memory(usage);
         one.network(usage);
         one.rest(usage);
+        one.disk(container);
     }
     all.into_vec()
 }
@@ -158,6 +159,15 @@ impl Of<'_> {
             let packets = Some(number(flow.count));
             self.count("tepui_task_network_packets_total", "Packets", &labels, packets);
         }
+    }
+
+    fn disk(&mut self, container: &Container) {
+        let used = container.disk_used.map(number);
+        self.gauge("tepui_task_disk_bytes", "What its sandbox holds on disk", &[], used);
+        let limit = container.limits.disk().megabytes_as_bytes();
+        let help = "What its sandbox may hold; absent without a limit";
+        let limit = Some(limit).filter(|limit| *limit > 0).map(number);
+        self.gauge("tepui_task_disk_limit_bytes", help, &[], limit);
     }
 
     fn rest(&mut self, usage: &Usage) {

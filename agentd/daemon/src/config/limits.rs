@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail, ensure};
 use tepui_agent::LimitPolicy;
-use tepui_agent::limits::{CAPABILITIES, CPU, DEVICES, DISK_DU, PIDS, SECCOMP, SHIELD};
+use tepui_agent::limits::{
+    CAPABILITIES, CPU, DEVICES, DISK_DU, DISK_EXT4, DISK_XFS, PIDS, SECCOMP, SHIELD,
+};
 use tepui_agent::limits::{SeccompProfile, capability_bit};
+use tepui_isolators::DiskQuota;
+use tepui_types::{Range, Ranges};
 use tepui_wire::v1::capability_info::Capability;
 
 use super::Settings;
@@ -51,7 +55,6 @@ pub(super) fn policy(
     let needs = [
         (settings.cgroups_enable_cfs, CPU, "cgroups_enable_cfs"),
         (processes.is_some(), PIDS, "pids_limit"),
-        (settings.enforce_container_disk_quota, DISK_DU, "enforce_container_disk_quota"),
         (has_capabilities, CAPABILITIES, "a set of capabilities"),
         (seccomp.is_some(), SECCOMP, "seccomp_profile"),
         (settings.shield_tasks, SHIELD, "shield_tasks"),
@@ -60,6 +63,13 @@ pub(super) fn policy(
         let left_out = isolation.is_some_and(|names| !names.contains(isolator));
         ensure!(!(needed && left_out), "{key} needs '{isolator}', which isolation does not name");
     }
+    let measured = [DISK_DU, DISK_XFS, DISK_EXT4];
+    let nobody = isolation.is_some_and(|names| !measured.iter().any(|one| names.contains(*one)));
+    ensure!(
+        !(settings.enforce_container_disk_quota && nobody),
+        "enforce_container_disk_quota needs one of {}, and isolation names none",
+        measured.join(", ")
+    );
     Ok(LimitPolicy {
         cpu_is_limit: settings.cgroups_enable_cfs,
         processes,
@@ -109,6 +119,39 @@ fn host_volumes(settings: &Settings) -> anyhow::Result<Option<Vec<String>>> {
         ensure!(straight, "host_volumes names {folder:?}, which is not an absolute path");
     }
     Ok(Some(named))
+}
+
+/// Project ids unless the operator names others; Mesos has the same.
+const PROJECTS: &str = "[5000-10000]";
+/// Mesos lets a run that is to be ended write so much more, so that it is seen to exceed its limit.
+const SLACK_BYTES: u64 = 10 << 20;
+/// Most ids that a range may have: each is looked at when many are in use.
+const MAX_PROJECTS: u64 = 1 << 20;
+
+/// How sandboxes are bounded by project quotas.
+pub(super) fn disk_quota(settings: &Settings) -> anyhow::Result<DiskQuota> {
+    let text = settings.xfs_project_range.as_deref().unwrap_or(PROJECTS);
+    let right = || format!("xfs_project_range = {text:?} is no range of ids such as {PROJECTS}");
+    let projects = ranges(text).with_context(right)?;
+    let last = projects.iter().last().map_or(0, |range| range.end());
+    ensure!(!projects.is_empty() && !projects.contains(0), right());
+    ensure!(u32::try_from(last).is_ok() && projects.count() <= MAX_PROJECTS, right());
+    ensure!(
+        settings.enforce_container_disk_quota || !settings.xfs_kill_containers,
+        "xfs_kill_containers needs enforce_container_disk_quota"
+    );
+    let slack = if settings.xfs_kill_containers { SLACK_BYTES } else { 0 };
+    Ok(DiskQuota { projects, enforced: settings.enforce_container_disk_quota, slack })
+}
+
+/// Reads ranges such as `[5000-6000,8000-9000]`.
+fn ranges(text: &str) -> Option<Ranges> {
+    let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-')?;
+        Range::new(first.trim().parse().ok()?, last.trim().parse().ok()?).ok()
+    };
+    inner.split(',').map(range).collect::<Option<Vec<_>>>().map(Ranges::from_ranges)
 }
 
 /// Reads names as in `CapabilityInfo`, with or without `CAP_` before them.
@@ -172,6 +215,20 @@ mod tests {
         std::fs::write(folder.path().join("web.json"), allow).unwrap();
         assert_eq!(of("web.json").unwrap().seccomp_file.as_deref(), Some("web.json"));
         assert!(of("../web.json").is_err());
+    }
+
+    #[test]
+    fn project_ids_are_a_range_without_zero() {
+        let quota = |range: &str| {
+            let range = Some(range.to_owned());
+            disk_quota(&Settings { xfs_project_range: range, ..Settings::default() })
+        };
+        assert_eq!(quota("[7-9]").unwrap().projects.count(), 3);
+        assert_eq!(disk_quota(&Settings::default()).unwrap().projects.count(), 5001);
+        for bad in ["[0-9]", "5000", "[]", "[1-4294967296]", "x", "[1-2];cpus:1"] {
+            let error = format!("{:#}", quota(bad).unwrap_err());
+            assert!(error.contains("xfs_project_range"), "{bad}: {error}");
+        }
     }
 
     #[test]
