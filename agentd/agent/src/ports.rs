@@ -1,6 +1,7 @@
 //! Ports: what a run may use as its tasks come and go, and what it was refused.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskState};
 
@@ -22,14 +23,21 @@ pub struct PortDenial {
     pub transport: String,
     /// The port.
     pub port: u16,
+    /// The address beside it: what was asked for, or where it was reached.
+    pub address: Option<IpAddr>,
     /// How often.
     pub count: u64,
 }
 
 impl fmt::Display for PortDenial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, transport, port, count } = self;
-        write!(f, "{operation} {transport} port {port}")?;
+        let Self { operation, transport, port, address, count } = self;
+        match address {
+            Some(address) => {
+                write!(f, "{operation} {transport} {}", SocketAddr::new(*address, *port))
+            }
+            None => write!(f, "{operation} {transport} port {port}"),
+        }?;
         match count {
             1 => f.write_str(" (once)"),
             count => write!(f, " ({count} times)"),
@@ -144,7 +152,8 @@ mod tests {
     use super::*;
 
     fn denial(port: u16, count: u64) -> PortDenial {
-        PortDenial { operation: "bind".into(), transport: "tcp".into(), port, count }
+        let (operation, transport) = ("bind".into(), "tcp".into());
+        PortDenial { operation, transport, port, address: Some([0; 4].into()), count }
     }
 
     #[test]
@@ -152,10 +161,14 @@ mod tests {
         let offered = Ranges::from_ranges([Range::new(31000, 31001).unwrap()]);
         assert_eq!(
             denied(&[denial(8081, 3), denial(80, 1)], &offered),
-            "denied bind tcp port 8081 (3 times), bind tcp port 80 (once); offered 31000-31001"
+            "denied bind tcp 0.0.0.0:8081 (3 times), bind tcp 0.0.0.0:80 (once); offered 31000-31001"
         );
+        let six = PortDenial { address: Some([0; 16].into()), ..denial(80, 1) };
+        assert_eq!(six.to_string(), "bind tcp [::]:80 (once)");
+        let nowhere = PortDenial { address: None, ..denial(80, 1) };
+        assert_eq!(nowhere.to_string(), "bind tcp port 80 (once)");
         assert!(denied(&[denial(1, 1)], &Ranges::new()).ends_with("offered no ports"));
         let many: Vec<_> = (1..=9).map(|port| denial(port, 1)).collect();
-        assert!(denied(&many, &offered).contains("port 5 (once), 4 more; offered"));
+        assert!(denied(&many, &offered).contains("0.0.0.0:5 (once), 4 more; offered"));
     }
 }

@@ -9,7 +9,8 @@ use tepui_types::TaskState::*;
 use tepui_wire::v1::{self, task_status::Reason};
 
 fn denial() -> PortDenial {
-    PortDenial { operation: "bind".into(), transport: "tcp".into(), port: 8081, count: 3 }
+    let (operation, transport, address) = ("bind".into(), "tcp".into(), Some([0; 4].into()));
+    PortDenial { operation, transport, port: 8081, address, count: 3 }
 }
 
 fn denied(rig: &mut Rig, executor: &str, fatal: bool) {
@@ -18,7 +19,7 @@ fn denied(rig: &mut Rig, executor: &str, fatal: bool) {
     rig.settle();
 }
 
-const NAMED: &str = "denied bind tcp port 8081 (3 times); offered 31000-31001";
+const NAMED: &str = "denied bind tcp 0.0.0.0:8081 (3 times); offered 31000-31001";
 
 #[test]
 fn a_task_that_fails_after_a_denied_bind_says_which_port() {

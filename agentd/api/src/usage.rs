@@ -49,6 +49,8 @@ pub struct Usage {
     pub block: Option<Block>,
     /// Lack of a resource (`cpu`, `memory`, `io`): time in which some, and in which all, waited.
     pub pressure: Vec<(&'static str, f64, f64)>,
+    /// How often memory was short: low, medium, critical, each with those after it.
+    pub memory_levels: Option<[u64; 3]>,
     /// Refused ports by what was tried.
     pub denied: Option<Vec<(&'static str, u64)>>,
 }

@@ -36,6 +36,8 @@ pub struct MemoryUsage {
 /// Counts of memory events (`memory.events`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryEvents {
+    /// Times the group was slowed down at the bound that does not kill.
+    pub high: u64,
     /// Times the group ran into its hard limit.
     pub max: u64,
     /// Times an allocation was about to fail for lack of memory.
@@ -77,7 +79,12 @@ pub(crate) fn parse_cpu(text: &str) -> CpuUsage {
 
 pub(crate) fn parse_memory_events(text: &str) -> MemoryEvents {
     let count = |key| field(text, key).unwrap_or_default();
-    MemoryEvents { max: count("max"), oom: count("oom"), oom_kill: count("oom_kill") }
+    MemoryEvents {
+        high: count("high"),
+        max: count("max"),
+        oom: count("oom"),
+        oom_kill: count("oom_kill"),
+    }
 }
 
 /// The number behind `key` in the kernel's "flat keyed" format.
@@ -105,7 +112,7 @@ mod tests {
     #[test]
     fn memory_events_are_read_by_their_whole_name() {
         let events = parse_memory_events("low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\n");
-        assert_eq!(events, MemoryEvents { max: 3, oom: 4, oom_kill: 5 });
+        assert_eq!(events, MemoryEvents { high: 2, max: 3, oom: 4, oom_kill: 5 });
     }
 
     #[test]

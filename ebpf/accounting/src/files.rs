@@ -6,7 +6,7 @@ mod text;
 use tepui_cgroup::{CgroupError, Leaf};
 
 use crate::decode::BlockUse;
-use crate::sample::{Figure, Pressure, Sample, Source};
+use crate::sample::{Figure, MemoryLevels, Pressure, Sample, Source};
 
 /// What files tell about a task. Files that this host does not have leave their figures absent.
 ///
@@ -16,8 +16,11 @@ use crate::sample::{Figure, Pressure, Sample, Source};
 pub fn read(leaf: &Leaf) -> Result<Sample, CgroupError> {
     let mut sample = Sample::default();
     read_cpu(leaf, &mut sample)?;
-    let oom = leaf.memory_events()?.map(|events| events.oom_kill);
+    let events = leaf.memory_events()?;
+    let oom = events.as_ref().map(|events| events.oom_kill);
     sample.oom_kills = oom.map(Figure::of(Source::GroupFiles));
+    let levels = events.as_ref().map(MemoryLevels::of);
+    sample.memory_levels = levels.map(Figure::of(Source::GroupFiles));
     read_group(leaf, &mut sample);
     processes::read(leaf, &mut sample)?;
     Ok(sample)

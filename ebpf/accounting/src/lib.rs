@@ -45,4 +45,4 @@ pub use projects::{
     FileSystem, Held, NoProjects, ProjectLimit, Projects, project_of, put_in_project,
 };
 pub use prove::{Proof, prove_port_enforcement};
-pub use sample::{Figure, Memory, Pressure, Sample, Source, Switches};
+pub use sample::{Figure, Memory, MemoryLevels, Pressure, Sample, Source, Switches};

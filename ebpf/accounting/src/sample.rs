@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tepui_cgroup::MemoryEvents;
+
 use crate::decode::{BlockUse, Denials, Drops, Endings, Histogram, NetUse, Preempted, TcpUse};
 
 /// Where a figure is from.
@@ -44,6 +46,32 @@ pub struct Memory {
     pub unevictable: u64,
     /// On swap devices; none where it is not known.
     pub swap: Option<u64>,
+}
+
+/// How often a group came close to its memory's end: each level counts what the next ones count too,
+/// as with the notifications of control groups version 1 (`memory.pressure_level`).
+///
+/// Version 2 has no such notifications. What it counts in `memory.events` says the same of a group's
+/// own limits: its memory was taken back or it was slowed down (`high`, `max`), it stood at its
+/// limit (`max`), there was nothing left to take back (`oom`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryLevels {
+    /// Memory was taken back at a bound or a limit.
+    pub low: u64,
+    /// It stood at its limit.
+    pub medium: u64,
+    /// An allocation was about to fail.
+    pub critical: u64,
+}
+
+impl MemoryLevels {
+    /// The levels of the kernel's counts.
+    #[must_use]
+    pub fn of(events: &MemoryEvents) -> Self {
+        let MemoryEvents { high, max, oom, .. } = *events;
+        let medium = max.max(oom);
+        Self { low: high.saturating_add(medium), medium, critical: oom }
+    }
 }
 
 /// A value and where it is from.
@@ -122,6 +150,8 @@ pub struct Sample {
     pub endings: Option<Figure<Endings>>,
     /// Processes chosen by the out-of-memory killer.
     pub oom_kills: Option<Figure<u64>>,
+    /// How often memory was short.
+    pub memory_levels: Option<Figure<MemoryLevels>>,
     /// Lack of processors.
     pub cpu_pressure: Option<Figure<Pressure>>,
     /// Lack of memory.
@@ -157,10 +187,27 @@ impl Sample {
             block: self.block.or(other.block),
             endings: self.endings.or(other.endings),
             oom_kills: self.oom_kills.or(other.oom_kills),
+            memory_levels: self.memory_levels.or(other.memory_levels),
             cpu_pressure: self.cpu_pressure.or(other.cpu_pressure),
             memory_pressure: self.memory_pressure.or(other.memory_pressure),
             io_pressure: self.io_pressure.or(other.io_pressure),
             denials: self.denials.or(other.denials),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_level_counts_what_the_worse_ones_count() {
+        let events = MemoryEvents { high: 5, max: 3, oom: 1, oom_kill: 1 };
+        let levels = MemoryLevels { low: 8, medium: 3, critical: 1 };
+        assert_eq!(MemoryLevels::of(&events), levels);
+        // A group below another one's limit can run out without ever having met its own.
+        let foreign = MemoryEvents { oom: 2, ..MemoryEvents::default() };
+        let levels = MemoryLevels { low: 2, medium: 2, critical: 2 };
+        assert_eq!(MemoryLevels::of(&foreign), levels);
     }
 }

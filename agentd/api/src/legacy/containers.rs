@@ -92,7 +92,11 @@ fn narrow(count: Option<u64>) -> Option<u32> {
 
 fn with_memory(usage: &Usage) -> v1::ResourceStatistics {
     let memory = usage.memory;
+    let level = |at: usize| usage.memory_levels.map(|levels| levels[at]);
     v1::ResourceStatistics {
+        mem_low_pressure_counter: level(0),
+        mem_medium_pressure_counter: level(1),
+        mem_critical_pressure_counter: level(2),
         mem_anon_bytes: memory.map(|memory| memory.anonymous),
         mem_file_bytes: memory.map(|memory| memory.file),
         mem_cache_bytes: memory.map(|memory| memory.file),

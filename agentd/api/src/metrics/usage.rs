@@ -101,6 +101,11 @@ impl Of<'_> {
                 self.gauge("tepui_task_memory_bytes", help, &[("kind", kind)], bytes);
             }
         }
+        for (at, level) in ["low", "medium", "critical"].iter().enumerate() {
+            let help = "How often memory was short; each level counts what the worse ones count";
+            let value = usage.memory_levels.map(|levels| number(levels[at]));
+            self.count("tepui_task_memory_short_total", help, &[("level", level)], value);
+        }
         let counts = [
             ("tepui_task_page_faults_total", "Page faults", usage.page_faults),
             (

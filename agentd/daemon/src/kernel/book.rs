@@ -1,6 +1,7 @@
 //! Which group is whose, what it may use, and what it was refused.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 
 use tepui_accounting::{Denial, Denials, Exit, GroupId, Mode, Operation, Sender, Transport};
 use tepui_agent::PortDenial;
@@ -94,6 +95,7 @@ struct Denied {
     operation: Operation,
     transport: Transport,
     port: u16,
+    address: Option<IpAddr>,
     count: u64,
 }
 
@@ -177,8 +179,8 @@ impl Book {
         let denied = &mut self.runs.get_mut(run)?.denied;
         let fatal = denial.mode == Mode::Kill;
         let same = |one: &&mut Denied| {
-            (one.operation, one.transport, one.port)
-                == (denial.operation, denial.transport, denial.port)
+            (one.operation, one.transport, one.port, one.address)
+                == (denial.operation, denial.transport, denial.port, denial.address)
         };
         if let Some(known) = denied.iter_mut().find(same) {
             known.count += 1;
@@ -189,6 +191,7 @@ impl Book {
                 operation: denial.operation,
                 transport: denial.transport,
                 port: denial.port,
+                address: denial.address,
                 count: 1,
             });
         }
@@ -202,8 +205,8 @@ impl Book {
         if let Some(last) = counted.last.as_ref().filter(|_| entry.denied.is_empty())
             && counted.total() > 0
         {
-            let (operation, transport, port) = (last.operation, last.transport, last.port);
-            entry.denied.push(Denied { operation, transport, port, count: 0 });
+            let Denial { operation, transport, port, address, .. } = *last;
+            entry.denied.push(Denied { operation, transport, port, address, count: 0 });
         }
         for operation in Operation::ALL {
             let reported: u64 = entry
@@ -275,8 +278,8 @@ fn told(denied: &Denied) -> PortDenial {
         Transport::Udp => "udp".to_owned(),
         Transport::Other(number) => format!("protocol {number}"),
     };
-    let (port, count) = (denied.port, denied.count);
-    PortDenial { operation: denied.operation.word().to_owned(), transport, port, count }
+    let Denied { port, address, count, .. } = *denied;
+    PortDenial { operation: denied.operation.word().to_owned(), transport, port, address, count }
 }
 
 #[cfg(test)]
@@ -300,6 +303,7 @@ mod tests {
             pid: None,
             comm: String::new(),
             port,
+            address: Some([0; 4].into()),
             transport: Transport::Tcp,
             operation: Operation::Bind,
             mode,
@@ -337,7 +341,7 @@ mod tests {
         assert_eq!(book.denials(&run("r")).len(), 1);
         let counted = Denials { by_operation: [100, 0, 0, 0, 0], ..Denials::default() };
         book.complete(&run("r"), &counted);
-        assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp port 80 (100 times)");
+        assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp 0.0.0.0:80 (100 times)");
     }
 
     #[test]
@@ -404,7 +408,7 @@ mod tests {
         let last = Some(denial(1, 81, Mode::Deny));
         let counted = Denials { by_operation: [2, 0, 0, 0, 0], last, ..Denials::default() };
         book.complete(&run("r"), &counted);
-        assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp port 81 (2 times)");
+        assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp 0.0.0.0:81 (2 times)");
     }
 
     #[test]

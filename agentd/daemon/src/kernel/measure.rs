@@ -21,6 +21,7 @@ const FIGURES: &[(&str, Option<Feature>, &str)] = &[
     ("throttling", None, "cpu.stat"),
     ("run queue", Some(Feature::RunQueue), "/proc/PID/schedstat, without histogram"),
     ("memory", None, "memory.stat"),
+    ("short memory", None, "memory.events"),
     ("page faults", Some(Feature::Faults), "memory.stat"),
     ("pressure", None, "*.pressure"),
     ("block i/o", Some(Feature::Block), "io.stat, without latency"),
@@ -147,6 +148,10 @@ pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
                 .then(|| durations(&figure.value.latencies, figure.value.latency)),
         }),
         pressure: pressure(sample),
+        memory_levels: sample.memory_levels.as_ref().map(|figure| {
+            let levels = figure.value;
+            [levels.low, levels.medium, levels.critical]
+        }),
         denied: sample.denials.as_ref().map(|figure| {
             let of = |operation: Operation| (operation.word(), figure.value.of(operation));
             Operation::ALL.into_iter().map(of).collect()

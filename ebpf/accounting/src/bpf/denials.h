@@ -43,6 +43,8 @@ static __always_inline void fill(struct denial_event *event, struct subject *who
 	event->mode = who->mode;
 	event->family = what->family;
 	event->registered = who->ports ? 1 : 0;
+	event->located = what->located;
+	__builtin_memcpy(event->address, what->address, sizeof(event->address));
 	if (what->pid)
 		bpf_get_current_comm(event->comm, sizeof(event->comm));
 }

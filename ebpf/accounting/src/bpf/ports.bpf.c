@@ -33,7 +33,21 @@ static __always_inline int has_ports(__u32 type, __u32 protocol)
 	return type != SOCK_RAW && protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6;
 }
 
-static __always_inline int check_bind(struct bpf_sock_addr *ctx)
+/* The address of a bind; each hook may look at its own family's alone. */
+static __always_inline void locate_bind(struct bpf_sock_addr *ctx, struct attempt *what, int six)
+{
+	what->located = 1;
+	if (!six) {
+		map_v4(what->address, ctx->user_ip4);
+		return;
+	}
+	what->address[0] = ctx->user_ip6[0];
+	what->address[1] = ctx->user_ip6[1];
+	what->address[2] = ctx->user_ip6[2];
+	what->address[3] = ctx->user_ip6[3];
+}
+
+static __always_inline int check_bind(struct bpf_sock_addr *ctx, int six)
 {
 	struct subject who;
 	struct attempt what = {};
@@ -44,6 +58,7 @@ static __always_inline int check_bind(struct bpf_sock_addr *ctx)
 	what.protocol = (__u8)ctx->protocol;
 	what.family = (__u8)ctx->family;
 	what.pid = bpf_get_current_pid_tgid() >> 32;
+	locate_bind(ctx, &what, six);
 	if (what.port == 0) {
 		if (!(who.flags & FLAG_STRICT))
 			return count_ephemeral(&who);
@@ -59,20 +74,20 @@ static __always_inline int check_bind(struct bpf_sock_addr *ctx)
 SEC("cgroup/bind4")
 int tepui_bind4(struct bpf_sock_addr *ctx)
 {
-	return check_bind(ctx) ? 1 : 0;
+	return check_bind(ctx, 0) ? 1 : 0;
 }
 
 SEC("cgroup/bind6")
 int tepui_bind6(struct bpf_sock_addr *ctx)
 {
-	return check_bind(ctx) ? 1 : 0;
+	return check_bind(ctx, 1) ? 1 : 0;
 }
 
 /*
  * The port that a bind really got. In strict mode it must be one of the task's, whatever another
  * program on the way made of the address.
  */
-static __always_inline int check_bound(struct bpf_sock *ctx)
+static __always_inline int check_bound(struct bpf_sock *ctx, int six)
 {
 	struct subject who;
 	struct attempt what = {};
@@ -88,19 +103,28 @@ static __always_inline int check_bound(struct bpf_sock *ctx)
 	what.family = (__u8)ctx->family;
 	what.pid = bpf_get_current_pid_tgid() >> 32;
 	what.op = OP_BIND;
+	what.located = 1;
+	if (six) {
+		what.address[0] = ctx->src_ip6[0];
+		what.address[1] = ctx->src_ip6[1];
+		what.address[2] = ctx->src_ip6[2];
+		what.address[3] = ctx->src_ip6[3];
+	} else {
+		map_v4(what.address, ctx->src_ip4);
+	}
 	return refuse(&who, &what);
 }
 
 SEC("cgroup/post_bind4")
 int tepui_post_bind4(struct bpf_sock *ctx)
 {
-	return check_bound(ctx) ? 1 : 0;
+	return check_bound(ctx, 0) ? 1 : 0;
 }
 
 SEC("cgroup/post_bind6")
 int tepui_post_bind6(struct bpf_sock *ctx)
 {
-	return check_bound(ctx) ? 1 : 0;
+	return check_bound(ctx, 1) ? 1 : 0;
 }
 
 /* SCTP and DCCP bind past every hook: a task does not get such a socket. */
@@ -256,6 +280,8 @@ int tepui_ingress(struct __sk_buff *skb)
 	if (!receiving_subject(skb, &who) || owns(who.ports, what.port))
 		return 1;
 	if (parse(skb, &packet, protocol)) {
+		what.located = 1;
+		__builtin_memcpy(what.address, packet.target, sizeof(what.address));
 		if (what.op == OP_RECEIVE && is_answer(skb, &packet))
 			return 1;
 		if (who.flags & FLAG_OWN_LOOP && who.leaf &&

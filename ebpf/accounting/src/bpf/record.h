@@ -67,8 +67,10 @@ struct denial_event {
 	__u8 mode;
 	__u8 family;
 	__u8 registered;
-	__u8 pad[5];
+	__u8 located; /* the address is known */
+	__u8 pad[4];
 	char comm[COMM_BYTES];
+	__u32 address[4]; /* the task's own; of IPv4 as a v4-mapped one */
 };
 
 /* What a task was refused. Processors may race for `last`: it is a hint, the counts are exact. */

@@ -24,6 +24,8 @@ struct attempt {
 	__u8 protocol;
 	__u8 op;
 	__u8 family;
+	__u8 located;
+	__u32 address[4];
 };
 
 static __always_inline void judge_by(struct subject *who, struct settings *host)

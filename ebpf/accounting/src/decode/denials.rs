@@ -1,11 +1,15 @@
 //! What port enforcement refused.
 
 use std::mem::offset_of;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::comm;
 use crate::group::GroupId;
 use crate::layout::{array, denial_event, denials, u8_at, u16_at, u32_at, u64_at};
 use crate::mode::Mode;
+
+/// The kernel's `AF_INET`.
+const INET: u8 = 2;
 
 /// What a task tried with a port that it was not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +82,8 @@ pub struct Denial {
     pub comm: String,
     /// The port.
     pub port: u16,
+    /// The address beside it: what was asked for, or where it was reached; none where there is none.
+    pub address: Option<IpAddr>,
     /// Its protocol.
     pub transport: Transport,
     /// What was tried.
@@ -126,11 +132,27 @@ pub fn decode_denial(record: &[u8]) -> Option<Denial> {
         pid: (pid != 0).then_some(pid),
         comm: comm(array(record, offset_of!(denial_event, comm))?),
         port: u16_at(record, offset_of!(denial_event, port))?,
+        address: match u8_at(record, offset_of!(denial_event, located))? {
+            0 => None,
+            _ => Some(address(
+                array(record, offset_of!(denial_event, address))?,
+                u8_at(record, offset_of!(denial_event, family))?,
+            )),
+        },
         transport: Transport::from_raw(u8_at(record, offset_of!(denial_event, protocol))?),
         operation: Operation::from_raw(u8_at(record, offset_of!(denial_event, op))?)?,
         mode: Mode::from_raw(u32::from(u8_at(record, offset_of!(denial_event, mode))?))?,
         registered: u8_at(record, offset_of!(denial_event, registered))? != 0,
     })
+}
+
+/// An address as its socket has it: one of IPv6 may be bound to a v4-mapped one.
+fn address(bytes: [u8; 16], family: u8) -> IpAddr {
+    let address = Ipv6Addr::from(bytes);
+    match (family, address.to_ipv4_mapped()) {
+        (INET, Some(four)) => four.into(),
+        _ => address.into(),
+    }
 }
 
 /// Reads a task's record of denials.
@@ -174,6 +196,19 @@ mod tests {
         assert_eq!((denial.port, denial.transport), (8080, Transport::Tcp));
         assert_eq!((denial.operation, denial.mode), (Operation::Bind, Mode::Deny));
         assert_eq!((denial.pid, denial.comm.as_str()), (Some(4), "nc?"));
+    }
+
+    #[test]
+    fn an_address_is_told_as_its_socket_has_it() {
+        let mut record = event();
+        assert_eq!(decode_denial(&record).unwrap().address, None);
+        let mapped = "::ffff:10.0.0.1".parse::<Ipv6Addr>().unwrap();
+        put(&mut record, offset_of!(denial_event, located), &[1]);
+        put(&mut record, offset_of!(denial_event, address), &mapped.octets());
+        put(&mut record, offset_of!(denial_event, family), &[INET]);
+        assert_eq!(decode_denial(&record).unwrap().address, Some([10, 0, 0, 1].into()));
+        put(&mut record, offset_of!(denial_event, family), &[10]);
+        assert_eq!(decode_denial(&record).unwrap().address, Some(mapped.into()));
     }
 
     #[test]
