@@ -1,6 +1,7 @@
 //! What the agent wants done. The driver saves first and acts second: nothing of a batch of
 //! effects is done before the batch's records are durable.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tepui_container::{Container, ImageWish};
@@ -194,6 +195,23 @@ pub struct Setting {
     pub links: Vec<Link>,
     /// Bytes that it may hold; see [`crate::Limits::disk`].
     pub disk: Option<u64>,
+    /// Secrets that are files of the run's own, outside the sandbox.
+    pub secrets: Vec<SecretFile>,
+}
+
+/// A secret as a file, which only the run's user may read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Its name among the run's secrets, without a slash.
+    pub name: String,
+    /// What it holds.
+    pub data: Vec<u8>,
+}
+
+impl std::fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretFile({:?}, …)", self.name)
+    }
 }
 
 /// A volume of a run without a file system of its own.
@@ -214,6 +232,8 @@ pub enum LinkTarget {
     Above(String),
     /// A folder of the sandbox itself, made when it is not there.
     Own(String),
+    /// One of [`Setting::secrets`], by its name.
+    Secret(String),
 }
 
 /// Everything that the launcher needs to start a run.
@@ -230,6 +250,10 @@ pub struct RunSpec {
     /// The complete environment, in order; later entries win. `${sandbox}` stands for nothing:
     /// the daemon replaces [`SANDBOX_MARK`] in values by the absolute path of the sandbox.
     pub environment: Vec<(String, String)>,
+    /// Names in `environment` whose values nobody but the run may see.
+    pub secret_variables: BTreeSet<String>,
+    /// Names of its files of [`Setting::secrets`].
+    pub secret_files: Vec<String>,
     /// The system user; `None` is the daemon's own.
     pub user: Option<String>,
     /// Resource limits as named by Mesos's `RLimitInfo`.

@@ -6,6 +6,7 @@ use tepui_wire::v1::{self, environment::variable, secret};
 
 use crate::machine::Agent;
 use crate::state::{Executor, Framework, Task};
+use crate::volumes::secret_files;
 use crate::{Command, RunSpec, SANDBOX_MARK};
 
 impl Agent {
@@ -76,6 +77,13 @@ impl Agent {
             role: executor.role.clone(),
             command: to_run,
             environment: self.environment_of(framework, executor, task, Some(command)),
+            secret_variables: command.environment.iter().flat_map(secret_variables).collect(),
+            secret_files: info
+                .map(secret_files)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|secret| secret.name)
+                .collect(),
             user: self.user_of(framework, Some(command)),
             rlimits: info.and_then(|info| info.rlimit_info.clone()),
             ports: ports_of(framework, executor),
@@ -225,6 +233,12 @@ pub(crate) fn variables(environment: &v1::Environment) -> impl Iterator<Item = (
         };
         Some((variable.name.clone(), value))
     })
+}
+
+/// Names of variables whose values are secrets.
+fn secret_variables(environment: &v1::Environment) -> impl Iterator<Item = String> {
+    let secret = |one: &&v1::environment::Variable| one.r#type() == variable::Type::Secret;
+    environment.variables.iter().filter(secret).map(|variable| variable.name.clone())
 }
 
 /// The first variable whose value only a secret resolver would know.

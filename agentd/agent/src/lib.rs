@@ -59,8 +59,8 @@ pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
 pub use death::{Cause, Certificate, Sender, describe_end};
 pub use effect::{
-    Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, SessionSpec,
-    Setting, Window,
+    Command, Effect, Link, LinkTarget, Probe, Response, RunSpec, SANDBOX_MARK, SecretFile,
+    SessionSpec, Setting, Window,
 };
 pub use event::{Event, Exit, FoundRun, FoundState, ProbeId, ProbeOutcome};
 pub use limits::{Isolation, LimitPolicy, Limits};

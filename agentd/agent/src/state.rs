@@ -347,7 +347,8 @@ impl Task {
             status_update_uuid: oldest.and_then(|status| status.uuid.clone()),
             labels: info.labels.clone(),
             discovery: info.discovery.clone(),
-            container: info.container.clone(),
+            // Only ever shown.
+            container: info.container.as_ref().map(tepui_wire::secrets::redacted),
             health_check: info.health_check.clone(),
             kill_policy: info.kill_policy,
             user: info.command.as_ref().and_then(|command| command.user.clone()),

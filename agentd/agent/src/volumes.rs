@@ -3,6 +3,7 @@
 
 use std::path::{Component, Path};
 
+use tepui_container::{check_secret, secret_names};
 use tepui_types::ContainerId;
 use tepui_wire::v1::{
     self, Volume,
@@ -10,7 +11,7 @@ use tepui_wire::v1::{
 };
 
 use crate::book::parent_of;
-use crate::effect::{Link, LinkTarget, Setting};
+use crate::effect::{Link, LinkTarget, SecretFile, Setting};
 use crate::machine::Agent;
 use crate::state::{Executor, Framework};
 
@@ -30,6 +31,7 @@ impl Agent {
         };
         let above = parent_of(run).and_then(|above| self.book.runs.get(&above));
         let own = entry.and_then(|entry| entry.task.as_ref()).map(ToString::to_string);
+        let secrets = container.map(secret_files).unwrap_or_default();
         // Faulty volumes were refused before anything was begun; a container has mounts instead.
         let container = container.filter(|_| self.container_of(framework, executor, run).is_none());
         let links = container.and_then(|one| links_of(one, above.is_some()).ok());
@@ -38,6 +40,7 @@ impl Agent {
             below: above.map(|above| (above.sandbox.clone(), own)),
             links: links.unwrap_or_default(),
             disk: self.limits_of(framework, executor, run).disk,
+            secrets,
         }
     }
 }
@@ -47,10 +50,22 @@ pub(crate) fn links_of(
     container: &v1::ContainerInfo,
     has_parent: bool,
 ) -> Result<Vec<Link>, String> {
-    container.volumes.iter().map(|volume| link_of(volume, has_parent)).collect()
+    let named = container.volumes.iter().zip(secret_names(&container.volumes));
+    named.map(|(volume, secret)| link_of(volume, secret, has_parent)).collect()
 }
 
-fn link_of(volume: &Volume, has_parent: bool) -> Result<Link, String> {
+/// The secrets of a container that are files. Those without a value were refused before.
+pub(crate) fn secret_files(container: &v1::ContainerInfo) -> Vec<SecretFile> {
+    let named = container.volumes.iter().zip(secret_names(&container.volumes));
+    let file = |(volume, name): (&Volume, Option<String>)| {
+        let secret = volume.source.as_ref()?.secret.as_ref();
+        let data = check_secret(&volume.container_path, secret).ok()?.to_vec();
+        Some(SecretFile { name: name?, data })
+    };
+    named.filter_map(file).collect()
+}
+
+fn link_of(volume: &Volume, secret: Option<String>, has_parent: bool) -> Result<Link, String> {
     let name = &volume.container_path;
     let refused = |why: &str| Err(format!("Volume '{name}' cannot be provided: {why}"));
     if !is_inside(name) {
@@ -58,6 +73,12 @@ fn link_of(volume: &Volume, has_parent: bool) -> Result<Link, String> {
             "without a container image its container_path has to be relative to the sandbox, \
              without '..'",
         );
+    }
+    if let Some(secret) = secret {
+        // Whoever may read it may not change it, whatever the mode.
+        let known = volume.source.as_ref().and_then(|source| source.secret.as_ref());
+        check_secret(name, known).map_err(|error| error.to_string())?;
+        return Ok(Link { name: name.clone(), to: LinkTarget::Secret(secret) });
     }
     if volume.mode() == Mode::Ro {
         return refused("without a container image it cannot be made read-only (mode RO)");

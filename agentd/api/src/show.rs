@@ -117,7 +117,16 @@ pub(crate) fn source(info: &v1::ExecutorInfo) -> String {
 
 /// The description of an executor; a command task's is made up as Mesos does.
 #[allow(deprecated)]
+///
+/// Whoever reads it learns no secrets.
 pub(crate) fn executor_info(framework: &Framework, executor: &Executor) -> v1::ExecutorInfo {
+    let mut info = whole_executor_info(framework, executor);
+    tepui_wire::secrets::redact_executor(&mut info);
+    info
+}
+
+#[allow(deprecated)]
+fn whole_executor_info(framework: &Framework, executor: &Executor) -> v1::ExecutorInfo {
     let framework_id = Some(v1::FrameworkId { value: framework.id.to_string() });
     if let Some(info) = &executor.info {
         return v1::ExecutorInfo { framework_id, ..(**info).clone() };

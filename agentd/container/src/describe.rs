@@ -5,6 +5,7 @@ use tepui_wire::v1::{
 };
 
 use crate::docker;
+use crate::secrets::{check_secret, secret_names};
 use crate::wish::{
     Capabilities, Container, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,
     Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
@@ -54,7 +55,7 @@ pub fn describe(
         environment: Vec::new(),
         hostname: info.hostname.clone().filter(|name| !name.is_empty()),
         network: Network::Host,
-        mounts: info.volumes.iter().map(|one| mount(one, is_docker)).collect::<Result<_, _>>()?,
+        mounts: mounts(info, is_docker)?,
         privileged: false,
         read_only: false,
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
@@ -164,7 +165,13 @@ fn secret_text(secret: &v1::Secret) -> Result<String, Refusal> {
     }
 }
 
-fn mount(volume: &v1::Volume, is_docker: bool) -> Result<Mount, Refusal> {
+fn mounts(info: &v1::ContainerInfo, is_docker: bool) -> Result<Vec<Mount>, Refusal> {
+    let names = secret_names(&info.volumes);
+    let named = info.volumes.iter().zip(names);
+    named.map(|(volume, name)| mount(volume, name, is_docker)).collect()
+}
+
+fn mount(volume: &v1::Volume, secret: Option<String>, is_docker: bool) -> Result<Mount, Refusal> {
     let read_only = volume.mode() == volume::Mode::Ro;
     let target = target(&volume.container_path)?;
     if let Some(image) = &volume.image {
@@ -197,6 +204,13 @@ fn mount(volume: &v1::Volume, is_docker: bool) -> Result<Mount, Refusal> {
                 source::sandbox_path::Type::Parent => MountSource::Parent { path },
                 _ => MountSource::Sandbox { path },
             }
+        }
+        Some(source::Type::Secret) => {
+            let data = source.and_then(|source| source.secret.as_ref());
+            check_secret(&volume.container_path, data)?;
+            // Who may read it may not change it.
+            let source = MountSource::Secret(secret.unwrap_or_default());
+            return Ok(Mount { source, target, read_only: true });
         }
         Some(other) => {
             let name = other.as_str_name();

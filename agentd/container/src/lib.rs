@@ -17,6 +17,7 @@ mod files;
 mod flags;
 mod order;
 mod seccomp;
+mod secrets;
 mod spec;
 mod wish;
 
@@ -28,6 +29,7 @@ pub use order::{
     EtcFiles, ExecOrder, Isolation, Namespace, ORDER_FILE, Order, OrderMount, OrderSource, Root,
 };
 pub use seccomp::{NotAProfile, check_profile};
+pub use secrets::{MAX_SECRET_BYTES, check_secret, secret_names};
 pub use spec::{Facts, HostDevice, SpecError, UserFacts, runtime_spec};
 pub use wish::{
     Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,

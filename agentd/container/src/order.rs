@@ -132,6 +132,8 @@ pub enum OrderSource {
     },
     /// Folders on each other, the lowest first.
     Layers(Vec<PathBuf>),
+    /// A file with a secret, which becomes the user's.
+    Secret(PathBuf),
     /// Memory, with these options.
     Tmpfs(Vec<String>),
 }

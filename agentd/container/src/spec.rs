@@ -393,7 +393,7 @@ fn further(mount: &OrderMount, source: &Path, order: &Order) -> Result<Mount, Oc
         OrderSource::Below { .. } => {
             bind(source, &mount.target, &["rbind", "rprivate", "nodev", access])
         }
-        OrderSource::Layers(_) => {
+        OrderSource::Layers(_) | OrderSource::Secret(_) => {
             bind(source, &mount.target, &["rbind", "rprivate", "nodev", access])
         }
     }

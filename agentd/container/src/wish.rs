@@ -223,6 +223,8 @@ pub enum MountSource {
     },
     /// An image's content.
     Image(ImageWish),
+    /// A secret's file, by its name among those of the run.
+    Secret(String),
     /// Memory.
     Tmpfs {
         /// Mount options, checked.

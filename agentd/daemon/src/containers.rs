@@ -77,6 +77,8 @@ pub struct Beginning {
 pub struct Place<'a> {
     pub run: &'a ContainerId,
     pub sandbox: &'a Path,
+    /// The folder of its secrets.
+    pub secrets: &'a Path,
     pub environment: &'a [(String, String)],
 }
 
@@ -340,6 +342,7 @@ impl Shared {
                     OrderSource::Below { folder: above.into(), path: path.into() }
                 }
                 MountSource::Image(wish) => OrderSource::Layers(layers(wish)?.layers().to_vec()),
+                MountSource::Secret(name) => OrderSource::Secret(place.secrets.join(name)),
                 MountSource::Tmpfs { options } => OrderSource::Tmpfs(options.clone()),
             };
             let target = inside(&mount.target);

@@ -15,6 +15,7 @@ mod kernel;
 mod link;
 mod runs;
 mod sandbox;
+mod secrets;
 mod serve;
 mod sessions;
 mod turn;

@@ -30,6 +30,7 @@ use crate::driver::Driver;
 use crate::ends;
 use crate::kernel::{self, Found, Hierarchy, Kernel, Remains};
 use crate::sandbox::{self, Folders};
+use crate::secrets::Secrets;
 use crate::sessions::Sessions;
 
 /// How often the sockets of running tasks are compared with their ports.
@@ -51,6 +52,7 @@ pub struct Means {
     pub kernel: Kernel,
     pub isolators: Isolators,
     pub containers: Containers,
+    pub secrets: Secrets,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ struct Shared {
     kernel: Kernel,
     isolators: Isolators,
     containers: Containers,
+    secrets: Secrets,
     /// Sandboxes of live runs, for checks.
     sandboxes: Mutex<HashMap<ContainerId, PathBuf>>,
     probes: Mutex<HashMap<ProbeId, AbortHandle>>,
@@ -74,7 +77,16 @@ struct Shared {
 impl Runs {
     /// Acts with these means, on the runtime that it is called on.
     pub fn new(driver: Driver, means: Means) -> Self {
-        let Means { launcher, fetcher, folders, log_policy, kernel, isolators, containers } = means;
+        let Means {
+            launcher,
+            fetcher,
+            folders,
+            log_policy,
+            kernel,
+            isolators,
+            containers,
+            secrets,
+        } = means;
         let shared = Shared {
             tokio: Handle::current(),
             driver,
@@ -86,6 +98,7 @@ impl Runs {
             kernel,
             isolators,
             containers,
+            secrets,
             sandboxes: Mutex::default(),
             probes: Mutex::default(),
             sessions: Sessions::default(),
@@ -114,6 +127,7 @@ impl Runs {
         let recovered = self.shared.launcher.recover(known).await;
         let containers = &self.shared.containers;
         containers.recover(&runs).await.context("failed to look at former containers")?;
+        self.shared.secrets.recover(&runs).context("failed to look at former secrets")?;
         let found: Vec<_> = recovered
             .iter()
             .map(|one| Found {
@@ -181,7 +195,7 @@ impl Runs {
         match effect {
             Effect::Fetch { run, sandbox, uris, user, setting, images } => {
                 self.shared.tokio.spawn(async move {
-                    let mut outcome = shared.prepare(&sandbox, uris, user, *setting).await;
+                    let mut outcome = shared.prepare(&run, &sandbox, uris, user, *setting).await;
                     if outcome.is_ok() {
                         outcome = shared.containers.fetch(&run, images).await;
                     }
@@ -314,17 +328,22 @@ impl Runs {
 impl Shared {
     async fn prepare(
         self: &Arc<Self>,
+        run: &ContainerId,
         sandbox: &str,
         uris: Vec<v1::command_info::Uri>,
         user: Option<String>,
         setting: Setting,
     ) -> Result<(), String> {
         let (shared, place, owner) = (self.clone(), sandbox.to_owned(), user.clone());
+        let run = run.clone();
         let path = self
             .tokio
             .spawn_blocking(move || {
-                let path = sandbox::create(&shared.folders, &place, owner.as_deref(), &setting)
-                    .map_err(|error| error.to_string())?;
+                let (secrets, owner) = (shared.secrets.of(&run), owner.as_deref());
+                let path =
+                    sandbox::create(&shared.folders, &place, owner, &setting, Some(&secrets))
+                        .map_err(|error| error.to_string())?;
+                shared.write_secrets(&run, &setting, owner)?;
                 // Before anything is in it: only what is made later counts.
                 let held = shared.isolators.hold_disk(&path, setting.disk);
                 held.map_err(|error| format!("failed to bound the sandbox: {error}"))?;
@@ -337,6 +356,21 @@ impl Shared {
         }
         let wanted = uris.into_iter().map(fetch_request).collect();
         self.fetcher.fetch(&path, user.as_deref(), wanted).await.map_err(|error| chain(&error))
+    }
+
+    fn write_secrets(
+        &self,
+        run: &ContainerId,
+        setting: &Setting,
+        user: Option<&str>,
+    ) -> Result<(), String> {
+        if setting.secrets.is_empty() {
+            return Ok(());
+        }
+        let owner = user.map(|name| sandbox::Owner::look_up(name, &self.secrets.of(run)));
+        let owner = owner.transpose().map_err(|error| error.to_string())?;
+        let written = self.secrets.write(run, &setting.secrets, owner.map(sandbox::Owner::numbers));
+        written.map_err(|error| format!("failed to provide secrets: {error}"))
     }
 
     async fn start(&self, spec: RunSpec) {
@@ -376,7 +410,8 @@ impl Shared {
                 let bundle = self.containers.make_bundle(&run)?;
                 let counted = self.isolators.count_disk(&sandbox, &bundle);
                 counted.map_err(|error| format!("failed to bound the container: {error}"))?;
-                let place = Place { run: &run, sandbox: &sandbox, environment: &env };
+                let secrets = &self.secrets.of(&run);
+                let place = Place { run: &run, sandbox: &sandbox, secrets, environment: &env };
                 let beginning = self.containers.begin(container, place).await?;
                 if let Some(addresses) = beginning.addresses {
                     let run = run.clone();
@@ -385,6 +420,9 @@ impl Shared {
                 (beginning.program, true)
             }
         };
+        let secrets = self.secrets.of(&run);
+        let credential = |name: String| (name.clone(), secrets.join(name));
+        let credentials = spec.secret_files.into_iter().map(credential).collect();
         let launch = LaunchSpec {
             run_id: run.clone(),
             run_dir: self.folders.run(&run),
@@ -393,6 +431,8 @@ impl Shared {
             // Environment, user and limits of a container's task are in its order: the runtime
             // itself is the agent's.
             env: if answers { Vec::new() } else { env },
+            secret_variables: spec.secret_variables,
+            credentials: if answers { Vec::new() } else { credentials },
             user: spec.user.filter(|_| !answers),
             rlimits: if answers { Vec::new() } else { rlimits(spec.rlimits.as_ref()) },
             log_policy: self.log_policy,
@@ -597,6 +637,7 @@ impl Shared {
 
     fn discard(&self, run: &ContainerId) {
         self.sandboxes.lock().remove(run);
+        self.secrets.forget(run);
         let known = KnownRun { run_id: run.clone(), run_dir: self.folders.run(run) };
         if let Err(error) = self.launcher.forget(&known) {
             warn!(%run, %error, "records of a run not removed, left where they are");

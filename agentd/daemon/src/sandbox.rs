@@ -133,6 +133,7 @@ pub fn create(
     relative: &str,
     user: Option<&str>,
     setting: &Setting,
+    secrets: Option<&Path>,
 ) -> Result<PathBuf, SandboxError> {
     let path = folders.checked(relative)?;
     let owner = user.map(|name| Owner::look_up(name, &path)).transpose()?;
@@ -164,7 +165,7 @@ pub fn create(
         open_to_tasks(&path, owner.as_ref())?;
     }
     for volume in &setting.links {
-        mount(folders, &path, volume, setting, owner.as_ref())?;
+        mount(folders, &path, volume, setting, secrets, owner.as_ref())?;
     }
     Ok(path)
 }
@@ -186,10 +187,15 @@ fn mount(
     sandbox: &Path,
     volume: &Link,
     setting: &Setting,
+    secrets: Option<&Path>,
     owner: Option<&Owner>,
 ) -> Result<(), SandboxError> {
     let to = match &volume.to {
         LinkTarget::Host(path) => PathBuf::from(path),
+        LinkTarget::Secret(name) => match secrets {
+            Some(folder) => folder.join(name),
+            None => return Err(outside(name)),
+        },
         LinkTarget::Own(inner) => {
             beneath::ensure_folder(sandbox, Path::new(inner), PUBLIC, owner)?;
             sandbox.join(inner)
@@ -216,7 +222,12 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn look_up(name: &str, path: &Path) -> Result<Self, SandboxError> {
+    /// As the system calls take it.
+    pub(crate) fn numbers(self) -> (Uid, Gid) {
+        (self.user, self.group)
+    }
+
+    pub(crate) fn look_up(name: &str, path: &Path) -> Result<Self, SandboxError> {
         let user = User::from_name(name)
             .map_err(|error| failed("look up the owner of", path)(error.into()))?
             .ok_or_else(|| SandboxError::NoUser(name.to_owned()))?;
@@ -286,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folders = Folders::new(dir.path().join("work"));
         folders.create().unwrap();
-        let path = create(&folders, "slaves/a/runs/1", None, &Setting::default()).unwrap();
+        let path = create(&folders, "slaves/a/runs/1", None, &Setting::default(), None).unwrap();
         assert_eq!(fs::read_link(path.with_file_name("latest")).unwrap(), Path::new("1"));
         symlink("/etc", path.join("link")).unwrap();
         remove(&folders, "slaves/a/runs/1").unwrap();
@@ -306,14 +317,14 @@ mod tests {
     fn an_unknown_user_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let folders = Folders::new(dir.path().to_owned());
-        let error =
-            create(&folders, "s/1", Some("no-such-user-here"), &Setting::default()).unwrap_err();
+        let error = create(&folders, "s/1", Some("no-such-user-here"), &Setting::default(), None)
+            .unwrap_err();
         assert!(error.to_string().contains("user 'no-such-user-here' does not exist"), "{error}");
     }
 
     fn pod(folders: &Folders) -> PathBuf {
         let setting = Setting { is_pod: true, ..Setting::default() };
-        create(folders, "runs/p", None, &setting).unwrap()
+        create(folders, "runs/p", None, &setting, None).unwrap()
     }
 
     fn task(links: Vec<Link>) -> Setting {
@@ -327,7 +338,7 @@ mod tests {
         let folders = Folders::new(dir.path().join("work"));
         let above = pod(&folders);
         assert_eq!(fs::metadata(&above).unwrap().permissions().mode() & 0o7777, 0o1771);
-        let own = create(&folders, "runs/p/containers/c", None, &task(Vec::new())).unwrap();
+        let own = create(&folders, "runs/p/containers/c", None, &task(Vec::new()), None).unwrap();
         assert_eq!(fs::read_link(above.join("tasks/t1")).unwrap(), own);
         assert!(own.is_dir());
     }
@@ -343,7 +354,7 @@ mod tests {
             link("a/shared", LinkTarget::Above("data/x".into())),
             link("again", LinkTarget::Own("own".into())),
         ]);
-        let own = create(&folders, "runs/p/containers/c", None, &setting).unwrap();
+        let own = create(&folders, "runs/p/containers/c", None, &setting, None).unwrap();
         assert_eq!(fs::read_link(own.join("host")).unwrap(), Path::new("/etc"));
         fs::write(own.join("a/shared/file"), "x").unwrap();
         assert!(above.join("data/x/file").is_file());
@@ -360,12 +371,12 @@ mod tests {
         fs::create_dir(&elsewhere).unwrap();
         symlink(&elsewhere, above.join("containers")).unwrap();
         let setting = task(Vec::new());
-        assert!(create(&folders, "runs/p/containers/c", None, &setting).is_err());
+        assert!(create(&folders, "runs/p/containers/c", None, &setting, None).is_err());
         fs::remove_file(above.join("containers")).unwrap();
         symlink(&elsewhere, above.join("data")).unwrap();
         let to = LinkTarget::Above("data/inner".into());
         let setting = task(vec![Link { name: "v".into(), to }]);
-        assert!(create(&folders, "runs/p/containers/c", None, &setting).is_err());
+        assert!(create(&folders, "runs/p/containers/c", None, &setting, None).is_err());
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     }
 }

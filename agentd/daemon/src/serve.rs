@@ -34,6 +34,7 @@ use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, Unit
 use crate::link::{self, Wish};
 use crate::runs::{LISTENING_INTERVAL, Means, Runs};
 use crate::sandbox::Folders;
+use crate::secrets::Secrets;
 use crate::turn::{Ended, Turn};
 use crate::wiring;
 
@@ -109,6 +110,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         .context("failed to prepare the fetcher")?;
     let containers = wiring::containers(&config.containers, &images, &folders)?;
     let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
+    let secrets = Secrets::new(&tag, &folders.meta());
     let means = Means {
         launcher: Arc::new(launcher),
         fetcher,
@@ -117,6 +119,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         kernel: kernel.clone(),
         isolators,
         containers: containers.clone(),
+        secrets,
     };
     let runs = Runs::new(driver.clone(), means);
     let found = runs.recover(hierarchy, sandboxes(&records)).await?;

@@ -1,5 +1,6 @@
 //! What is to be run, and how.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,11 @@ pub struct LaunchSpec {
     pub program: Program,
     /// The whole environment; a `PATH` is added when absent. Later entries win.
     pub env: Vec<(String, String)>,
+    /// Names of variables whose values nobody but the command may see.
+    pub secret_variables: BTreeSet<String>,
+    /// Files with secrets, by names, which `$CREDENTIALS_DIRECTORY` holds for the command. They are
+    /// in one folder, and their owner is the command's user.
+    pub credentials: Vec<(String, PathBuf)>,
     /// User to switch to; `None` runs as the agent's user.
     pub user: Option<String>,
     /// Resource limits, applied before the user is switched.

@@ -23,6 +23,7 @@ pub(crate) fn sources(
             OrderSource::Tmpfs(_) => PathBuf::from("tmpfs"),
             OrderSource::Layers(layers) => mount_image(bundle, &format!("v{at}"), layers)?,
             OrderSource::Below { folder, path } => sandbox_folder(folder, path, user)?,
+            OrderSource::Secret(path) => secret_file(path, user)?,
             OrderSource::Host { path, create, .. } => {
                 let path = host_path(path, *create)?;
                 allowed(&path, order.host_folders.as_deref())?;
@@ -31,6 +32,15 @@ pub(crate) fn sources(
         });
     }
     Ok(all)
+}
+
+/// The file is the agent's own until the user of the container is known.
+fn secret_file(path: &Path, user: &UserFacts) -> Result<PathBuf, Fault> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty()).on("open secret", path)?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), rustix::fs::Gid::from_raw(user.gid));
+    fchown(&file, Some(uid), Some(gid)).on("give its user", path)?;
+    Ok(path.to_owned())
 }
 
 /// A path without links is among the folders that the operator named.

@@ -58,6 +58,12 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
             all.push((soft_name, soft.unwrap_or(u64::MAX).into()));
         }
     }
+    if !spec.credentials.is_empty() {
+        // Everybody may read properties: they have where a secret is, never what it is.
+        let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let files = spec.credentials.iter().map(|(name, file)| (name.clone(), path(file)));
+        all.push(("LoadCredential", files.collect::<Vec<_>>().into()));
+    }
     pace(spec.pace, &mut all);
     rights(&spec.rights, &mut all);
     all.extend(ceiling(&spec.ceiling));

@@ -107,6 +107,9 @@ pub struct UnitSpec {
     pub working_directory: PathBuf,
     /// The environment, besides what systemd adds.
     pub environment: Vec<(String, String)>,
+    /// Files that it gets copies of, by names, in a folder that only its user may read
+    /// (`LoadCredential`, `$CREDENTIALS_DIRECTORY`).
+    pub credentials: Vec<(String, PathBuf)>,
     /// Soft and hard limits by systemd's names (`NOFILE`); `None` is infinity.
     pub rlimits: Vec<(&'static str, Option<u64>, Option<u64>)>,
     /// What it may use.

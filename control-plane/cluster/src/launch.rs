@@ -209,7 +209,8 @@ fn details(info: &v1::TaskInfo) -> Option<Box<TaskDetails>> {
         Box::new(TaskDetails {
             labels: info.labels.clone(),
             discovery: info.discovery.clone(),
-            container: info.container.clone(),
+            // Only ever shown.
+            container: info.container.as_ref().map(tepui_wire::secrets::redacted),
             health_check: info.health_check.clone(),
             kill_policy: info.kill_policy,
             user,

@@ -124,7 +124,7 @@ impl Cluster {
         let details = TaskDetails {
             labels: wire.labels,
             discovery: wire.discovery,
-            container: wire.container,
+            container: wire.container.as_ref().map(tepui_wire::secrets::redacted),
             health_check: wire.health_check,
             kill_policy: wire.kill_policy,
             user: wire.user,

@@ -431,6 +431,8 @@ mod tests {
                 ("MESOS_FRAMEWORK_ID".to_owned(), framework.to_owned()),
                 ("MESOS_EXECUTOR_ID".to_owned(), task.to_owned()),
             ],
+            secret_variables: std::collections::BTreeSet::new(),
+            secret_files: Vec::new(),
             user: None,
             rlimits: None,
             ports: tepui_types::Ranges::new(),

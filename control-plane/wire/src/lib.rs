@@ -32,6 +32,7 @@ mod protobuf_bytes;
 pub mod recordio;
 pub mod resources;
 pub mod schema;
+pub mod secrets;
 mod value_text;
 
 /// The generated messages, by protobuf package.

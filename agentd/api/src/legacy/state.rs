@@ -132,7 +132,9 @@ fn queued_task(framework: &Framework, task: &Task, agent: &str) -> Value {
     out.insert("resources".into(), show::resources(&show::decode(&wire.resources)));
     out.insert("role".into(), json!(task.role.to_string()));
     if let Some(command) = &task.info.command {
-        out.insert("command".into(), show::wire_json(command));
+        let mut command = command.clone();
+        tepui_wire::secrets::redact_command(&mut command);
+        out.insert("command".into(), show::wire_json(&command));
     }
     if let Some(executor) = &wire.executor_id {
         out.insert("executor_id".into(), json!(executor.value));

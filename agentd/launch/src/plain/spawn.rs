@@ -204,7 +204,7 @@ impl Inner {
         let stage = StageSpec {
             sandbox: spec.sandbox,
             program: spec.program,
-            env: self.with_path(spec.env),
+            env: self.with_path(with_credentials(spec.env, &spec.credentials)),
             user: spec.user,
             rlimits: spec.rlimits,
             answers: spec.answers,
@@ -230,6 +230,18 @@ impl Inner {
         }
         env
     }
+}
+
+/// What systemd does for a unit with credentials.
+fn with_credentials(
+    mut env: Vec<(String, String)>,
+    credentials: &[(String, PathBuf)],
+) -> Vec<(String, String)> {
+    if let Some(folder) = credentials.first().and_then(|(_, file)| file.parent()) {
+        let folder = folder.to_string_lossy().into_owned();
+        env.push(("CREDENTIALS_DIRECTORY".to_owned(), folder));
+    }
+    env
 }
 
 pub(crate) fn make_run_dir(run_dir: &Path) -> Result<(), LaunchError> {

@@ -27,7 +27,10 @@ impl Inner {
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         all.insert("PATH".to_owned(), self.default_path.clone());
         all.extend(std::mem::take(&mut spec.env));
-        all.into_iter().partition(|(name, value)| takes_variable(name, value))
+        let hidden = std::mem::take(&mut spec.secret_variables);
+        // Everybody may read a unit's properties, its environment among them.
+        all.into_iter()
+            .partition(|(name, value)| takes_variable(name, value) && !hidden.contains(name))
     }
 
     pub(super) fn describe(
@@ -68,6 +71,7 @@ impl Inner {
             user: spec.user,
             working_directory: PathBuf::from(&spec.sandbox),
             environment,
+            credentials: spec.credentials,
             rlimits: spec.rlimits.iter().map(|one| (one.kind.name(), one.soft, one.hard)).collect(),
             ceiling: ceiling(&spec.confinement.ceiling, &spec.sandbox),
             delegate: false,

@@ -59,6 +59,7 @@ fn describe(shim: &Path, unit: UnitName) -> UnitSpec {
         user: None,
         working_directory: PathBuf::from("/"),
         environment: Vec::new(),
+        credentials: Vec::new(),
         rlimits: Vec::new(),
         ceiling: Ceiling::default(),
         delegate: true,

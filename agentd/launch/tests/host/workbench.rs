@@ -1,5 +1,6 @@
 //! The one place that touches the launcher's API.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -165,6 +166,8 @@ pub(crate) fn spec(dir: &Path, run: &str, line: &str) -> LaunchSpec {
         run_dir: known(dir, run).run_dir,
         program: Program::Shell(line.to_owned()),
         env: Vec::new(),
+        secret_variables: BTreeSet::new(),
+        credentials: Vec::new(),
         user: None,
         rlimits: Vec::new(),
         log_policy: LogPolicy::default(),

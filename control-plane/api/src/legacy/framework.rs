@@ -172,6 +172,8 @@ fn show(agent: &AgentId, framework: &Framework, executor: &Executor) -> Json {
 
 /// A command (`spec/mesos-http.md` 4.3, "executor").
 fn command(command: &v1::CommandInfo) -> Json {
+    let mut command = command.clone();
+    tepui_wire::secrets::redact_command(&mut command);
     let uris: Vec<Json> = command
         .uris
         .iter()

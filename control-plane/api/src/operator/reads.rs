@@ -148,9 +148,11 @@ fn tasks(cluster: &Cluster) -> response::GetTasks {
 fn executors(cluster: &Cluster) -> response::GetExecutors {
     let executors = cluster
         .executors()
-        .map(|(agent, _, executor)| response::get_executors::Executor {
-            executor_info: (*executor.info).clone(),
-            agent_id: v1::AgentId { value: agent.id.to_string() },
+        .map(|(agent, _, executor)| {
+            let mut executor_info = (*executor.info).clone();
+            tepui_wire::secrets::redact_executor(&mut executor_info);
+            let agent_id = v1::AgentId { value: agent.id.to_string() };
+            response::get_executors::Executor { executor_info, agent_id }
         })
         .collect();
     response::GetExecutors { executors, ..response::GetExecutors::default() }
