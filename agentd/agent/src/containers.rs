@@ -6,6 +6,7 @@ use tepui_wire::v1;
 
 use crate::limits::container::{bind, disarm};
 use crate::machine::Agent;
+use crate::network::network_in;
 use crate::state::{Executor, Framework, Task, is_pod};
 use crate::volumes::links_of;
 
@@ -32,13 +33,25 @@ impl Agent {
         if let Some(executor) = executor
             && let Some(container) = &executor.container
         {
+            // The network is the pod's; whatever else needs a container of its own has no process
+            // that it could be for.
+            let mut own = container.clone();
+            if in_pod {
+                let network = network_in(container).map(|wanted| wanted.unwrap_or(Network::Host));
+                let network = network
+                    .and_then(|network| self.network_objection(&network).map_or(Ok(()), Err));
+                if let Err(reason) = network {
+                    return Some(reason);
+                }
+                own.network_infos.clear();
+            }
             let labels = executor.labels.as_ref();
-            match described(container, executor.command.as_ref(), labels, false) {
+            match described(&own, executor.command.as_ref(), labels, false) {
                 Err(reason) => return Some(reason),
                 Ok(Some(_)) if in_pod => {
                     return Some(
-                        "A pod's own container (executor.container) can only have volumes that \
-                         are links; give its tasks what they need"
+                        "A pod's own container (executor.container) can only have networks and \
+                         volumes that are links; give its tasks what else they need"
                             .into(),
                     );
                 }
@@ -58,20 +71,22 @@ impl Agent {
             Ok(Some(_)) if executor.is_some() && !in_pod => {
                 Some("A container of a custom executor's task is its executor's to make".into())
             }
-            Ok(Some(container)) if in_pod && container.network.is_own() => {
-                Some("The network of a pod's task is its pod's".into())
-            }
             Ok(Some(container)) => self.host_objection(&container),
         }
     }
 
     /// What the host lacks for a container.
-    fn host_objection(&self, container: &Container) -> Option<String> {
-        let host = &self.config.containers;
-        if let Err(reason) = &host.any {
+    pub(crate) fn host_objection(&self, container: &Container) -> Option<String> {
+        if let Err(reason) = &self.config.containers.any {
             return Some(format!("This host cannot run containers: {reason}"));
         }
-        match &container.network {
+        self.network_objection(&container.network)
+    }
+
+    /// What the host lacks for a network.
+    fn network_objection(&self, network: &Network) -> Option<String> {
+        let host = &self.config.containers;
+        match network {
             Network::Host | Network::None => None,
             Network::Bridge { .. } => {
                 let reason = host.bridge.as_ref().err()?;

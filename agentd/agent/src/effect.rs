@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tepui_container::{Container, ImageWish};
+use tepui_container::{Container, ImageWish, Network};
 use tepui_link::Report;
 use tepui_types::{ContainerId, RequestId, Span, StreamId};
 use tepui_wire::v1::{self, executor};
 
-use crate::{Exit, ProbeId, Record};
+use crate::{Exit, ProbeId, Record, Verdict};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,9 @@ pub enum Effect {
         setting: Box<Setting>,
         /// Images that are to be there too.
         images: Vec<ImageWish>,
+        /// A network to make for it, which runs below it will be in; then
+        /// [`crate::Event::Networked`] comes before the answer.
+        network: Option<Network>,
     },
     /// Start the run's main process; answered with [`crate::Event::RunStarted`], later
     /// [`crate::Event::RunExited`].
@@ -171,6 +174,8 @@ pub struct SessionSpec {
     pub user: Option<String>,
     /// Resource limits.
     pub rlimits: Option<v1::RLimitInfo>,
+    /// The run whose network it is in, where that is not the host's; see [`RunSpec::network`].
+    pub network: Option<ContainerId>,
     /// The command gets a terminal of this size.
     pub terminal: Option<Window>,
 }
@@ -189,6 +194,8 @@ pub struct Window {
 pub struct Setting {
     /// Sandboxes of tasks will be below it, which may belong to other users.
     pub is_pod: bool,
+    /// It is of no executor, and so not the latest of one.
+    pub is_alone: bool,
     /// The sandbox that it is below, with the name under which people look for it there.
     pub below: Option<(Arc<str>, Option<String>)>,
     /// Volumes: names in the sandbox, relative to it, that lead elsewhere.
@@ -241,6 +248,8 @@ pub enum LinkTarget {
 pub struct RunSpec {
     /// Which run.
     pub run: ContainerId,
+    /// What people are shown as its name, where it is not the task or executor of its environment.
+    pub title: Option<String>,
     /// The sandbox, relative to the work directory.
     pub sandbox: Arc<str>,
     /// The role that its resources are allocated to, once known.
@@ -262,6 +271,9 @@ pub struct RunSpec {
     pub ports: tepui_types::Ranges,
     /// What it was given.
     pub resources: tepui_types::Resources,
+    /// The run above it whose network it is in; `None` is a network of its own container, or the
+    /// host's.
+    pub network: Option<ContainerId>,
     /// The container that it runs in, which then says what is executed, as whom and with which
     /// limits; `None` is an ordinary process.
     pub container: Option<Box<Container>>,
@@ -317,7 +329,7 @@ pub enum Probe {
 }
 
 /// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     /// 200 without a body.
     Done,
@@ -325,6 +337,8 @@ pub enum Response {
     Waited {
         /// How.
         exit: Exit,
+        /// Why, where that is more.
+        verdict: Option<Box<Verdict>>,
     },
     /// 202.
     Accepted,

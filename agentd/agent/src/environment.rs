@@ -4,6 +4,7 @@ use tepui_link::Leftover;
 use tepui_types::{ContainerId, Ranges, Resources, Span, TaskId};
 use tepui_wire::v1::{self, environment::variable, secret};
 
+use crate::book::parent_of;
 use crate::machine::Agent;
 use crate::state::{Executor, Framework, Task};
 use crate::volumes::secret_files;
@@ -30,7 +31,11 @@ impl Agent {
         executor: &'a Executor,
         run: &ContainerId,
     ) -> Option<&'a Task> {
-        let own = self.book.runs.get(run).and_then(|run| run.task.as_ref());
+        let entry = self.book.runs.get(run);
+        if entry.is_some_and(|run| run.asked.is_some()) {
+            return None;
+        }
+        let own = entry.and_then(|run| run.task.as_ref());
         let command = || executor.tasks.first().filter(|_| executor.is_command());
         framework.tasks.get(own.or_else(command)?)
     }
@@ -47,9 +52,17 @@ impl Agent {
         (self.config.switch_user && !user.is_empty()).then_some(user)
     }
 
-    /// Everything that the launcher needs for a run; `None` when its command says nothing to
-    /// execute.
-    pub(crate) fn run_spec(
+    /// Everything that the launcher needs for a run; `None` when nobody owns it, or its command says
+    /// nothing to execute.
+    pub(crate) fn spec_of(&self, run: &ContainerId) -> Option<RunSpec> {
+        if self.book.runs.get(run)?.asked.is_some() {
+            return self.asked_spec(run);
+        }
+        let (framework, executor) = self.book.owner(run)?;
+        self.run_spec(framework, executor, run)
+    }
+
+    fn run_spec(
         &self,
         framework: &Framework,
         executor: &Executor,
@@ -71,8 +84,10 @@ impl Agent {
             Some(task) => sum(&task.info.resources),
             None => resources_of(framework, executor),
         };
+        let is_own = container.as_ref().is_some_and(|one| one.network.is_own());
         Some(RunSpec {
             run: run.clone(),
+            title: None,
             sandbox: self.book.runs.get(run)?.sandbox.clone(),
             role: executor.role.clone(),
             command: to_run,
@@ -88,6 +103,7 @@ impl Agent {
             rlimits: info.and_then(|info| info.rlimit_info.clone()),
             ports: ports_of(framework, executor),
             resources,
+            network: parent_of(run).filter(|_| !is_own).and_then(|above| self.network_of(&above)),
             container: container.map(Box::new),
             limits: Box::new(self.limits_of(framework, executor, run)),
         })
@@ -129,7 +145,9 @@ impl Agent {
         }
         if let Some(task) = task.filter(|_| executor.is_pod()) {
             set("MESOS_TASK_ID", &task.info.task_id.value);
-            set("MESOS_CONTAINER_IP", &self.config.ip);
+            let own = task.run.as_ref().and_then(|run| self.addresses_of(run)?.first());
+            let address = own.map_or_else(|| self.config.ip.clone(), ToString::to_string);
+            set("MESOS_CONTAINER_IP", &address);
         }
         if let Some(container) = &container {
             list.extend(Self::container_environment(executor, container));
@@ -236,7 +254,7 @@ pub(crate) fn variables(environment: &v1::Environment) -> impl Iterator<Item = (
 }
 
 /// Names of variables whose values are secrets.
-fn secret_variables(environment: &v1::Environment) -> impl Iterator<Item = String> {
+pub(crate) fn secret_variables(environment: &v1::Environment) -> impl Iterator<Item = String> {
     let secret = |one: &&v1::environment::Variable| one.r#type() == variable::Type::Secret;
     environment.variables.iter().filter(secret).map(|variable| variable.name.clone())
 }

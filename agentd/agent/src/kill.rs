@@ -219,6 +219,7 @@ impl Agent {
         match entry.phase {
             Phase::Over => return,
             _ if entry.is_pod => return self.end_pod(run, turn),
+            _ if entry.asked.is_some() => return self.end_asked(run, fate, turn),
             Phase::Preparing => {
                 let text = "Executor was shut down before its start";
                 let saying = Saying::agent(TaskState::Failed, Reason::ExecutorTerminated, text);
@@ -284,6 +285,7 @@ impl Agent {
         for framework in frameworks {
             self.shutdown_framework(&framework, turn);
         }
+        self.end_standalone(turn);
         if self.book.agent.is_some() {
             self.commit(Record::IdentityGone, turn);
         }

@@ -10,6 +10,7 @@ use tepui_wire::v1::{self, task_status::Reason};
 use crate::book::{MAX_IDLE_FRAMEWORKS, framework_id, task_id};
 use crate::containers::has_image;
 use crate::machine::{Agent, Turn};
+use crate::network::network_of_pod;
 use crate::state::is_pod;
 use crate::status::Saying;
 use crate::updates::never_here;
@@ -338,6 +339,7 @@ impl Agent {
             user: self.user_of(framework, command).filter(|_| !has_image),
             setting: Box::new(self.setting_of(framework, executor, run)),
             images,
+            network: if entry.is_pod { network_of_pod(executor) } else { None },
         });
     }
 }

@@ -9,7 +9,9 @@
 //! * `launch`, `runs`, `kill`: tasks and runs; `executors`: the v1 executor API;
 //!   `pods`: executors of type DEFAULT; `checks`;
 //! * `limits`: what runs may use and do; `ports`: what the kernel holds runs to; `death`: why they
-//!   ended badly; `sessions`: commands beside tasks that somebody talks to;
+//!   ended badly; `network`: whose network a run is in;
+//! * `asked`: containers that somebody asked the API for; `sessions`: commands beside tasks that
+//!   somebody talks to;
 //!   `updates`, `status`: status update streams;
 //!   `recovery`, `compatibility`: the start;
 //!   `garbage`: sandboxes;
@@ -24,6 +26,7 @@
 //! registration (I-15, I-46). A restart changes no task (I-19), a reboot ends all (I-20). Tasks of
 //! frameworks that do not checkpoint are kept over a restart all the same.
 
+mod asked;
 mod book;
 mod checks;
 mod compatibility;
@@ -41,6 +44,7 @@ mod launch;
 pub mod limits;
 mod link;
 mod machine;
+mod network;
 mod pods;
 mod ports;
 mod record;
@@ -54,6 +58,7 @@ mod updates;
 mod view;
 mod volumes;
 
+pub use asked::{ContainerLaunch, Verdict};
 pub use compatibility::{FOUND_ATTRIBUTES, ISOLATION_ATTRIBUTE, Incompatible};
 pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;
@@ -67,7 +72,7 @@ pub use limits::{Isolation, LimitPolicy, Limits};
 pub use machine::Agent;
 pub use ports::PortDenial;
 pub use record::Record;
-pub use sessions::{ContainerCall, ContainerLaunch};
+pub use sessions::ContainerCall;
 pub use state::{Executor, Framework, Phase, Run, Task};
 pub use status::{InvalidContainer, container_id, run_of_container};
 pub use tepui_container::Container;

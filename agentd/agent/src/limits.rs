@@ -15,6 +15,7 @@ use tepui_wire::v1;
 pub use rights::{Rights, SeccompProfile, capability_bit};
 
 use crate::Effect;
+use crate::book::parent_of;
 use crate::containers::wish;
 use crate::environment::{held_by, span_of, sum};
 use crate::machine::{Agent, Turn};
@@ -186,9 +187,10 @@ impl Agent {
         let policy = &self.config.limits;
         let task = self.task_of(framework, executor, run);
         let mut limits = match task.filter(|_| executor.is_pod()) {
-            Some(task) => amounts(&sum(&task.info.resources), &[], &[task], policy),
+            Some(task) => amounts(&sum(&task.info.resources), &[], &[&task.info], policy),
             None => {
-                let live: Vec<_> = live_tasks(framework, executor).collect();
+                let live: Vec<_> =
+                    live_tasks(framework, executor).map(|task| &*task.info).collect();
                 let own = executor.info.as_ref().map(|info| info.resources.as_slice());
                 amounts(&held_by(framework, executor), own.unwrap_or_default(), &live, policy)
             }
@@ -213,6 +215,54 @@ impl Agent {
         }
         wishes.add_to(&mut limits);
         limits
+    }
+
+    /// What any run may use and do; `None` when nobody owns it.
+    pub(crate) fn limits_of_run(&self, run: &ContainerId) -> Option<Limits> {
+        if self.book.runs.get(run)?.asked.is_some() {
+            return self.asked_limits(run);
+        }
+        let (framework, executor) = self.book.owner(run)?;
+        Some(self.limits_of(framework, executor, run))
+    }
+
+    /// An asked run is held to what it was given; without that, to what the run above it may use.
+    pub(crate) fn asked_limits(&self, run: &ContainerId) -> Option<Limits> {
+        let launch = self.book.runs.get(run)?.asked.as_deref()?;
+        let above = parent_of(run).and_then(|above| self.limits_of_run(&above));
+        let above = above.unwrap_or_default();
+        let policy = &self.config.limits;
+        let linux = launch.info.as_ref().and_then(|info| info.linux_info.as_ref());
+        let rights = match () {
+            // The runtime says what may be done, and needs its own rights to do so.
+            () if self.asked_container(run).is_some() => Rights::default(),
+            // Nobody gets out of what holds the run above by a call.
+            () if linux.is_none() && above.rights != Rights::default() => above.rights.clone(),
+            () => Rights::of(launch.info.as_ref(), &Wishes::default(), policy).unwrap_or_default(),
+        };
+        let limits = if launch.resources.is_empty() && launch.limits.is_empty() {
+            // What it writes is in the sandbox above, and counts there.
+            let bare = Limits { processes: policy.processes, ..Limits::default() };
+            match parent_of(run) {
+                Some(_) => Limits { disk: None, ..above },
+                None => bare,
+            }
+        } else {
+            let own = amounts(&sum(&launch.resources), &[], &[&launch.as_task()], policy);
+            Limits {
+                processors: above.processors,
+                processes: above.processes.or(own.processes),
+                ..own
+            }
+        };
+        Some(Limits {
+            rights,
+            run_time: None,
+            stop_grace: None,
+            notifies_within: None,
+            watchdog: None,
+            ..limits
+        })
     }
 
     /// A custom executor that runs may use more when tasks come to it, and less when they go.
@@ -312,7 +362,7 @@ fn live_tasks<'a>(
 fn amounts(
     given: &Resources,
     own: &[v1::Resource],
-    tasks: &[&Task],
+    tasks: &[&v1::TaskInfo],
     policy: &LimitPolicy,
 ) -> Limits {
     let bytes = Scalar::megabytes_as_bytes;
@@ -354,19 +404,19 @@ enum Named {
 
 /// Every task counts with its limit, or with what it was given where it names none; as soon as one
 /// has no bound the sum has none.
-fn limit_of(name: &str, own: &[v1::Resource], tasks: &[&Task]) -> Named {
-    if !tasks.iter().any(|task| task.info.limits.contains_key(name)) {
+fn limit_of(name: &str, own: &[v1::Resource], tasks: &[&v1::TaskInfo]) -> Named {
+    if !tasks.iter().any(|task| task.limits.contains_key(name)) {
         return Named::Nothing;
     }
     let mut sum = amount_of(name, own);
     for task in tasks {
-        match task.info.limits.get(name).map(|limit| limit.value) {
+        match task.limits.get(name).map(|limit| limit.value) {
             Some(value) if value.is_infinite() => return Named::Infinite,
             Some(value) => {
                 let limit = Scalar::parse(value).unwrap_or(Scalar::ZERO);
                 sum = sum.saturating_add(limit.as_milli());
             }
-            None => sum = sum.saturating_add(amount_of(name, &task.info.resources)),
+            None => sum = sum.saturating_add(amount_of(name, &task.resources)),
         }
     }
     Named::Amount(sum)

@@ -213,7 +213,7 @@ impl Agent {
             executor.tasks.iter().any(|task| live(framework, task))
         });
         let is_task_run =
-            |run: &ContainerId| self.book.runs.get(run).is_some_and(|run| !run.is_asked);
+            |run: &ContainerId| self.book.runs.get(run).is_some_and(|run| run.asked.is_none());
         let has_runs = self.book.live_below(pod).any(is_task_run);
         if self.recovering || entry.exit.is_some() || has_tasks || has_runs {
             return;

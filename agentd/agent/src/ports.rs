@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskState};
 
 use crate::Effect;
-use crate::environment::live_ports_of;
+use crate::environment::{live_ports_of, sum};
 use crate::machine::{Agent, Turn};
 use crate::state::{Fate, Phase, Run};
 use crate::status::Saying;
@@ -63,20 +63,34 @@ impl Agent {
         };
         let begun =
             |run: &Run| run.exit.is_none() && !matches!(run.phase, Phase::Preparing | Phase::Over);
-        let runs = self.book.runs.iter_mut();
         // The runs of a pod's tasks share its ports; the pod itself is no process.
-        for (run, entry) in runs.filter(|(_, run)| is_its(run) && begun(run) && !run.is_pod) {
-            if entry.ports != ports {
-                entry.ports = ports.clone();
-                turn.push(Effect::Ports { run: run.clone(), ports: ports.clone() });
-            }
+        let runs = self.book.runs.iter();
+        let its = runs.filter(|(_, run)| is_its(run) && begun(run) && !run.is_pod);
+        // In a network of its own every port is its own.
+        let its: Vec<_> = its
+            .filter(|(run, _)| self.network_of(run).is_none())
+            .map(|(run, entry)| (run.clone(), ports.union(&own_ports_of(entry))))
+            .collect();
+        for (run, ports) in its {
+            let Some(entry) = self.run_mut(&run).filter(|entry| entry.ports != ports) else {
+                continue;
+            };
+            entry.ports = ports.clone();
+            turn.push(Effect::Ports { run, ports });
         }
     }
 
     /// A run was found again: the kernel is told its ports, whatever it knows.
     pub(crate) fn tell_ports(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
-        let Some((framework, executor)) = self.book.owner(run) else { return };
-        let ports = live_ports_of(framework, executor);
+        let Some(entry) = self.book.runs.get(run).filter(|_| self.network_of(run).is_none()) else {
+            return;
+        };
+        let owner = self.book.owner(run);
+        if owner.is_none() && entry.asked.is_none() {
+            return;
+        }
+        let shared = owner.map(|(framework, executor)| live_ports_of(framework, executor));
+        let ports = shared.unwrap_or_default().union(&own_ports_of(entry));
         if let Some(entry) = self.run_mut(run) {
             entry.ports = ports.clone();
         }
@@ -110,6 +124,9 @@ impl Agent {
     /// What a run was refused, as a part of a sentence.
     fn denied_text(&self, run: &ContainerId) -> Option<String> {
         let entry = self.book.runs.get(run).filter(|run| !run.denials.is_empty())?;
+        if entry.asked.is_some() {
+            return Some(denied(&entry.denials, &entry.ports));
+        }
         let (framework, executor) = self.book.owner(run)?;
         Some(denied(&entry.denials, &live_ports_of(framework, executor)))
     }
@@ -131,6 +148,12 @@ impl Agent {
         };
         saying.saying(message)
     }
+}
+
+/// What an asked run was given besides what it shares.
+fn own_ports_of(run: &Run) -> Ranges {
+    let asked = run.asked.as_ref();
+    asked.map_or_else(Ranges::new, |launch| sum(&launch.resources).ports())
 }
 
 fn denied(denials: &[PortDenial], offered: &Ranges) -> String {

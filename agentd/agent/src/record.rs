@@ -8,7 +8,7 @@ use tepui_types::{
 };
 use tepui_wire::v1;
 
-use crate::Exit;
+use crate::{ContainerLaunch, Exit, Verdict};
 
 /// One durable fact. The journal is the list of them; [`crate::Agent::snapshot`] gives a shorter
 /// list that means the same.
@@ -166,6 +166,20 @@ pub enum Record {
     /// The agent's id is given up (the host was restarted with an incompatible description); it
     /// registers as a new agent. What stands before this belongs to the old one.
     IdentityGone,
+    /// A container that somebody asked the agent's API for.
+    Asked {
+        /// What was asked for; its run is named as the container.
+        launch: Box<ContainerLaunch>,
+        /// The sandbox, relative to the work directory.
+        sandbox: Arc<str>,
+    },
+    /// Why the run of an asked container ended; before its end.
+    Verdict {
+        /// Which run.
+        run: ContainerId,
+        /// Why.
+        verdict: Box<Verdict>,
+    },
     /// The sandbox was removed; nothing of the run is left.
     SandboxRemoved {
         /// Which run.

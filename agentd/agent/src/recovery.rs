@@ -64,6 +64,7 @@ impl Agent {
         }
         self.settle_leftovers(turn);
         self.settle_pods(turn);
+        self.settle_asked(turn);
         self.await_executors(turn);
         self.await_garbage(turn);
         turn.push(Effect::Reconnect { pause: Span::ZERO });
@@ -176,6 +177,9 @@ impl Agent {
             entry.phase = phase;
         }
         self.tell_ports(run, turn);
+        if self.book.runs.get(run).is_some_and(|run| run.asked.is_some()) {
+            return;
+        }
         let Some((_, executor)) = self.book.owner(run) else {
             return self.destroy(run, Fate::Shutdown, turn);
         };
@@ -203,6 +207,9 @@ impl Agent {
 
     /// Accepted and never started: it starts now, unless there is nothing to start.
     fn begin_again(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
+        if self.book.runs.get(run).is_some_and(|run| run.asked.is_some()) {
+            return self.prepare_asked(run, turn);
+        }
         let Some((framework, executor)) = self.book.owner(run) else {
             return self.run_over(run, Exit::Unknown("never started".into()), turn);
         };

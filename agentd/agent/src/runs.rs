@@ -6,7 +6,6 @@ use tepui_link::Report;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Span, TaskId, TaskState};
 use tepui_wire::v1::task_status::Reason;
 
-use crate::book::parent_of;
 use crate::death::{Cause, Certificate, last_words, with_details};
 use crate::environment::ports_of;
 use crate::limits::completion_of;
@@ -15,14 +14,17 @@ use crate::state::{Fate, Phase};
 use crate::status::{Saying, exit_message, wait_status};
 use crate::timers::Timer;
 use crate::updates::no_longer_here;
-use crate::{Effect, Exit, Record, Response};
+use crate::{Effect, Exit, Record, Response, Verdict};
 
 impl Agent {
     /// The task whose process a run is, while it is not terminal: a command task, or one of a pod.
     pub(crate) fn command_task(&self, run: &ContainerId) -> Option<(FrameworkId, TaskId)> {
         let (framework, executor) = self.book.owner(run)?;
-        let own = self.book.runs.get(run).and_then(|run| run.task.as_ref());
-        let task = own.or_else(|| executor.tasks.first().filter(|_| executor.is_command()))?;
+        let entry = self.book.runs.get(run).filter(|run| run.asked.is_none())?;
+        let task = entry
+            .task
+            .as_ref()
+            .or_else(|| executor.tasks.first().filter(|_| executor.is_command()))?;
         let live = framework.tasks.get(task).is_some_and(|task| !task.is_terminal());
         live.then(|| (framework.id.clone(), task.clone()))
     }
@@ -33,9 +35,13 @@ impl Agent {
         outcome: Result<(), String>,
         turn: &mut Turn<'_>,
     ) {
-        let preparing = self.book.runs.get(run).is_some_and(|run| run.phase == Phase::Preparing);
-        if !preparing {
-            return;
+        match self.book.runs.get(run).map(|run| run.phase) {
+            Some(Phase::Preparing) => {}
+            // It ended meanwhile: what was brought for it goes too.
+            None | Some(Phase::Over) => {
+                return turn.push(Effect::Discard { run: run.clone() });
+            }
+            Some(_) => return,
         }
         if self.book.runs.get(run).is_some_and(|run| run.is_pod) {
             return self.pod_prepared(run, outcome, turn);
@@ -62,8 +68,7 @@ impl Agent {
     }
 
     pub(crate) fn start_run(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
-        let Some((framework, executor)) = self.book.owner(run) else { return };
-        let Some(spec) = self.run_spec(framework, executor, run) else {
+        let Some(spec) = self.spec_of(run) else {
             return self.launch_failed(run, "The command has nothing to execute", turn);
         };
         if !self.book.runs.get(run).is_some_and(|run| run.started) {
@@ -105,6 +110,9 @@ impl Agent {
     /// A run's main process is there, freshly started or found again.
     pub(crate) fn run_is_up(&mut self, run: &ContainerId, turn: &mut Turn<'_>) {
         let Some(entry) = self.run_mut(run) else { return };
+        if entry.asked.is_some() {
+            return self.asked_is_up(run, turn);
+        }
         let asked_to_end = entry.ending.is_some() || entry.phase == Phase::Terminating;
         let subscribed = entry.stream.is_some();
         if let Some((framework, task)) = self.command_task(run) {
@@ -154,6 +162,9 @@ impl Agent {
 
     /// The run did not come to life; its tasks say why.
     fn launch_failed(&mut self, run: &ContainerId, message: &str, turn: &mut Turn<'_>) {
+        if self.book.runs.get(run).is_some_and(|run| run.asked.is_some()) {
+            return self.asked_failed(run, message, turn);
+        }
         let fate = self.book.runs.get(run).and_then(|run| run.fate.clone());
         let exit = Exit::Unknown(message.into());
         let saying = if matches!(fate, Some(Fate::Killed | Fate::Shutdown)) {
@@ -169,7 +180,8 @@ impl Agent {
 
     pub(crate) fn end_tasks(&mut self, run: &ContainerId, saying: &Saying, turn: &mut Turn<'_>) {
         let Some((framework, executor)) = self.book.owner(run) else { return };
-        let own = self.book.runs.get(run).and_then(|run| run.task.clone());
+        let Some(entry) = self.book.runs.get(run).filter(|run| run.asked.is_none()) else { return };
+        let own = entry.task.clone();
         let tasks = own.map_or_else(|| executor.tasks.clone(), |task| [task].into());
         let framework = framework.id.clone();
         for task in tasks {
@@ -203,6 +215,12 @@ impl Agent {
         } else if let Some((framework, executor)) = self.custom_owner(run) {
             let how = (&exit, certificate);
             self.executor_exited(run, &framework, &executor, how, turn);
+        } else if let Some(entry) = self.book.runs.get(run).filter(|run| run.asked.is_some()) {
+            let saying = last_words(&exit, entry.fate.as_ref(), certificate);
+            if let Some(verdict) = Verdict::of(&self.with_denials(run, saying)) {
+                let (run, verdict) = (run.clone(), Box::new(verdict));
+                self.commit(Record::Verdict { run, verdict }, turn);
+            }
         }
         self.run_over(run, exit, turn);
     }
@@ -265,7 +283,8 @@ impl Agent {
         let stream = entry.stream.take();
         let waiters = std::mem::take(&mut entry.waiters);
         let was_leftover = entry.leftover.take().is_some();
-        let (is_pod, is_pod_task) = (entry.is_pod, entry.task.is_some());
+        let opener = entry.opener.take();
+        let (is_pod, is_asked) = (entry.is_pod, entry.asked.is_some());
         // A run that nobody knows has no sandbox to keep and no record to close.
         let is_stranger = entry.sandbox.is_empty();
         for timer in timers {
@@ -275,9 +294,14 @@ impl Agent {
             self.streams.remove(&stream);
             turn.push(Effect::CloseExecutorStream { stream });
         }
+        let verdict = self.verdict_of(run);
         for request in waiters {
-            let response = Response::Waited { exit: exit.clone() };
+            let response = Response::Waited { exit: exit.clone(), verdict: verdict.clone() };
             turn.push(Effect::Respond { request, response });
+        }
+        if let Some(request) = opener {
+            // Its end came before the news of its beginning.
+            turn.push(Effect::Respond { request, response: Response::Done });
         }
         self.close_sessions(run, turn);
         if is_stranger {
@@ -287,10 +311,9 @@ impl Agent {
             self.commit(record, turn);
             self.await_garbage(turn);
         }
-        if !is_pod {
-            turn.push(Effect::Discard { run: run.clone() });
-        }
-        if !is_pod || is_pod_task || parent_of(run).is_some() {
+        turn.push(Effect::Discard { run: run.clone() });
+        self.end_below(run, turn);
+        if !is_pod && !is_asked {
             self.pod_run_over(run, turn);
         }
         if was_leftover {
@@ -304,9 +327,8 @@ impl Agent {
     /// How much the sandbox of a run holds. Who holds more than it may is ended, where the operator
     /// wants it so.
     pub(crate) fn sandbox_measured(&mut self, run: &ContainerId, used: u64, turn: &mut Turn<'_>) {
-        let Some((framework, executor)) = self.book.owner(run) else { return };
-        let limit = self.limits_of(framework, executor, run).disk;
-        let is_command = !executor.is_custom();
+        let Some(limit) = self.limits_of_run(run).map(|limits| limits.disk) else { return };
+        let is_command = self.command_task(run).is_some();
         let Some(entry) = self.run_mut(run).filter(|run| run.exit.is_none()) else { return };
         entry.disk_used = Some(used);
         let Some(limit) = limit.filter(|limit| used > *limit && self.config.limits.enforce_disk)
@@ -327,8 +349,8 @@ impl Agent {
         let foreign = ports.difference(&ports_of(framework, executor));
         let whose = format!("executor '{}' of framework '{}'", executor.id, framework.id);
         // Where it has a network of its own, every port is its own.
-        let Some(entry) =
-            self.run_mut(run).filter(|run| run.foreign_ports != foreign && run.addresses.is_none())
+        let is_own = self.network_of(run).is_some();
+        let Some(entry) = self.run_mut(run).filter(|run| run.foreign_ports != foreign && !is_own)
         else {
             return;
         };

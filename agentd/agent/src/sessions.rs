@@ -11,19 +11,24 @@ use crate::book::{is_below, parent_of};
 use crate::effect::{SessionSpec, Window};
 use crate::environment::command_to_run;
 use crate::machine::{Agent, Turn};
-use crate::state::Phase;
-use crate::{Effect, Exit, Response};
+use crate::state::{Fate, Phase};
+use crate::{ContainerLaunch, Effect, Exit, Response};
 
 /// Sessions at a time: each is some processes and buffers of the agent.
 const MAX_SESSIONS: usize = 256;
 /// Ends of sessions that are remembered for whoever asks for them.
 const MAX_ENDED: usize = 256;
 
+/// Signals that a container ends by whose process is still to come, or that has none: SIGTERM, SIGKILL.
+const ENDS: [i32; 2] = [15, 9];
+
 /// What somebody wants of a container.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ContainerCall {
     /// Run a command beside a task, and talk to it.
     Session(Box<ContainerLaunch>),
+    /// Run a container below another one, or alone.
+    Launch(Box<ContainerLaunch>),
     /// Tell how it ended, once it has.
     Wait(ContainerId),
     /// Send it a signal.
@@ -35,17 +40,6 @@ pub enum ContainerCall {
     },
     /// Remove what is left of it.
     Remove(ContainerId),
-}
-
-/// A container that somebody wants.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ContainerLaunch {
-    /// Its id: that of the container that it is below, a dot, and its own name.
-    pub container: ContainerId,
-    /// What it executes.
-    pub command: v1::CommandInfo,
-    /// How it is isolated.
-    pub info: Option<v1::ContainerInfo>,
 }
 
 /// All sessions.
@@ -65,6 +59,20 @@ struct Live {
 }
 
 impl Sessions {
+    /// Whether it runs, or ended lately.
+    pub(crate) fn knows(&self, session: &ContainerId) -> bool {
+        self.is_live(session) || self.exit_of(session).is_some()
+    }
+
+    pub(crate) fn is_live(&self, session: &ContainerId) -> bool {
+        self.live.contains_key(session)
+    }
+
+    /// Nobody asks for its end any more.
+    pub(crate) fn forget(&mut self, session: &ContainerId) {
+        self.ended.retain(|(one, _)| one != session);
+    }
+
     fn exit_of(&self, session: &ContainerId) -> Option<&Exit> {
         self.ended.iter().rev().find(|(one, _)| one == session).map(|(_, exit)| exit)
     }
@@ -82,12 +90,16 @@ impl Agent {
                 Ok(()) => return,
                 Err(refusal) => refusal,
             },
+            ContainerCall::Launch(launch) => match self.launch_container(request, *launch, turn) {
+                Ok(()) => return,
+                Err(refusal) => refusal,
+            },
             ContainerCall::Wait(container) => match self.wait(request, &container) {
                 Some(response) => response,
                 None => return,
             },
             ContainerCall::Kill { container, signal } => self.signal(&container, signal, turn),
-            ContainerCall::Remove(container) => self.remove(&container),
+            ContainerCall::Remove(container) => self.remove(&container, turn),
         };
         turn.push(Effect::Respond { request, response });
     }
@@ -140,8 +152,6 @@ impl Agent {
         if !matches!(run.phase, Phase::Running | Phase::Registering | Phase::Terminating) {
             return Err(format!("Container {beside} does not run"));
         }
-        let (framework, executor) =
-            self.book.owner(&beside).ok_or_else(|| cannot_be_found(&beside))?;
         let mut terminal = None;
         if let Some(info) = &launch.info {
             if info.r#type() != container_info::Type::Mesos {
@@ -168,31 +178,30 @@ impl Agent {
             };
             terminal = info.tty_info.as_ref().map(size);
         }
-        let own = self.command_of(framework, executor, &beside);
-        let task = self.task_of(framework, executor, &beside);
-        let mut environment = self.environment_of(framework, executor, task, own);
+        let neighbour = self.spec_of(&beside).ok_or_else(|| cannot_be_found(&beside))?;
+        let mut environment = neighbour.environment;
         if let Some(added) = &launch.command.environment {
             if let Some(name) = crate::environment::unresolved_secret(added) {
                 return Err(format!("Environment variable '{name}' refers to a secret"));
             }
             environment.extend(crate::environment::variables(added));
         }
-        let is_container = self.container_of(framework, executor, &beside).is_some();
-        if is_container && launch.command.user.is_some() {
+        if neighbour.container.is_some() && launch.command.user.is_some() {
             return Err("In a container a session runs as the container's user; \
                         leave 'command.user' out"
                 .to_owned());
         }
-        let named = launch.command.user.as_ref().map(|_| &launch.command);
+        let named = launch.command.user.clone().filter(|_| self.config.switch_user);
         Ok(SessionSpec {
             session: launch.container.clone(),
-            beside,
             sandbox: run.sandbox.clone(),
             command: command_to_run(&launch.command).ok_or("The command has nothing to execute")?,
             environment,
-            user: self.user_of(framework, named.or(own)),
+            user: named.or(neighbour.user),
             rlimits: launch.info.as_ref().and_then(|info| info.rlimit_info.clone()),
+            network: self.network_of(&beside),
             terminal,
+            beside,
         })
     }
 
@@ -217,7 +226,7 @@ impl Agent {
     pub(crate) fn session_ended(&mut self, session: &ContainerId, exit: Exit, turn: &mut Turn<'_>) {
         let Some(live) = self.sessions.live.remove(session) else { return };
         for request in live.waiters {
-            let response = Response::Waited { exit: exit.clone() };
+            let response = Response::Waited { exit: exit.clone(), verdict: None };
             turn.push(Effect::Respond { request, response });
         }
         self.sessions.ended.push_back((session.clone(), exit));
@@ -240,11 +249,12 @@ impl Agent {
             return None;
         }
         if let Some(exit) = self.sessions.exit_of(container) {
-            return Some(Response::Waited { exit: exit.clone() });
+            return Some(Response::Waited { exit: exit.clone(), verdict: None });
         }
+        let verdict = self.verdict_of(container);
         match self.book.runs.get_mut(container) {
             Some(run) => match &run.exit {
-                Some((exit, _)) => Some(Response::Waited { exit: exit.clone() }),
+                Some((exit, _)) => Some(Response::Waited { exit: exit.clone(), verdict }),
                 None => {
                     run.waiters.push(request);
                     None
@@ -263,9 +273,18 @@ impl Agent {
             turn.push(Effect::SignalSession { session, signal });
             return Response::Done;
         }
-        match self.book.runs.get(container).filter(|run| run.exit.is_none() && !run.is_pod) {
+        match self.book.runs.get(container).filter(|run| run.exit.is_none()) {
+            // A pod has no process, and ends with those below it.
+            Some(run) if run.is_pod && ENDS.contains(&signal) => {
+                self.end_pod(container, turn);
+                Response::Done
+            }
             Some(run) if run.pid.is_some() => {
                 turn.push(Effect::Signal { run: container.clone(), signal });
+                Response::Done
+            }
+            Some(run) if run.asked.is_some() && ENDS.contains(&signal) => {
+                self.end_asked(container, Fate::Killed, turn);
                 Response::Done
             }
             _ => {
@@ -273,20 +292,9 @@ impl Agent {
             }
         }
     }
-
-    fn remove(&mut self, container: &ContainerId) -> Response {
-        let runs = self.book.runs.get(container).is_some_and(|run| run.exit.is_none());
-        if runs || self.sessions.live.contains_key(container) {
-            let message = format!("Nested container has not terminated yet: {container}");
-            return Response::Refused { status: 500, message };
-        }
-        // A session has nothing of its own; already gone is what was wanted.
-        self.sessions.ended.retain(|(one, _)| one != container);
-        Response::Done
-    }
 }
 
-fn bad(message: &str) -> Response {
+pub(crate) fn bad(message: &str) -> Response {
     Response::Refused { status: 400, message: message.to_owned() }
 }
 

@@ -14,7 +14,7 @@ use tepui_wire::v1::{self, framework_info::capability};
 
 use crate::checks::Checker;
 use crate::timers::TimerKey;
-use crate::{Exit, PortDenial};
+use crate::{ContainerLaunch, Exit, PortDenial, Verdict};
 
 /// A framework that has, or had, something here.
 #[derive(Clone, Debug)]
@@ -152,8 +152,12 @@ pub struct Run {
     pub(crate) is_ready: bool,
     /// Its sandbox is being filled.
     pub(crate) is_fetching: bool,
-    /// Somebody asked the agent's API for it.
-    pub(crate) is_asked: bool,
+    /// What somebody asked the agent's API for, when it is that.
+    pub asked: Option<Box<ContainerLaunch>>,
+    /// Why an asked run ended, where that is more than how.
+    pub(crate) verdict: Option<Box<Verdict>>,
+    /// Who waits for the beginning of an asked run.
+    pub(crate) opener: Option<RequestId>,
     /// Its addresses, where it has a network of its own.
     pub addresses: Option<Vec<IpAddr>>,
     /// Bytes in its sandbox when they were last counted.
@@ -186,7 +190,9 @@ impl Run {
             is_pod: false,
             is_ready: false,
             is_fetching: false,
-            is_asked: false,
+            asked: None,
+            verdict: None,
+            opener: None,
             addresses: None,
             started: false,
             leftover: None,

@@ -76,9 +76,8 @@ impl Agent {
         status.agent_id = Some(v1::AgentId { value: agent });
         status.executor_id = Some(v1::ExecutorId { value: executor.to_string() });
         let Some(run) = run else { return };
-        let entry = self.book.runs.get(run);
-        let addresses = entry.and_then(|run| run.addresses.as_deref());
-        let pid = entry.and_then(|run| run.pid);
+        let addresses = self.addresses_of(run);
+        let pid = self.book.runs.get(run).and_then(|run| run.pid);
         let ours = container_status(run, &self.config.ip, addresses, pid);
         match &mut status.container_status {
             None => status.container_status = Some(ours),

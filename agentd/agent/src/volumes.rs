@@ -37,6 +37,7 @@ impl Agent {
         let links = container.and_then(|one| links_of(one, above.is_some()).ok());
         Setting {
             is_pod: entry.is_some_and(|entry| entry.is_pod),
+            is_alone: false,
             below: above.map(|above| (above.sandbox.clone(), own)),
             links: links.unwrap_or_default(),
             disk: self.limits_of(framework, executor, run).disk,

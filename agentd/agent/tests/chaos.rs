@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rig::{Moment, Rig, command, custom, framework_id, secs, task_id, uuid_of};
-use tepui_agent::{Event, Exit};
+use tepui_agent::{ContainerCall, Event, Exit};
 use tepui_link::{Directive, Order, Report};
 use tepui_types::{TaskState, Term, Uuid};
 use tepui_wire::v1::{self, task_status::Reason};
@@ -32,6 +32,13 @@ enum Step {
         task: u8,
         fetches: bool,
     },
+    /// Somebody launches a container below a process, or alone.
+    Ask {
+        process: u8,
+        alone: bool,
+    },
+    /// Somebody removes the newest container that a call launched.
+    Remove,
     Kill {
         task: u8,
     },
@@ -84,6 +91,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (7..8_u8).prop_map(|task| Step::LaunchGroup { task }),
         3 => (9..13_u8, any::<bool>())
             .prop_map(|(task, fetches)| Step::LaunchPod { task, fetches }),
+        2 => (any::<u8>(), prop::bool::weighted(0.3))
+            .prop_map(|(process, alone)| Step::Ask { process, alone }),
+        1 => Just(Step::Remove),
         2 => (0..14_u8).prop_map(|task| Step::Kill { task }),
         8 => (any::<u8>(), prop::bool::weighted(0.9))
             .prop_map(|(index, works)| Step::Answer { index, works }),
@@ -123,6 +133,8 @@ struct Story {
     /// Where the daemon dies in the next event, if it does.
     crash: Option<(usize, usize)>,
     stream: Option<tepui_types::StreamId>,
+    /// Containers that calls launched.
+    asked: Vec<tepui_types::ContainerId>,
 }
 
 fn name(task: u8) -> String {
@@ -151,6 +163,7 @@ impl Story {
             rebooted: false,
             crash: None,
             stream: None,
+            asked: Vec::new(),
         }
     }
 
@@ -204,6 +217,12 @@ impl Story {
                 let first = fetching(command(&name(task)), fetches);
                 let tasks = vec![first, command(&name(task + 1))];
                 self.launch(tasks, Some(rig::pod_executor()));
+            }
+            Step::Ask { process, alone } => self.asks(process, alone),
+            Step::Remove => {
+                if let Some(container) = self.asked.last().cloned() {
+                    self.calls(ContainerCall::Remove(container));
+                }
             }
             Step::Kill { task } => {
                 if self.rig.link {
@@ -276,6 +295,30 @@ impl Story {
                 self.stream = None;
             }
         }
+    }
+
+    /// Every container has a name of its own.
+    fn asks(&mut self, process: u8, alone: bool) {
+        let number = self.asked.len();
+        let text = match self.live_process(process).filter(|_| !alone) {
+            Some(above) => format!("{above}.n{number}"),
+            None => format!("alone{number}"),
+        };
+        let container = tepui_types::ContainerId::parse(&text).unwrap();
+        self.asked.push(container.clone());
+        let launch = tepui_agent::ContainerLaunch {
+            container,
+            command: command("x").command.unwrap(),
+            info: None,
+            resources: Vec::new(),
+            limits: BTreeMap::new(),
+        };
+        self.calls(ContainerCall::Launch(Box::new(launch)));
+    }
+
+    fn calls(&mut self, call: ContainerCall) {
+        let request = tepui_types::RequestId(1 << 40);
+        self.happens(Event::ContainerCall { request, call: Box::new(call) });
     }
 
     fn restarts(&mut self) {
@@ -452,10 +495,27 @@ proptest! {
         }
         // Only what was asked for is ever ended by force.
         let in_pod = |id: &str| POD.map(name).any(|one| one == id);
-        let alone = |id: &str| id != "e1" && !in_pod(id);
+        let asked = |id: &str| story.asked.iter().any(|one| one.as_str() == id);
+        let alone = |id: &str| id != "e1" && !in_pod(id) && !asked(id);
         for (executor, run) in story.rig.witness.iter().filter(|(id, _)| alone(id)) {
             if let Some(one) = story.rig.host.get(run) && !story.killed.contains(executor) {
                 prop_assert_eq!((one.terminated, one.killed), (0, 0), "I-19: {} was ended", executor);
+            }
+        }
+        // What a call launched ends with what it is below, and with nothing else.
+        for one in &story.asked {
+            let above = one.as_str().rsplit_once('.').map(|(above, _)| above);
+            let lives = |run: &tepui_types::ContainerId| {
+                story.rig.agent.run(run).is_some_and(|run| run.exit.is_none())
+            };
+            let over = above.is_some_and(|above| {
+                !lives(&tepui_types::ContainerId::parse(above).unwrap())
+            });
+            if let Some(process) = story.rig.host.get(one).filter(|process| process.exit.is_none()) {
+                let waits = story.rig.inbox.iter().any(
+                    |event| matches!(event, Event::RunStarted { run, .. } if run == one),
+                );
+                prop_assert!(waits || over == (process.killed > 0), "{}", one);
             }
         }
         story.calms_down();

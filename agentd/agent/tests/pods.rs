@@ -280,3 +280,98 @@ fn a_volume_that_leads_elsewhere_ends_its_group_with_a_reason() {
     assert!(rig.last("a").message().contains("'../data'"), "{}", rig.last("a").message());
     assert_eq!(rig.states("b"), [Failed]);
 }
+
+/// The pod `p1` on the bridge, with a port of the host that leads to it.
+fn networked_pod() -> v1::ExecutorInfo {
+    let mapping = v1::network_info::PortMapping {
+        host_port: 31000,
+        container_port: 80,
+        ..v1::network_info::PortMapping::default()
+    };
+    let bridge = v1::NetworkInfo {
+        name: Some("mesos-bridge".into()),
+        port_mappings: vec![mapping],
+        ..v1::NetworkInfo::default()
+    };
+    let container = v1::ContainerInfo {
+        r#type: v1::container_info::Type::Mesos.into(),
+        network_infos: vec![bridge],
+        ..v1::ContainerInfo::default()
+    };
+    v1::ExecutorInfo { container: Some(container), ..pod_executor() }
+}
+
+fn addresses(status: &v1::TaskStatus) -> Vec<&str> {
+    let infos = &status.container_status.as_ref().unwrap().network_infos;
+    infos[0].ip_addresses.iter().map(v1::network_info::IpAddress::ip_address).collect()
+}
+
+#[test]
+fn the_tasks_of_a_pod_share_its_network() {
+    let mut rig = Rig::registered();
+    rig.network = Some("10.218.0.2".parse().unwrap());
+    rig.launch_all(vec![command("a"), command("b")], Some(networked_pod()));
+    let pod = rig.fetches[0].0.clone();
+    assert_eq!(rig.networks.len(), 1, "one for all of them");
+    assert_eq!(rig.networks[0].0, pod);
+    assert_eq!(rig.networks[0].1.ports()[0].container, 80);
+    for task in ["a", "b"] {
+        let spec = &rig.process(task).spec;
+        assert_eq!(spec.network.as_ref(), Some(&pod));
+        assert!(spec.environment.contains(&("MESOS_CONTAINER_IP".into(), "10.218.0.2".into())));
+        assert_eq!(addresses(rig.last(task)), ["10.218.0.2"]);
+    }
+    // After a restart it is the same network, and every port in it the pod's.
+    rig.former_network = Some(pod.clone());
+    rig.restart();
+    rig.connect();
+    rig.exit("a", Exit::Code(0));
+    assert_eq!(addresses(rig.last("a")), ["10.218.0.2"]);
+    assert!(rig.ports_told.is_empty(), "{:?}", rig.ports_told);
+    rig.exit("b", Exit::Code(0));
+    assert!(rig.discarded.contains(&pod), "its network goes with it");
+}
+
+#[test]
+fn a_network_that_cannot_be_made_ends_a_pod_before_its_tasks() {
+    let mut rig = Rig::registered();
+    rig.answers_fetch = false;
+    rig.launch_all(vec![command("a")], Some(networked_pod()));
+    let pod = rig.fetches[0].0.clone();
+    let outcome = Err("Failed to make a network: no free address".into());
+    rig.event(Event::Fetched { run: pod.clone(), outcome });
+    rig.settle();
+    assert_eq!(rig.states("a"), [Failed]);
+    assert!(rig.last("a").message().contains("no free address"));
+    assert!(rig.discarded.contains(&pod));
+}
+
+#[test]
+fn a_pod_on_a_network_that_the_host_lacks_is_refused_with_the_reason() {
+    let mut rig = Rig::registered_with(|config| {
+        config.containers.bridge = Err("nft is not installed".into());
+    });
+    rig.launch_all(vec![command("a")], Some(networked_pod()));
+    assert_eq!(rig.states("a"), [Failed]);
+    assert!(rig.last("a").message().contains("nft is not installed"));
+}
+
+#[test]
+fn a_container_below_a_pod_is_in_its_network() {
+    let mut rig = Rig::registered();
+    rig.network = Some("10.218.0.2".parse().unwrap());
+    rig.launch_all(vec![command("a")], Some(networked_pod()));
+    let (pod, task) = (rig.fetches[0].0.clone(), rig.run_of("a"));
+    let name = tepui_types::ContainerId::parse(&format!("{task}.tool")).unwrap();
+    let launch = tepui_agent::ContainerLaunch {
+        container: name.clone(),
+        command: command("x").command.unwrap(),
+        info: None,
+        resources: Vec::new(),
+        limits: std::collections::BTreeMap::new(),
+    };
+    let call = Box::new(tepui_agent::ContainerCall::Launch(Box::new(launch)));
+    rig.event(Event::ContainerCall { request: tepui_types::RequestId(1), call });
+    rig.settle();
+    assert_eq!(rig.host[&name].spec.network.as_ref(), Some(&pod));
+}

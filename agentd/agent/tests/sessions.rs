@@ -25,7 +25,13 @@ fn shell(line: &str) -> v1::CommandInfo {
 
 fn session(beside: &ContainerId, line: &str) -> ContainerCall {
     let container = id(&format!("{beside}.s"));
-    let launch = ContainerLaunch { container, command: shell(line), info: None };
+    let launch = ContainerLaunch {
+        container,
+        command: shell(line),
+        info: None,
+        resources: Vec::new(),
+        limits: std::collections::BTreeMap::new(),
+    };
     ContainerCall::Session(Box::new(launch))
 }
 
@@ -70,12 +76,12 @@ fn whoever_waits_hears_how_a_session_or_a_task_ended() {
     rig.event(Event::RequestGone { request: RequestId(4) });
     assert_eq!(rig.responses.len(), 1);
     rig.event(Event::SessionEnded { session: name.clone(), exit: Exit::Code(7) });
-    assert_eq!(rig.responses[1], Response::Waited { exit: Exit::Code(7) });
+    assert_eq!(rig.responses[1], Response::Waited { exit: Exit::Code(7), verdict: None });
     // It is remembered for those who come late.
     ask(&mut rig, 5, ContainerCall::Wait(name));
-    assert_eq!(rig.responses[2], Response::Waited { exit: Exit::Code(7) });
+    assert_eq!(rig.responses[2], Response::Waited { exit: Exit::Code(7), verdict: None });
     rig.exit("t1", Exit::Signal(9));
-    assert_eq!(rig.responses[3..], [Response::Waited { exit: Exit::Signal(9) }]);
+    assert_eq!(rig.responses[3..], [Response::Waited { exit: Exit::Signal(9), verdict: None }]);
 }
 
 #[test]

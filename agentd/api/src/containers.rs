@@ -8,9 +8,12 @@ mod output;
 pub(crate) use input::attach_input;
 pub(crate) use output::Flowing;
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tepui_agent::{ContainerCall, ContainerLaunch, Exit, run_of_container};
+use tepui_agent::{ContainerCall, ContainerLaunch, Exit, Verdict, run_of_container};
+use tepui_link::codec::wire_state;
 use tepui_types::ContainerId;
 use tepui_wire::MediaType;
 use tepui_wire::v1::agent::call::Type;
@@ -41,7 +44,8 @@ fn named_below(id: &v1::ContainerId) -> Result<ContainerId, ApiError> {
     named(id)
 }
 
-/// WAIT, KILL and REMOVE of a container, under both of their names; `None` for any other call.
+/// LAUNCH, WAIT, KILL and REMOVE of a container, under both of their names; `None` for any other
+/// call.
 pub(crate) async fn about<H: Host>(
     app: &App<H>,
     kind: Type,
@@ -79,6 +83,28 @@ pub(crate) async fn about<H: Host>(
             let part = part.ok_or_else(|| missing("remove_container"))?;
             ContainerCall::Remove(named(&part.container_id)?)
         }
+        Type::LaunchNestedContainer => {
+            let part = call.launch_nested_container.as_ref();
+            let part = part.ok_or_else(|| missing("launch_nested_container"))?;
+            ContainerCall::Launch(Box::new(ContainerLaunch {
+                container: named_below(&part.container_id)?,
+                command: part.command.clone().unwrap_or_default(),
+                info: part.container.clone(),
+                resources: Vec::new(),
+                limits: BTreeMap::new(),
+            }))
+        }
+        Type::LaunchContainer => {
+            let part = call.launch_container.as_ref();
+            let part = part.ok_or_else(|| missing("launch_container"))?;
+            ContainerCall::Launch(Box::new(ContainerLaunch {
+                container: named(&part.container_id)?,
+                command: part.command.clone().unwrap_or_default(),
+                info: part.container.clone(),
+                resources: part.resources.clone(),
+                limits: part.limits.clone(),
+            }))
+        }
         _ => return Ok(None),
     };
     let response = app.host.container_call(Box::new(wanted)).await?;
@@ -96,7 +122,9 @@ fn told(
             Ok(StatusCode::OK.into_response())
         }
         tepui_agent::Response::Accepted => Ok(StatusCode::ACCEPTED.into_response()),
-        tepui_agent::Response::Waited { exit } => Ok(answer::message(media, &waited(kind, &exit))),
+        tepui_agent::Response::Waited { exit, verdict } => {
+            Ok(answer::message(media, &waited(kind, &exit, verdict.as_deref())))
+        }
         tepui_agent::Response::Refused { status, message } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             Err(ApiError::new(status, message))
@@ -104,19 +132,25 @@ fn told(
     }
 }
 
-fn waited(kind: Type, exit: &Exit) -> agent::Response {
+fn waited(kind: Type, exit: &Exit, verdict: Option<&Verdict>) -> agent::Response {
     let exit_status = exit.wait_status();
-    let message = match exit {
-        Exit::Unknown(why) => Some(why.to_string()),
-        Exit::Code(_) | Exit::Signal(_) => None,
+    let message = match (exit, verdict) {
+        (_, Some(verdict)) => Some(verdict.message.clone()),
+        (Exit::Unknown(why), None) => Some(why.to_string()),
+        (Exit::Code(_) | Exit::Signal(_), None) => None,
     };
+    let state = verdict.map(|verdict| wire_state(verdict.state).into());
+    let reason = verdict.map(|verdict| verdict.reason.into());
+    let limitation = verdict.and_then(|verdict| verdict.limitation.clone());
     if kind == Type::WaitNestedContainer {
         return agent::Response {
             r#type: Some(Answer::WaitNestedContainer.into()),
             wait_nested_container: Some(response::WaitNestedContainer {
                 exit_status,
+                state,
+                reason,
+                limitation,
                 message,
-                ..response::WaitNestedContainer::default()
             }),
             ..agent::Response::default()
         };
@@ -125,8 +159,10 @@ fn waited(kind: Type, exit: &Exit) -> agent::Response {
         r#type: Some(Answer::WaitContainer.into()),
         wait_container: Some(response::WaitContainer {
             exit_status,
+            state,
+            reason,
+            limitation,
             message,
-            ..response::WaitContainer::default()
         }),
         ..agent::Response::default()
     }
@@ -148,6 +184,8 @@ pub(crate) async fn session<H: Host>(
         container: session.clone(),
         command: part.command.unwrap_or_default(),
         info: part.container,
+        resources: Vec::new(),
+        limits: BTreeMap::new(),
     };
     let (host, name) = (app.host.clone(), session.clone());
     // Not part of this request: a client that hangs up before its answer drops the request, and

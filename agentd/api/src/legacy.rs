@@ -13,7 +13,9 @@ use crate::host::{Facts, Host};
 use crate::router::App;
 use crate::version;
 
-pub(crate) use containers::{Container, Wanted, containers, gather, look, measure, statistics};
+pub(crate) use containers::{
+    Container, Kind, Owner, Wanted, containers, gather, look, measure, statistics,
+};
 pub(crate) use padding::padded;
 
 /// `GET /version`.

@@ -80,6 +80,8 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
             .map(|families| (families, tasks::Known::of(agent), legacy::look(agent, now)))
     };
     let (mut families, known, containers) = app.host.read(look).await?.map_err(failed)?;
+    // What calls have launched are no tasks.
+    let containers = containers.into_iter().filter(|one| one.kind == legacy::Kind::Tasks).collect();
     let containers = legacy::measure(&app, containers).await?;
     families.extend(tasks::families(&known, &containers).map_err(failed)?);
     families.extend(usage::families(&known, &containers));

@@ -75,7 +75,7 @@ pub(crate) async fn operator<H: Host>(
         Type::GetMetrics => get_metrics(&app).await?,
         Type::ListFiles => list_files(&app, &call).await?,
         Type::ReadFile => read_file(&app, &call).await?,
-        Type::GetContainers => get_containers(&app).await?,
+        Type::GetContainers => get_containers(&app, &call).await?,
         Type::GetState
         | Type::GetFrameworks
         | Type::GetExecutors
@@ -161,17 +161,31 @@ async fn read_file<H: Host>(app: &App<H>, call: &agent::Call) -> Result<agent::R
     Ok(agent::Response { read_file, ..of(Answer::ReadFile) })
 }
 
-async fn get_containers<H: Host>(app: &App<H>) -> Result<agent::Response, ApiError> {
-    let containers = legacy::gather(app, legacy::Wanted::default())
+async fn get_containers<H: Host>(
+    app: &App<H>,
+    call: &agent::Call,
+) -> Result<agent::Response, ApiError> {
+    let asked = call.get_containers.as_ref();
+    let wanted = legacy::Wanted::showing(
+        asked.is_some_and(|asked| asked.show_nested()),
+        asked.is_some_and(|asked| asked.show_standalone()),
+    );
+    let containers = legacy::gather(app, wanted)
         .await?
         .into_iter()
         .map(|container| response::get_containers::Container {
             container_status: Some(container.status()),
             resource_statistics: Some(container.statistics()),
-            framework_id: Some(v1::FrameworkId { value: container.framework.to_string() }),
-            executor_id: Some(v1::ExecutorId { value: container.executor.to_string() }),
             container_id: tepui_agent::container_id(&container.run),
-            executor_name: Some(container.name),
+            framework_id: container
+                .owner
+                .as_ref()
+                .map(|owner| v1::FrameworkId { value: owner.framework.to_string() }),
+            executor_id: container
+                .owner
+                .as_ref()
+                .map(|owner| v1::ExecutorId { value: owner.executor.to_string() }),
+            executor_name: container.owner.map(|owner| owner.name),
         })
         .collect();
     let get_containers = Some(response::GetContainers { containers });

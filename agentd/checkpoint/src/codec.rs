@@ -1,12 +1,14 @@
 //! Records as protobuf, both ways.
 
 use prost::Message;
-use tepui_agent::{Exit, Record};
+use tepui_agent::{ContainerLaunch, Exit, Record, Verdict};
 use tepui_link::Leftover;
+use tepui_link::codec::{task_state, wire_state};
 use tepui_types::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, InvalidId, Role, TaskId, Term, Uuid,
     Wall,
 };
+use tepui_wire::v1::task_status::Reason;
 
 use crate::proto::{self, exited, record::Fact};
 
@@ -138,6 +140,21 @@ fn fact(record: &Record) -> Fact {
             }),
         }),
         Record::SandboxRemoved { run } => Fact::SandboxRemovedRun(run.to_string()),
+        Record::Asked { launch, sandbox } => Fact::Asked(proto::Asked {
+            run: launch.container.to_string(),
+            sandbox: sandbox.to_string(),
+            command: Some(launch.command.clone()),
+            container: launch.info.clone(),
+            resources: launch.resources.clone(),
+            limits: launch.limits.clone().into_iter().collect(),
+        }),
+        Record::Verdict { run, verdict } => Fact::Verdict(proto::Verdict {
+            run: run.to_string(),
+            state: wire_state(verdict.state).into(),
+            reason: verdict.reason.into(),
+            message: verdict.message.clone(),
+            limitation: verdict.limitation.clone(),
+        }),
     }
 }
 
@@ -265,6 +282,25 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
                 exited::Exit::Unknown(why) => Exit::Unknown(why.into()),
             },
             at: Wall::from_nanos(one.at_nanos),
+        },
+        Fact::Asked(one) => Record::Asked {
+            launch: Box::new(ContainerLaunch {
+                container: run_id(&one.run)?,
+                command: one.command.unwrap_or_default(),
+                info: one.container,
+                resources: one.resources,
+                limits: one.limits.into_iter().collect(),
+            }),
+            sandbox: one.sandbox.into(),
+        },
+        Fact::Verdict(one) => Record::Verdict {
+            run: run_id(&one.run)?,
+            verdict: Box::new(Verdict {
+                state: task_state(one.state).ok_or(DecodeError::Missing("state"))?,
+                reason: Reason::try_from(one.reason).map_err(|_| DecodeError::Missing("reason"))?,
+                message: one.message,
+                limitation: one.limitation,
+            }),
         },
         Fact::SandboxRemovedRun(run) => Record::SandboxRemoved { run: run_id(&run)? },
     })

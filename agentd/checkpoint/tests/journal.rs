@@ -6,12 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tempfile::TempDir;
-use tepui_agent::{Exit, Record};
+use tepui_agent::{ContainerLaunch, Exit, Record, Verdict};
 use tepui_checkpoint::{Journal, JournalError, frame};
 use tepui_types::{
-    AgentId, BootId, ContainerId, ExecutorId, FrameworkId, Role, TaskId, Term, Uuid, Wall,
+    AgentId, BootId, ContainerId, ExecutorId, FrameworkId, Role, TaskId, TaskState, Term, Uuid,
+    Wall,
 };
-use tepui_wire::v1;
+use tepui_wire::v1::{self, task_status::Reason};
 
 fn framework() -> FrameworkId {
     FrameworkId::parse("f-0001").unwrap()
@@ -27,6 +28,17 @@ fn run() -> ContainerId {
 
 fn exited(exit: Exit) -> Record {
     Record::Exited { run: run(), exit, at: Wall::from_nanos(9) }
+}
+
+fn asked() -> ContainerLaunch {
+    let value = Some("sleep 1".into());
+    ContainerLaunch {
+        container: run(),
+        command: v1::CommandInfo { value, ..v1::CommandInfo::default() },
+        info: Some(v1::ContainerInfo::default()),
+        resources: vec![v1::Resource { name: "mem".into(), ..v1::Resource::default() }],
+        limits: [("mem".to_owned(), v1::value::Scalar { value: 48.0 })].into(),
+    }
 }
 
 /// One record of every kind.
@@ -99,6 +111,16 @@ fn every_kind() -> Vec<Record> {
         exited(Exit::Code(0)),
         exited(Exit::Signal(9)),
         exited(Exit::Unknown("lost".into())),
+        Record::Asked { launch: Box::new(asked()), sandbox: "containers/run-1".into() },
+        Record::Verdict {
+            run: run(),
+            verdict: Box::new(Verdict {
+                state: TaskState::Failed,
+                reason: Reason::ContainerLimitationMemory,
+                message: "Memory limit exceeded".into(),
+                limitation: Some(v1::TaskResourceLimitation::default()),
+            }),
+        },
         Record::SandboxRemoved { run: run() },
         Record::FrameworkGone(framework.clone()),
         Record::IdentityGone,

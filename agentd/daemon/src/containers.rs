@@ -193,7 +193,43 @@ impl Containers {
         Ok(bundle)
     }
 
-    /// Makes everything ready for a container's start.
+    /// Makes a network that others will join; its addresses.
+    ///
+    /// # Errors
+    /// In words for the framework's user.
+    pub async fn attach(
+        &self,
+        run: &ContainerId,
+        network: &Network,
+    ) -> Result<Vec<IpAddr>, String> {
+        let attached = self.shared.networks.attach(run, network).await;
+        let attached =
+            attached.map_err(|error| format!("Failed to make a network: {}", chain(&error)))?;
+        Ok(attached.map(|attached| attached.addresses).unwrap_or_default())
+    }
+
+    /// The network of a run, for another one that is to be in it too.
+    ///
+    /// # Errors
+    /// When nobody else can be in it.
+    pub fn network_to_join(&self, run: &ContainerId) -> Result<Attached, String> {
+        let attached = self.shared.networks.attached(run);
+        attached.ok_or_else(|| format!("container {run} has no network that another one can join"))
+    }
+
+    /// The network that a live run is in: its own, or that of a run above it.
+    pub fn network_of(&self, run: &ContainerId) -> Option<Attached> {
+        let mut name = run.as_str();
+        loop {
+            let run = ContainerId::parse(name).ok()?;
+            if let Some(attached) = self.shared.networks.attached(&run) {
+                return Some(attached);
+            }
+            name = name.rsplit_once('.')?.0;
+        }
+    }
+
+    /// Makes everything ready for a container's start. `joined` is the network of a run above it.
     ///
     /// # Errors
     /// In words for the framework's user; nothing is left then but what [`Self::discard`] removes.
@@ -201,10 +237,17 @@ impl Containers {
         &self,
         container: &Container,
         place: Place<'_>,
+        joined: Option<Attached>,
     ) -> Result<Beginning, String> {
         let runtime = self.shared.runtime.clone()?;
-        let attached = self.shared.networks.attach(place.run, &container.network).await;
-        let attached = attached.map_err(|error| chain(&error))?;
+        let is_joined = joined.is_some();
+        let attached = match joined {
+            Some(joined) => Some(joined),
+            None => {
+                let attached = self.shared.networks.attach(place.run, &container.network).await;
+                attached.map_err(|error| chain(&error))?
+            }
+        };
         let order = self.shared.order(container, &place, attached.as_ref())?;
         let bundle = self.make_bundle(place.run)?;
         write_order(&bundle, &order)?;
@@ -214,6 +257,8 @@ impl Containers {
         let argv = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let path = runtime.to_string_lossy().into_owned();
         let addresses = match (attached, &container.network) {
+            // They are those of the run whose network it is.
+            _ if is_joined => None,
             (Some(attached), _) => Some(attached.addresses),
             (None, Network::None) => Some(Vec::new()),
             (None, _) => None,
@@ -323,7 +368,7 @@ impl Shared {
             (None, Some(rest)) => format!("{}{rest}", place.sandbox.display()),
             _ => path.to_owned(),
         };
-        let hostname = hostname(container, place.run);
+        let hostname = hostname(container, place.run, attached.is_some());
         let mut mounts = Vec::new();
         for mount in &container.mounts {
             let source = match &mount.source {
@@ -401,9 +446,10 @@ impl Shared {
 }
 
 /// Without a name of its own a container with a network of its own is called after its id.
-fn hostname(container: &Container, run: &ContainerId) -> Option<String> {
+fn hostname(container: &Container, run: &ContainerId, is_joined: bool) -> Option<String> {
+    let is_own = container.network.is_own() || is_joined;
     let short = || run.as_str().rsplit('.').next().unwrap_or_default().chars().take(SHORT_NAME);
-    let own = container.network.is_own().then(|| short().collect());
+    let own = is_own.then(|| short().collect());
     container.hostname.clone().or(own)
 }
 
@@ -422,12 +468,13 @@ fn etc_files(
 ) -> EtcFiles {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let mut host = read(RESOLVERS[0]);
-    if container.network.is_own() && asks_only_itself(&host) {
+    let is_own = container.network.is_own() || attached.is_some();
+    if is_own && asks_only_itself(&host) {
         host = read(RESOLVERS[1]);
     }
     let own = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let name = hostname.map(str::to_owned).or(own).unwrap_or_else(|| "localhost".to_owned());
-    let hosts = if container.network.is_own() {
+    let hosts = if is_own {
         let addresses: Vec<_> =
             attached.iter().flat_map(|one| &one.addresses).map(ToString::to_string).collect();
         hosts_file(&container.dns, &name, &addresses)

@@ -12,7 +12,7 @@ use tepui_agent::{
     Command, Effect, Event, FoundRun, FoundState, Limits, Probe, ProbeId, ProbeOutcome, RunSpec,
     SANDBOX_MARK, Setting,
 };
-use tepui_container::{ExecOrder, Tty};
+use tepui_container::{ExecOrder, Network, Tty};
 use tepui_isolators::Isolators;
 use tepui_launch::{
     CheckOutcome, CheckSpec, Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher,
@@ -40,6 +40,15 @@ pub const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Runs {
     shared: Arc<Shared>,
+}
+
+/// What the journal tells of former runs.
+#[derive(Debug, Default)]
+pub struct Former {
+    /// Their sandboxes, relative to the work directory.
+    pub sandboxes: HashMap<ContainerId, Arc<str>>,
+    /// Pods that were made and have not ended.
+    pub pods: HashSet<ContainerId>,
 }
 
 /// What runs are made with.
@@ -107,8 +116,7 @@ impl Runs {
     }
 
     /// What became of the runs of an earlier process; those that go on are followed, and the kernel
-    /// holds them to their ports. `sandboxes` are those that are known, relative to the work
-    /// directory.
+    /// holds them to their ports.
     ///
     /// # Errors
     /// When the folder of runs cannot be read: nothing may be decided then. When the operator
@@ -116,14 +124,16 @@ impl Runs {
     pub async fn recover(
         &self,
         hierarchy: Hierarchy,
-        sandboxes: HashMap<ContainerId, Arc<str>>,
+        former: Former,
     ) -> anyhow::Result<Vec<FoundRun>> {
         let absolute = |place: &Arc<str>| self.shared.folders.sandbox(place);
         *self.shared.sandboxes.lock() =
-            sandboxes.iter().map(|(run, place)| (run.clone(), absolute(place))).collect();
+            former.sandboxes.iter().map(|(run, place)| (run.clone(), absolute(place))).collect();
         let known = tepui_launch::list_run_dirs(&self.shared.folders.runs())
             .context("failed to look at former tasks")?;
-        let runs: Vec<_> = known.iter().map(|one| one.run_id.clone()).collect();
+        let mut runs: Vec<_> = known.iter().map(|one| one.run_id.clone()).collect();
+        // Pods have networks and no processes.
+        runs.extend(former.pods.iter().cloned());
         let recovered = self.shared.launcher.recover(known).await;
         let containers = &self.shared.containers;
         containers.recover(&runs).await.context("failed to look at former containers")?;
@@ -140,7 +150,7 @@ impl Runs {
         let kernel = self.shared.kernel.clone();
         let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
         let mut remains = started.await.context("the start of the kernel's side panicked")??;
-        let found: Vec<_> = recovered
+        let mut found: Vec<_> = recovered
             .into_iter()
             .map(|recovered| {
                 let run = recovered.run_id;
@@ -173,6 +183,12 @@ impl Runs {
         let live = found.iter().filter(|one| goes_on(&one.state));
         let live: HashSet<_> = live.map(|one| &one.run).collect();
         self.shared.sandboxes.lock().retain(|run, _| live.contains(run));
+        drop(live);
+        found.extend(former.pods.into_iter().filter_map(|run| {
+            let addresses = Some(containers.addresses(&run)?);
+            let (state, denials) = (FoundState::NeverStarted, Vec::new());
+            Some(FoundRun { run, state, denials, addresses, certificate: None })
+        }));
         Ok(found)
     }
 
@@ -193,17 +209,21 @@ impl Runs {
     pub fn perform(&self, effect: Effect) {
         let shared = self.shared.clone();
         match effect {
-            Effect::Fetch { run, sandbox, uris, user, setting, images } => {
+            Effect::Fetch { run, sandbox, uris, user, setting, images, network } => {
                 self.shared.tokio.spawn(async move {
                     let mut outcome = shared.prepare(&run, &sandbox, uris, user, *setting).await;
                     if outcome.is_ok() {
                         outcome = shared.containers.fetch(&run, images).await;
                     }
+                    if let (Ok(()), Some(network)) = (&outcome, network) {
+                        outcome = shared.make_network(&run, &network).await;
+                    }
                     shared.driver.event(Event::Fetched { run, outcome });
                 });
             }
             Effect::Start(spec) => {
-                if spec.container.as_ref().is_some_and(|one| one.network.is_own()) {
+                let is_own = spec.container.as_ref().is_some_and(|one| one.network.is_own());
+                if is_own || spec.network.is_some() {
                     shared.kernel.expect_own_network(&spec.run);
                 } else {
                     shared.kernel.expect(&spec.run, &spec.ports);
@@ -373,6 +393,13 @@ impl Shared {
         written.map_err(|error| format!("failed to provide secrets: {error}"))
     }
 
+    async fn make_network(&self, run: &ContainerId, network: &Network) -> Result<(), String> {
+        let addresses = self.containers.attach(run, network).await?;
+        let run = run.clone();
+        self.driver.event(Event::Networked { run, addresses });
+        Ok(())
+    }
+
     async fn start(&self, spec: RunSpec) {
         let run = spec.run.clone();
         let outcome = self.try_start(spec).await;
@@ -403,16 +430,22 @@ impl Shared {
         let marked = sandbox.to_string_lossy().into_owned();
         let env = fill_in(spec.environment, &marked);
         self.sandboxes.lock().insert(run.clone(), sandbox.clone());
-        let label = label(&env, spec.role.as_ref());
+        let label = label(&env, spec.title, spec.role.as_ref());
+        let joined = spec.network.as_ref().map(|of| self.containers.network_to_join(of));
+        let joined = joined.transpose()?;
+        let mut network = None;
         let (program, answers) = match &spec.container {
-            None => (program(spec.command, &sandbox), false),
+            None => {
+                network = joined.map(|joined| joined.namespace);
+                (program(spec.command, &sandbox), false)
+            }
             Some(container) => {
                 let bundle = self.containers.make_bundle(&run)?;
                 let counted = self.isolators.count_disk(&sandbox, &bundle);
                 counted.map_err(|error| format!("failed to bound the container: {error}"))?;
                 let secrets = &self.secrets.of(&run);
                 let place = Place { run: &run, sandbox: &sandbox, secrets, environment: &env };
-                let beginning = self.containers.begin(container, place).await?;
+                let beginning = self.containers.begin(container, place, joined).await?;
                 if let Some(addresses) = beginning.addresses {
                     let run = run.clone();
                     self.driver.event(Event::Networked { run, addresses });
@@ -440,6 +473,7 @@ impl Shared {
             answers,
             label,
             confinement: self.isolators.confine(&spec.limits),
+            network,
         };
         match self.launcher.start(launch).await {
             Ok(started) => Ok(pid(&started)),
@@ -450,7 +484,8 @@ impl Shared {
 
     /// Where a run is asked: at its own address if it has one.
     fn address_of(&self, run: &ContainerId) -> String {
-        let own = self.containers.addresses(run).unwrap_or_default();
+        let own = self.containers.network_of(run).map(|network| network.addresses);
+        let own = own.unwrap_or_default();
         own.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string)
     }
 
@@ -539,6 +574,7 @@ impl Shared {
             env: if answers { Vec::new() } else { env },
             user: user.filter(|_| !answers),
             timeout,
+            network: self.containers.network_of(run).filter(|_| !answers).map(|one| one.namespace),
             answers,
             beside: Some(run.clone()),
         };
@@ -620,7 +656,10 @@ impl Shared {
         let tty = spec.terminal.map(|size| Tty { rows: size.rows, columns: size.columns });
         let joined = self.joining(&spec.beside, &spec.command, &env, tty)?;
         let answers = joined.is_some();
+        let network = spec.network.filter(|_| !answers);
+        let network = network.map(|of| self.containers.network_to_join(&of)).transpose()?;
         Ok(tepui_launch::SessionSpec {
+            network: network.map(|network| network.namespace),
             session: spec.session,
             beside: spec.beside,
             program: joined.unwrap_or_else(|| program(spec.command, &sandbox)),
@@ -650,11 +689,12 @@ fn pid(started: &tepui_launch::Started) -> u32 {
 }
 
 /// What the host may call a run, from its documented environment.
-fn label(env: &[(String, String)], role: Option<&Role>) -> RunLabel {
+fn label(env: &[(String, String)], title: Option<String>, role: Option<&Role>) -> RunLabel {
     let variable =
         |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     RunLabel {
-        task: variable("MESOS_TASK_ID")
+        task: title
+            .or_else(|| variable("MESOS_TASK_ID"))
             .or_else(|| variable("MESOS_EXECUTOR_ID"))
             .unwrap_or_default(),
         framework: variable("MESOS_FRAMEWORK_ID").unwrap_or_default(),

@@ -155,7 +155,9 @@ pub fn create(
             if let Some(owner) = &owner {
                 owner.take(&path)?;
             }
-            if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            if let (Some(parent), Some(name), false) =
+                (path.parent(), path.file_name(), setting.is_alone)
+            {
                 point_latest(parent, Path::new(name))
                     .map_err(failed("link", &parent.join("latest")))?;
             }
@@ -320,6 +322,17 @@ mod tests {
         let error = create(&folders, "s/1", Some("no-such-user-here"), &Setting::default(), None)
             .unwrap_err();
         assert!(error.to_string().contains("user 'no-such-user-here' does not exist"), "{error}");
+    }
+
+    #[test]
+    fn a_sandbox_of_its_own_may_have_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path().join("work"));
+        let setting = Setting { is_alone: true, ..Setting::default() };
+        for name in ["containers/latest", "containers/other"] {
+            let made = create(&folders, name, None, &setting, None).unwrap();
+            assert!(fs::symlink_metadata(made).unwrap().is_dir(), "{name}");
+        }
     }
 
     fn pod(folders: &Folders) -> PathBuf {

@@ -1,6 +1,6 @@
 //! From a configuration to a serving process, and back down. Tasks go on either way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -16,9 +16,9 @@ use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
-use tepui_types::{Attribute, AttributeValue, Attributes, ContainerId, Entropy, Span};
+use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
-use tepui_wire::v1;
+use tepui_wire::v1::{self, executor_info::Type};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -32,7 +32,7 @@ use crate::images::ImageStore;
 use crate::isolation;
 use crate::kernel::{self, Enforcement, Hierarchy, Kernel, PORT_ENFORCEMENT, UnitsClaim};
 use crate::link::{self, Wish};
-use crate::runs::{LISTENING_INTERVAL, Means, Runs};
+use crate::runs::{Former, LISTENING_INTERVAL, Means, Runs};
 use crate::sandbox::Folders;
 use crate::secrets::Secrets;
 use crate::turn::{Ended, Turn};
@@ -122,7 +122,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         secrets,
     };
     let runs = Runs::new(driver.clone(), means);
-    let found = runs.recover(hierarchy, sandboxes(&records)).await?;
+    let found = runs.recover(hierarchy, former(&records)).await?;
     let abilities = containers.probe().await;
     wiring::announce(&abilities);
     info!(records = records.len(), runs = found.len(), "state recovered");
@@ -168,15 +168,38 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     ended
 }
 
-/// Sandboxes of the runs that the journal knows.
-fn sandboxes(records: &[Record]) -> HashMap<ContainerId, Arc<str>> {
-    let places = records.iter().filter_map(|record| match record {
-        Record::Executor { run, sandbox, .. }
-        | Record::TaskRun { run, sandbox, .. }
-        | Record::Ownerless { run, sandbox, .. } => Some((run.clone(), sandbox.clone())),
-        _ => None,
-    });
-    places.collect()
+/// What the journal knows of former runs.
+fn former(records: &[Record]) -> Former {
+    let mut former = Former::default();
+    let mut preparing = HashSet::new();
+    for record in records {
+        let (run, sandbox) = match record {
+            Record::Executor { run, sandbox, .. }
+            | Record::TaskRun { run, sandbox, .. }
+            | Record::Ownerless { run, sandbox, .. } => (run, sandbox),
+            Record::Asked { launch, sandbox } => (&launch.container, sandbox),
+            // A pod is made once it has begun.
+            Record::Starting { run } => {
+                former.pods.extend(preparing.take(run));
+                continue;
+            }
+            Record::Exited { run, .. } => {
+                former.pods.remove(run);
+                continue;
+            }
+            _ => continue,
+        };
+        former.sandboxes.insert(run.clone(), sandbox.clone());
+        let is_pod = match record {
+            Record::Executor { info: Some(info), .. } => info.r#type() == Type::Default,
+            Record::Ownerless { is_pod, .. } => *is_pod,
+            _ => false,
+        };
+        if is_pod {
+            preparing.insert(run.clone());
+        }
+    }
+    former
 }
 
 /// Adds systemd's launcher where the host has one and the operator does not want to do without.

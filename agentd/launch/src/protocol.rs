@@ -53,10 +53,12 @@ impl RunFrame {
         out.number(u64::from(self.log_policy.keep));
         self.stage.put(&mut out);
         // A shim of a former version reads no further than this.
-        if self.run_time.is_some() || self.stage.rights != Rights::default() {
+        let has_network = self.stage.network.is_some();
+        if self.run_time.is_some() || self.stage.rights != Rights::default() || has_network {
             put_rights(&self.stage.rights, &mut out);
             out.option(self.run_time.as_ref(), |out, span| out.number(millis(*span)));
         }
+        put_network(&self.stage, &mut out);
         out.into_bytes()
     }
 
@@ -81,12 +83,25 @@ impl RunFrame {
             frame.stage.rights = take_rights(&mut from)?;
             frame.run_time = from.option(|from| from.number().map(Duration::from_millis))?;
         }
+        frame.stage.network = take_network(&mut from)?;
         Ok(frame)
     }
 }
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The last part of a frame, which is not there for most.
+pub(crate) fn put_network(stage: &StageSpec, out: &mut Writer) {
+    if let Some(network) = &stage.network {
+        out.path(network);
+    }
+}
+
+/// What [`put_network`] wrote.
+pub(crate) fn take_network(from: &mut Reader<'_>) -> Result<Option<PathBuf>, Damaged> {
+    if from.is_empty() { Ok(None) } else { from.path().map(Some) }
 }
 
 /// Rights as far as a stage can take them on; the rest needs systemd.
@@ -126,6 +141,7 @@ impl CheckFrame {
         out.number(millis(self.timeout));
         self.place.put(&mut out);
         self.stage.put(&mut out);
+        put_network(&self.stage, &mut out);
         out.into_bytes()
     }
 
@@ -136,11 +152,13 @@ impl CheckFrame {
     /// [`Damaged`] for anything [`Self::encode`] did not write.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut from = Reader::new(bytes);
-        Ok(Self {
+        let mut frame = Self {
             timeout: Duration::from_millis(from.number()?),
             place: StagePlace::take(&mut from)?,
             stage: StageSpec::take(&mut from)?,
-        })
+        };
+        frame.stage.network = take_network(&mut from)?;
+        Ok(frame)
     }
 }
 
@@ -167,6 +185,7 @@ pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
     let mut out = Writer::default();
     stage.put(&mut out);
     put_rights(&stage.rights, &mut out);
+    put_network(stage, &mut out);
     out.into_bytes()
 }
 
@@ -178,7 +197,8 @@ pub fn encode_stage(stage: &StageSpec) -> Vec<u8> {
 pub fn decode_stage(bytes: &[u8]) -> Result<StageSpec, Damaged> {
     let mut from = Reader::new(bytes);
     let stage = StageSpec::take(&mut from)?;
-    Ok(StageSpec { rights: take_rights(&mut from)?, ..stage })
+    let rights = take_rights(&mut from)?;
+    Ok(StageSpec { rights, network: take_network(&mut from)?, ..stage })
 }
 
 /// Answer of the shim to a run frame; one line.
@@ -422,6 +442,7 @@ mod tests {
                 rlimits: vec![Rlimit { kind: RlimitKind::Nofile, soft: Some(7), hard: None }],
                 answers: true,
                 rights: Rights::default(),
+                network: None,
             },
             run_time: None,
         }
@@ -432,7 +453,8 @@ mod tests {
         let bytes = frame().encode();
         assert_eq!(RunFrame::decode(&bytes).unwrap(), frame());
         let rights = Rights { bounding: Some(3), ambient: 1, own_ipc: true, ..Rights::default() };
-        let stage = StageSpec { rights, ..frame().stage };
+        let network = Some("/run/netns/a".into());
+        let stage = StageSpec { rights, network, ..frame().stage };
         assert_eq!(decode_stage(&encode_stage(&stage)).unwrap(), stage);
         let limited = RunFrame { stage, run_time: Some(Duration::from_secs(9)), ..frame() };
         assert_eq!(RunFrame::decode(&limited.encode()).unwrap(), limited);

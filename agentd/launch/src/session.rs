@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tepui_types::ContainerId;
 
 use crate::codec::{Damaged, Reader, Writer};
+use crate::protocol::{put_network, take_network};
 use crate::record::Ending;
 use crate::spec::{Program, Rlimit, StagePlace, StageSpec};
 
@@ -32,6 +33,8 @@ pub struct SessionSpec {
     pub user: Option<String>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
+    /// The network namespace that it is in; `None` is the agent's.
+    pub network: Option<PathBuf>,
     /// The command itself says whether it has begun; see [`crate::LaunchSpec::answers`].
     pub answers: bool,
     /// The command gets a terminal of this size instead of pipes.
@@ -227,6 +230,7 @@ impl SessionFrame {
             out.number(window.rows.into());
             out.number(window.columns.into());
         });
+        put_network(&self.stage, &mut out);
         out.into_bytes()
     }
 
@@ -239,12 +243,14 @@ impl SessionFrame {
         let mut from = Reader::new(bytes);
         let small =
             |from: &mut Reader<'_>| u16::try_from(from.number()?).or_else(|_| from.damaged());
-        Ok(Self {
+        let mut frame = Self {
             place: StagePlace::take(&mut from)?,
             stage: StageSpec::take(&mut from)?,
             terminal: from
                 .option(|from| Ok(Window { rows: small(from)?, columns: small(from)? }))?,
-        })
+        };
+        frame.stage.network = take_network(&mut from)?;
+        Ok(frame)
     }
 }
 
@@ -319,6 +325,7 @@ mod tests {
             rlimits: Vec::new(),
             answers: false,
             rights: crate::confinement::Rights::default(),
+            network: Some("/run/netns/a".into()),
         };
         let terminal = Some(Window { rows: 1, columns: u16::MAX });
         let frame = SessionFrame { place: StagePlace::default(), stage, terminal };

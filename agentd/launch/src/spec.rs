@@ -43,6 +43,8 @@ pub struct LaunchSpec {
     pub label: RunLabel,
     /// What it may use and do.
     pub confinement: Confinement,
+    /// The network namespace that it is in; `None` is the agent's.
+    pub network: Option<PathBuf>,
 }
 
 /// Names of a run that people look for.
@@ -69,6 +71,7 @@ impl RunLabel {
                 format!("Tepui app {app}, version {version}, task {}", self.task)
             }
             (Some(app), None) => format!("Tepui app {app}, task {}", self.task),
+            _ if self.framework.is_empty() => format!("Tepui container {}", self.task),
             _ => format!("Tepui task {} of framework {}", self.task, self.framework),
         }
     }
@@ -196,6 +199,8 @@ pub struct CheckSpec {
     pub timeout: Duration,
     /// Run whose control group the check joins, so that it dies with the run.
     pub beside: Option<ContainerId>,
+    /// The network namespace that it is in; `None` is the agent's.
+    pub network: Option<PathBuf>,
 }
 
 /// The descriptor on which a command answers that says itself whether it has begun.
@@ -218,6 +223,8 @@ pub struct StageSpec {
     pub answers: bool,
     /// What the command may do, as far as processes can be held to it.
     pub rights: Rights,
+    /// The network namespace that it is in; `None` is the agent's.
+    pub network: Option<PathBuf>,
 }
 
 /// What the stage takes on before it knows its command.
@@ -288,6 +295,7 @@ impl StageSpec {
             })?,
             answers: from.number()? == 1,
             rights: Rights::default(),
+            network: None,
         })
     }
 }

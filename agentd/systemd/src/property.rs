@@ -49,6 +49,9 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
     if spec.delegate {
         all.push(("Delegate", true.into()));
     }
+    if let Some(network) = &spec.network {
+        all.push(("NetworkNamespacePath", network.to_string_lossy().into_owned().into()));
+    }
     if let Some(user) = &spec.user {
         all.push(("User", user.as_str().into()));
     }

@@ -116,6 +116,8 @@ pub struct UnitSpec {
     pub ceiling: Ceiling,
     /// Its control group is left to it (`Delegate`).
     pub delegate: bool,
+    /// The network namespace that it is in (`NetworkNamespacePath`); `None` is the host's.
+    pub network: Option<PathBuf>,
     /// What it may do.
     pub rights: Rights,
     /// How long it may take for what.

@@ -423,6 +423,8 @@ mod tests {
 
     fn spec(framework: &str, task: &str) -> RunSpec {
         RunSpec {
+            title: None,
+            network: None,
             run: tepui_types::ContainerId::parse("run").unwrap(),
             sandbox: "sandbox".into(),
             role: None,

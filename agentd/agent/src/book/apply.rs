@@ -3,7 +3,8 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, TaskId, TaskState, Updat
 use tepui_wire::v1;
 
 use super::{
-    Book, MAX_ACKNOWLEDGED, MAX_COMPLETED_EXECUTORS, MAX_COMPLETED_TASKS, framework_id, task_id,
+    Book, MAX_ACKNOWLEDGED, MAX_COMPLETED_EXECUTORS, MAX_COMPLETED_TASKS, framework_id, parent_of,
+    task_id,
 };
 use crate::environment::leftover_of;
 use crate::state::{Executor, Framework, Phase, Run, Task, is_pod};
@@ -30,6 +31,18 @@ impl Book {
                 self.runs.insert(run.clone(), entry);
             }
             Record::TaskRun { .. } => self.apply_task_run(record),
+            Record::Asked { launch, sandbox } => {
+                let above = parent_of(&launch.container).and_then(|above| self.runs.get(&above));
+                let owner = above.and_then(|above| above.owner.clone());
+                let entry = Run::new(owner, sandbox.clone());
+                let entry = Run { asked: Some(launch.clone()), ..entry };
+                self.runs.insert(launch.container.clone(), entry);
+            }
+            Record::Verdict { run, verdict } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.verdict = Some(verdict.clone());
+                }
+            }
             Record::Task { framework, executor, role, task, grouped } => {
                 let task = Task::new(task.clone(), executor.clone(), role.clone(), *grouped);
                 self.apply_task(framework, task);
@@ -87,7 +100,8 @@ impl Book {
         let Some(framework) = self.frameworks.remove(id) else { return };
         self.idle.retain(|idle| idle != id);
         let is_its = |run: &Run| run.owner.as_ref().is_some_and(|(framework, _)| framework == id);
-        for run in self.runs.values_mut().filter(|run| run.task.is_some() && is_its(run)) {
+        let is_below = |run: &Run| run.task.is_some() || run.asked.is_some();
+        for run in self.runs.values_mut().filter(|run| is_below(run) && is_its(run)) {
             run.owner = None;
         }
         for executor in framework.executors.values().chain(&framework.completed) {

@@ -96,17 +96,24 @@ impl Book {
         }
     }
 
-    /// Runs whose framework is gone, or that fell out of the list of completed ones: an executor
-    /// of no known framework.
+    /// Runs that no executor or task tells of: asked ones, those whose framework is gone, and those
+    /// that fell out of the list of completed ones.
     fn snapshot_ownerless(&self, list: &mut Vec<Record>) {
         let shown: HashSet<&ContainerId> = self.frameworks.values().flat_map(shown_runs).collect();
         for (id, run) in self.runs.iter().filter(|(id, _)| !shown.contains(id)) {
-            list.push(Record::Ownerless {
-                run: id.clone(),
-                sandbox: run.sandbox.clone(),
-                leftover: run.leftover.clone().filter(|_| run.exit.is_none()),
-                is_pod: run.is_pod,
+            let sandbox = run.sandbox.clone();
+            list.push(match &run.asked {
+                Some(launch) => Record::Asked { launch: launch.clone(), sandbox },
+                None => Record::Ownerless {
+                    run: id.clone(),
+                    sandbox,
+                    leftover: run.leftover.clone().filter(|_| run.exit.is_none()),
+                    is_pod: run.is_pod,
+                },
             });
+            list.extend(
+                run.verdict.clone().map(|verdict| Record::Verdict { run: id.clone(), verdict }),
+            );
             if run.started {
                 list.push(Record::Starting { run: id.clone() });
             }

@@ -162,6 +162,12 @@ pub struct Rig {
     pub images: Vec<String>,
     /// What the host knows of the addresses of every run after a restart.
     pub addresses: Option<Vec<std::net::IpAddr>>,
+    /// The address of networks that are made.
+    pub network: Option<std::net::IpAddr>,
+    /// Networks that were made for pods.
+    pub networks: Vec<(ContainerId, tepui_container::Network)>,
+    /// The pod whose network a restarted daemon finds.
+    pub former_network: Option<ContainerId>,
     pub responses: Vec<Response>,
     pub quit: Option<String>,
     /// What each executor stream was sent.
@@ -214,6 +220,9 @@ impl Rig {
             fetches: Vec::new(),
             images: Vec::new(),
             addresses: None,
+            network: None,
+            networks: Vec::new(),
+            former_network: None,
             responses: Vec::new(),
             quit: None,
             streams: BTreeMap::new(),
@@ -252,6 +261,13 @@ impl Rig {
 
     pub fn start_event(&self) -> Event {
         let boot = Some(BootId::parse(&self.boot).unwrap());
+        let pod = self.former_network.clone().map(|run| FoundRun {
+            run,
+            state: FoundState::NeverStarted,
+            denials: Vec::new(),
+            addresses: Some(self.network.into_iter().collect()),
+            certificate: None,
+        });
         let runs = self
             .host
             .iter()
@@ -267,6 +283,7 @@ impl Rig {
                 addresses: self.addresses.clone(),
                 certificate: None,
             })
+            .chain(pod)
             .collect();
         Event::Started { boot, records: self.disk.clone(), runs }
     }
@@ -439,7 +456,12 @@ impl Rig {
                 self.link = false;
                 self.pauses.push(pause);
             }
-            Effect::Fetch { run, uris, images, .. } => {
+            Effect::Fetch { run, uris, images, network, .. } => {
+                if let Some(network) = network {
+                    self.networks.push((run.clone(), network));
+                    let addresses = self.network.into_iter().collect();
+                    self.inbox.push_back(Event::Networked { run: run.clone(), addresses });
+                }
                 self.images.extend(images.into_iter().map(|wish| wish.reference));
                 self.fetches.push((run.clone(), uris.len()));
                 if self.answers_fetch {
@@ -492,8 +514,8 @@ impl Rig {
     fn begin(&mut self, spec: Box<RunSpec>) {
         let run = spec.run.clone();
         let named = |name: &str| spec.environment.iter().find(|one| one.0 == name);
-        let executor =
-            named("MESOS_TASK_ID").or_else(|| named("MESOS_EXECUTOR_ID")).unwrap().1.clone();
+        let executor = named("MESOS_TASK_ID").or_else(|| named("MESOS_EXECUTOR_ID"));
+        let executor = executor.map_or_else(|| run.to_string(), |(_, name)| name.clone());
         assert!(!self.host.contains_key(&run), "run {run} is started twice");
         self.witness.push((executor, run.clone()));
         self.pids += 1;

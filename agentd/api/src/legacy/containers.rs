@@ -17,18 +17,37 @@ use crate::usage::{Block, Flow, Usage};
 /// A run with a process, as others see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
-    pub(crate) framework: FrameworkId,
-    pub(crate) executor: ExecutorId,
-    pub(crate) name: String,
-    pub(crate) source: String,
+    pub(crate) kind: Kind,
+    /// The executor that it is of, or below; none for what is below nobody.
+    pub(crate) owner: Option<Owner>,
     pub(crate) run: ContainerId,
     pub(crate) pid: Option<u32>,
-    pub(crate) role: Option<Role>,
-    pub(crate) address: String,
+    pub(crate) addresses: Vec<String>,
     pub(crate) limits: Resources,
     pub(crate) disk_used: Option<u64>,
     pub(crate) measured: f64,
     pub(crate) usage: Option<Usage>,
+}
+
+/// How a container came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An executor's or a task's.
+    Tasks,
+    /// A call launched it below another one.
+    Nested,
+    /// A call launched it below nobody, or below such a one.
+    Standalone,
+}
+
+/// An executor.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) framework: FrameworkId,
+    pub(crate) executor: ExecutorId,
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) role: Option<Role>,
 }
 
 impl Container {
@@ -60,14 +79,14 @@ impl Container {
     }
 
     pub(crate) fn status(&self) -> v1::ContainerStatus {
-        let address = v1::network_info::IpAddress {
-            ip_address: Some(self.address.clone()),
+        let addresses = self.addresses.iter().map(|address| v1::network_info::IpAddress {
+            ip_address: Some(address.clone()),
             ..v1::network_info::IpAddress::default()
-        };
+        });
         v1::ContainerStatus {
             container_id: Some(tepui_agent::container_id(&self.run)),
             network_infos: vec![v1::NetworkInfo {
-                ip_addresses: vec![address],
+                ip_addresses: addresses.collect(),
                 ..v1::NetworkInfo::default()
             }],
             executor_pid: self.pid,
@@ -77,10 +96,11 @@ impl Container {
 
     fn head(&self) -> Map<String, Value> {
         let mut out = Map::new();
-        out.insert("framework_id".into(), json!(self.framework.to_string()));
-        out.insert("executor_id".into(), json!(self.executor.to_string()));
-        out.insert("executor_name".into(), json!(self.name));
-        out.insert("source".into(), json!(self.source));
+        let Some(owner) = &self.owner else { return out };
+        out.insert("framework_id".into(), json!(owner.framework.to_string()));
+        out.insert("executor_id".into(), json!(owner.executor.to_string()));
+        out.insert("executor_name".into(), json!(owner.name));
+        out.insert("source".into(), json!(owner.source));
         out
     }
 }
@@ -177,9 +197,20 @@ pub(crate) struct Wanted {
     container_id: Option<String>,
     framework_id: Option<String>,
     executor_id: Option<String>,
+    /// Those too that calls have launched below executors and tasks.
+    #[serde(default)]
+    show_nested: bool,
+    /// Those too that calls have launched below nobody.
+    #[serde(default)]
+    show_standalone: bool,
 }
 
 impl Wanted {
+    /// All, with what calls have launched.
+    pub(crate) fn showing(show_nested: bool, show_standalone: bool) -> Self {
+        Self { show_nested, show_standalone, ..Self::default() }
+    }
+
     fn check(&self) -> Result<(), ApiError> {
         let mix =
             (self.container_id.is_some(), self.framework_id.is_some(), self.executor_id.is_some());
@@ -195,9 +226,17 @@ impl Wanted {
         let is = |wanted: &Option<String>, own: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == own)
         };
-        is(&self.container_id, container.run.as_str())
-            && is(&self.framework_id, container.framework.as_str())
-            && is(&self.executor_id, container.executor.as_str())
+        let is_nested = container.run.as_str().contains('.');
+        let shown = match container.kind {
+            Kind::Tasks => true,
+            Kind::Nested => self.show_nested,
+            Kind::Standalone => self.show_standalone && (!is_nested || self.show_nested),
+        };
+        let owner = container.owner.as_ref();
+        shown
+            && is(&self.container_id, container.run.as_str())
+            && is(&self.framework_id, owner.map_or("", |owner| owner.framework.as_str()))
+            && is(&self.executor_id, owner.map_or("", |owner| owner.executor.as_str()))
     }
 }
 
@@ -208,18 +247,35 @@ pub(crate) fn look(agent: &Agent, now: Now) -> Vec<Container> {
             && matches!(run.phase, Phase::Registering | Phase::Running | Phase::Terminating)
     });
     live.filter_map(|(id, run)| {
-        let (framework, executor) = agent.owner(id)?;
-        let info = show::executor_info(framework, executor);
+        let owner = agent.owner(id);
+        let (kind, limits) = match (&run.asked, owner) {
+            (Some(asked), Some(_)) => (Kind::Nested, show::decode(&asked.resources)),
+            (Some(asked), None) => (Kind::Standalone, show::decode(&asked.resources)),
+            (None, Some((framework, executor))) => {
+                (Kind::Tasks, show::executor_resources(framework, executor))
+            }
+            (None, None) => return None,
+        };
+        let addresses = match agent.addresses_of(id) {
+            Some(own) => own.iter().map(ToString::to_string).collect(),
+            None => vec![agent.config().ip.clone()],
+        };
         Some(Container {
-            framework: framework.id.clone(),
-            executor: executor.id.clone(),
-            name: info.name().to_owned(),
-            source: show::source(&info),
+            kind,
+            owner: owner.map(|(framework, executor)| {
+                let info = show::executor_info(framework, executor);
+                Owner {
+                    framework: framework.id.clone(),
+                    executor: executor.id.clone(),
+                    name: info.name().to_owned(),
+                    source: show::source(&info),
+                    role: executor.role.clone(),
+                }
+            }),
             run: id.clone(),
             pid: run.pid,
-            role: executor.role.clone(),
-            address: agent.config().ip.clone(),
-            limits: show::executor_resources(framework, executor),
+            addresses,
+            limits,
             disk_used: run.disk_used,
             measured: now.wall.as_secs_f64(),
             usage: None,

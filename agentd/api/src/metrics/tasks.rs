@@ -8,7 +8,7 @@ use tepui_agent::{Agent, Place};
 use tepui_types::ResourceName;
 
 use super::exposition::Outcome;
-use crate::legacy::Container;
+use crate::legacy::{Container, Owner};
 use crate::show;
 
 /// Labels of what is measured: tasks of one custom executor share a process tree, so `task` is
@@ -86,10 +86,11 @@ fn described(registry: &Registry, known: &Known) -> Outcome<()> {
 
 /// The values of [`MEASURED`].
 pub(super) fn labels(known: &Known, container: &Container) -> [String; 4] {
+    let of = |part: fn(&Owner) -> String| container.owner.as_ref().map(part).unwrap_or_default();
     [
-        container.framework.to_string(),
-        container.executor.to_string(),
-        container.role.as_ref().map(ToString::to_string).unwrap_or_default(),
+        of(|owner| owner.framework.to_string()),
+        of(|owner| owner.executor.to_string()),
+        of(|owner| owner.role.as_ref().map(ToString::to_string).unwrap_or_default()),
         known.agent.clone(),
     ]
 }

@@ -179,3 +179,52 @@ async fn a_reader_that_is_attached_later_sees_what_follows() {
     let text = body.collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&text).contains("only sessions have"));
 }
+
+#[tokio::test]
+async fn containers_are_launched_listed_waited_for_and_removed_by_calls() {
+    let (rig, run) = launched();
+    let launch = |kind: &str, id: &Value| {
+        let part = json!({"container_id": id, "command": {"value": "sleep 9"}});
+        json!({"type": kind, kind.to_lowercase(): part})
+    };
+    let alone = json!({"value": "alone"});
+    let nested = launch("LAUNCH_NESTED_CONTAINER", &below(&run));
+    assert_eq!(rig.post("/api/v1", nested.clone()).await.status, StatusCode::OK);
+    assert_eq!(rig.post("/api/v1", nested).await.status, StatusCode::ACCEPTED);
+    let standalone = launch("LAUNCH_CONTAINER", &alone);
+    assert_eq!(rig.post("/api/v1", standalone).await.status, StatusCode::OK);
+    let bare = rig.post("/api/v1", launch("LAUNCH_NESTED_CONTAINER", &alone)).await;
+    assert_eq!(bare.status, StatusCode::BAD_REQUEST);
+    let orphan = json!({"value": "x", "parent": {"value": "gone"}});
+    let orphan = rig.post("/api/v1", launch("LAUNCH_CONTAINER", &orphan)).await;
+    assert_eq!(orphan.status, StatusCode::BAD_REQUEST);
+    assert!(orphan.text().contains("gone cannot be found"), "{}", orphan.text());
+
+    let listed = |nested: bool, standalone: bool| {
+        let part = json!({"show_nested": nested, "show_standalone": standalone});
+        let rig = rig.clone();
+        async move {
+            let call = json!({"type": "GET_CONTAINERS", "get_containers": part});
+            let answer = rig.post("/api/v1", call).await.json();
+            let found = answer["get_containers"]["containers"].as_array().unwrap().clone();
+            found.into_iter().map(|one| one["container_id"]["value"].clone()).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed(false, false).await, [json!(run.as_str())]);
+    assert!(listed(true, false).await.contains(&json!("s")));
+    assert!(listed(false, true).await.contains(&json!("alone")));
+    let page = rig.get("/containers?show_standalone=true").await.json();
+    let ids: Vec<_> = page.as_array().unwrap().iter().map(|one| &one["container_id"]).collect();
+    assert!(ids.contains(&&json!("alone")), "{page}");
+
+    let kill = json!({"type": "KILL_CONTAINER", "kill_container": {"container_id": alone}});
+    assert_eq!(rig.post("/api/v1", kill).await.status, StatusCode::OK);
+    let wait = json!({"type": "WAIT_CONTAINER", "wait_container": {"container_id": alone}});
+    let told = rig.post("/api/v1", wait.clone()).await.json();
+    assert_eq!(told["wait_container"], json!({"exit_status": 9}));
+    let remove = json!({"type": "REMOVE_CONTAINER", "remove_container": {"container_id": alone}});
+    for _ in 0..2 {
+        assert_eq!(rig.post("/api/v1", remove.clone()).await.status, StatusCode::OK);
+    }
+    assert_eq!(rig.post("/api/v1", wait).await.status, StatusCode::NOT_FOUND);
+}

@@ -31,6 +31,7 @@ pub(super) async fn exec(
             rlimits: Vec::new(),
             answers: spec.answers,
             rights: Rights::default(),
+            network: spec.network,
         },
     };
     let mut channel = spawn::serve(&inner, "check", frame.encode()).await?;

@@ -30,6 +30,7 @@ pub(super) async fn open(
             rlimits: spec.rlimits,
             answers: spec.answers,
             rights: crate::confinement::Rights::default(),
+            network: spec.network,
         },
         terminal: spec.terminal,
     };

@@ -209,6 +209,7 @@ impl Inner {
             rlimits: spec.rlimits,
             answers: spec.answers,
             rights: spec.confinement.rights,
+            network: spec.network,
         };
         let frame = RunFrame {
             run_id: spec.run_id.to_string(),

@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use command_fds::{CommandFdExt, FdMapping};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
 use nix::unistd::{User, getuid, initgroups, setgid, setuid};
 use rustix::fs::Mode;
@@ -46,6 +47,8 @@ enum StageError {
     Input(io::Error),
     #[error("failed to enter the control group: {0}")]
     Group(String),
+    #[error("failed to enter the network namespace '{0}': {1}")]
+    Network(String, io::Error),
     #[error("failed to set resource limit {0:?}: {1}")]
     Rlimit(RlimitKind, io::Error),
     #[error("user '{0}' does not exist on this host")]
@@ -97,6 +100,11 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     take_place(place)?;
     let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
     let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
+    if let Some(network) = &spec.network {
+        let joined =
+            fs::File::open(network).and_then(|at| Ok(setns(at, CloneFlags::CLONE_NEWNET)?));
+        joined.map_err(|e| StageError::Network(network.display().to_string(), e))?;
+    }
     lower_open_files();
     for limit in &spec.rlimits {
         limit_resource(*limit)?;

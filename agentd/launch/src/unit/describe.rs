@@ -75,6 +75,7 @@ impl Inner {
             rlimits: spec.rlimits.iter().map(|one| (one.kind.name(), one.soft, one.hard)).collect(),
             ceiling: ceiling(&spec.confinement.ceiling, &spec.sandbox),
             delegate: false,
+            network: spec.network,
             rights: rights(&spec.confinement.rights),
             pace: Pace {
                 stop: pace.stop_grace.unwrap_or(STOP_TIMEOUT),

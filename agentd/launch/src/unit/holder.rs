@@ -63,6 +63,7 @@ fn describe(shim: &Path, unit: UnitName) -> UnitSpec {
         rlimits: Vec::new(),
         ceiling: Ceiling::default(),
         delegate: true,
+        network: None,
         rights: Rights::default(),
         pace: Pace { stop: super::describe::STOP_TIMEOUT, ..Pace::default() },
         log_fields: Vec::new(),

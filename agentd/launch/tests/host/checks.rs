@@ -15,6 +15,7 @@ fn check(bench: &Bench, line: &str, timeout: Duration) -> CheckSpec {
         answers: false,
         timeout,
         beside: Some(id("checked")),
+        network: None,
     }
 }
 

@@ -216,3 +216,33 @@ async fn a_command_may_say_itself_that_it_has_begun_or_why_it_never_will() {
     let error = bench.launcher.start(spec).await.unwrap_err();
     assert!(matches!(&error, LaunchError::NotStarted(why) if why == "no such image"), "{error}");
 }
+
+#[tokio::test]
+async fn a_run_is_in_the_network_that_it_was_given() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new();
+    // A thread keeps the namespace for as long as the test needs it.
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let keeper = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        tell.send(format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid()))
+            .unwrap();
+        let _ = ends.recv();
+    });
+    let network = std::path::PathBuf::from(told.recv().unwrap());
+    let expected = std::fs::read_link(&network).unwrap().to_string_lossy().into_owned();
+    let mut spec = bench.spec("netted", "readlink /proc/self/ns/net");
+    spec.network = Some(network);
+    bench.launcher.start(spec).await.unwrap();
+    assert_eq!(bench.ending().await, Ending::Exited(0));
+    assert_eq!(bench.read("netted", "stdout").trim(), expected);
+    let mut spec = bench.spec("lost", "true");
+    spec.network = Some("/no/such/namespace".into());
+    let error = bench.launcher.start(spec).await.unwrap_err().to_string();
+    assert!(error.contains("network namespace '/no/such/namespace'"), "{error}");
+    drop(end);
+    keeper.join().unwrap();
+}

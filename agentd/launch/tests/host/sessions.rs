@@ -10,6 +10,7 @@ use crate::workbench::{Bench, id, watch};
 
 fn spec(bench: &Bench, line: &str, terminal: Option<Window>) -> SessionSpec {
     SessionSpec {
+        network: None,
         session: id("task.session"),
         beside: id("task"),
         sandbox: bench.sandbox("task"),

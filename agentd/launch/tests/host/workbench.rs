@@ -172,6 +172,7 @@ pub(crate) fn spec(dir: &Path, run: &str, line: &str) -> LaunchSpec {
         rlimits: Vec::new(),
         log_policy: LogPolicy::default(),
         own_group: true,
+        network: None,
         answers: false,
         label: tepui_launch::RunLabel::default(),
         confinement: tepui_launch::Confinement::default(),
