@@ -27,6 +27,17 @@ pub enum ImageError {
         /// Cause.
         source: Arc<RegistryError>,
     },
+    /// The registry did not give it anew, as was asked for, though it is here.
+    #[error(
+        "image '{image}' is here, but is to be pulled anew for every task (forcePullImage), and \
+         that failed; without forcePullImage the one that is here is used"
+    )]
+    NotFresh {
+        /// The image's full name.
+        image: String,
+        /// Why not.
+        source: Box<ImageError>,
+    },
     /// Its manifest, index or configuration cannot be used.
     #[error("image '{image}' cannot be used")]
     Manifest {

@@ -129,6 +129,8 @@ impl Images {
     }
 
     /// An image, pulled if it is not here. One that is here takes neither lock nor network.
+    /// One that is wanted fresh is asked for at its registry, and what is here does not stand in for
+    /// it: as with Mesos and Docker, whoever pulls for every task wants the image of now or none.
     /// `progress` is called in between, by the caller's own task. When the future is dropped and
     /// nobody else waits, the pull ends soon and leaves whole layers or nothing.
     ///
@@ -148,12 +150,17 @@ impl Images {
         {
             return Ok(prepared);
         }
-        let flight = self.flight(name, reference, request.credentials.clone());
+        let flight = self.flight(name.clone(), reference, request.credentials.clone());
         let (mut outcome, mut heard) = (flight.outcome.clone(), flight.progress.clone());
         loop {
             tokio::select! {
                 biased;
-                done = &mut outcome => return done,
+                done = &mut outcome => {
+                    return done.map_err(|error| match self.find_name(&name) {
+                        Some(_) => ImageError::NotFresh { image: name, source: Box::new(error) },
+                        None => error,
+                    });
+                }
                 Ok(()) = heard.changed() => {
                     let now = heard.borrow_and_update().clone();
                     progress(&now);

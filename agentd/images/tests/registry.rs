@@ -46,6 +46,23 @@ fn two_layers() -> Made {
 }
 
 #[tokio::test]
+async fn what_is_here_does_not_stand_in_for_an_image_that_is_wanted_anew() {
+    let host = Host::new().await;
+    host.registry.offer("web", "latest", &two_layers());
+    host.ensure("web").await.unwrap();
+    let mut request = ImageRequest::new(host.registry.name("web"));
+    request.fresh = true;
+    host.images.ensure(&request, |_| {}).await.unwrap();
+    host.registry.fault("/manifests/", Fault::Status(404, u32::MAX));
+    let refused = host.images.ensure(&request, |_| {}).await.unwrap_err();
+    let told = chain(&refused);
+    let begins = format!("image '{}:latest' is here, but is to be pulled anew", request.reference);
+    assert!(told.starts_with(&begins) && told.contains("does not have"), "{told}");
+    request.fresh = false;
+    host.images.ensure(&request, |_| {}).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_present_image_costs_no_request() {
     let host = Host::new().await;
     host.registry.offer("web", "latest", &two_layers());
