@@ -36,10 +36,16 @@ static __always_inline void judge_by(struct subject *who, struct settings *host)
 		who->mode = who->ports->mode;
 }
 
-static __always_inline int current_subject(struct subject *who)
+/*
+ * The task that the caller belongs to, or the receiver of a packet; the shallowest registered group
+ * wins. `receives` is a constant, so each program has the call that it may make and no other.
+ */
+static __always_inline int subject_of(struct __sk_buff *skb, const bool receives,
+				      struct subject *who)
 {
 	struct settings *host = host_settings();
 	__u32 level;
+	__u64 id;
 
 	who->leaf = 0;
 	who->ports = 0;
@@ -49,7 +55,8 @@ static __always_inline int current_subject(struct subject *who)
 		level = host->first_level + i;
 		if (level > host->last_level)
 			break;
-		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		id = receives ? bpf_skb_ancestor_cgroup_id(skb, level)
+			      : bpf_get_current_ancestor_cgroup_id(level);
 		if (!id)
 			break;
 		who->leaf = id;
@@ -61,29 +68,14 @@ static __always_inline int current_subject(struct subject *who)
 	return 1;
 }
 
+static __always_inline int current_subject(struct subject *who)
+{
+	return subject_of(0, 0, who);
+}
+
 static __always_inline int receiving_subject(struct __sk_buff *skb, struct subject *who)
 {
-	struct settings *host = host_settings();
-	__u32 level;
-
-	who->leaf = 0;
-	who->ports = 0;
-	if (!host)
-		return 0;
-	for (int i = 0; i < MAX_LEVELS; i++) {
-		level = host->first_level + i;
-		if (level > host->last_level)
-			break;
-		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
-		if (!id)
-			break;
-		who->leaf = id;
-		who->ports = bpf_map_lookup_elem(&task_ports, &id);
-		if (who->ports)
-			break;
-	}
-	judge_by(who, host);
-	return 1;
+	return subject_of(skb, 1, who);
 }
 
 static __always_inline int owns(struct task_ports *ports, __u16 port)
