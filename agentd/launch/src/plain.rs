@@ -1,5 +1,6 @@
 //! The plain-process launcher: one shim per run, no image, no namespaces.
 
+mod beside;
 mod check;
 mod limits;
 mod recover;
@@ -8,6 +9,7 @@ mod spares;
 mod spawn;
 mod watch;
 
+pub(crate) use beside::{Beside, short};
 pub(crate) use limits::never_less_memory;
 pub(crate) use spawn::make_run_dir;
 
@@ -27,14 +29,14 @@ use tepui_types::ContainerId;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::admission::Admission;
-use crate::confinement::Ceiling;
+use crate::confinement::{Ceiling, Rights};
 use crate::launcher::{
     BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, RunOutcome,
     SignalError, Started, Usage, UsageError,
 };
 use crate::ports::SocketTables;
 use crate::procfs;
-use crate::protocol::{CONTROL, CheckReply, Order};
+use crate::protocol::{CONTROL, CheckReply, Order, load_rights};
 use crate::record::{ProcessMark, StartMark};
 use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
@@ -183,22 +185,22 @@ impl PlainLauncher {
         &self.inner.controllers
     }
 
-    /// Runs a check in a control group that may be anybody's.
+    /// Runs a check beside a run that may be another launcher's.
     pub(crate) fn exec_check_in(
         &self,
         spec: CheckSpec,
-        group: Option<Leaf>,
+        beside: Beside,
     ) -> impl Future<Output = Result<CheckReply, LaunchError>> + Send + use<> {
-        check::exec(self.inner.clone(), spec, group)
+        check::exec(self.inner.clone(), spec, beside)
     }
 
-    /// Opens a session in a control group that may be anybody's.
+    /// Opens a session beside a run that may be another launcher's.
     pub(crate) fn open_session_in(
         &self,
         spec: SessionSpec,
-        group: Option<Leaf>,
+        beside: Beside,
     ) -> impl Future<Output = Result<Session, LaunchError>> + Send + use<> {
-        session::open(self.inner.clone(), spec, group)
+        session::open(self.inner.clone(), spec, beside)
     }
 
     pub(crate) fn shim(&self) -> &Path {
@@ -231,6 +233,23 @@ impl PlainLauncher {
         let runs = self.inner.runs.lock();
         let run = runs.get(run)?;
         Some((run.run_dir.clone(), run.processes.clone()?))
+    }
+
+    /// What runs beside a run: with its rights, as they were when it began.
+    fn beside(&self, run: Option<&ContainerId>) -> Result<Beside, LaunchError> {
+        let Some((run_dir, processes)) = run.and_then(|run| self.processes(run)) else {
+            return Ok(Beside::Anybody(None));
+        };
+        let (group, main) = (processes.group, processes.main);
+        let rights = load_rights(&run_dir).map_err(|source| LaunchError::Prepare {
+            verb: "find out the rights of",
+            path: run_dir,
+            source,
+        })?;
+        Ok(match rights == Rights::default() {
+            true => Beside::Anybody(group),
+            false => Beside::Confined { group, rights, main },
+        })
     }
 
     fn order(&self, run: &ContainerId, order: Order) -> Result<Processes, SignalError> {
@@ -315,13 +334,13 @@ impl Launcher for PlainLauncher {
     }
 
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
-        let group = spec.beside.as_ref().and_then(|run| self.processes(run)?.1.group);
-        Box::pin(self.exec_check_in(spec, group))
+        let beside = self.beside(spec.beside.as_ref());
+        Box::pin(async move { self.exec_check_in(spec, beside?).await })
     }
 
     fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>> {
-        let group = self.processes(&spec.beside).and_then(|(_, processes)| processes.group);
-        Box::pin(self.open_session_in(spec, group))
+        let beside = self.beside(Some(&spec.beside));
+        Box::pin(async move { self.open_session_in(spec, beside?).await })
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {

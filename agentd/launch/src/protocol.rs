@@ -3,7 +3,7 @@
 //! meaning; frames are only spoken between processes started together.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::codec::Damaged;
@@ -105,14 +105,14 @@ pub(crate) fn take_network(from: &mut Reader<'_>) -> Result<Option<PathBuf>, Dam
 }
 
 /// Rights as far as a stage can take them on; the rest needs systemd.
-fn put_rights(rights: &Rights, out: &mut Writer) {
+pub(crate) fn put_rights(rights: &Rights, out: &mut Writer) {
     out.option(rights.bounding.as_ref(), |out, mask| out.number(*mask));
     out.number(rights.ambient);
     out.number(u64::from(rights.no_new_privileges));
     out.number(u64::from(rights.own_ipc));
 }
 
-fn take_rights(from: &mut Reader<'_>) -> Result<Rights, Damaged> {
+pub(crate) fn take_rights(from: &mut Reader<'_>) -> Result<Rights, Damaged> {
     Ok(Rights {
         bounding: from.option(Reader::number)?,
         ambient: from.number()?,
@@ -120,6 +120,43 @@ fn take_rights(from: &mut Reader<'_>) -> Result<Rights, Damaged> {
         own_ipc: from.number()? == 1,
         ..Rights::default()
     })
+}
+
+/// File in a run's directory with the rights of a confined run, for what is run beside it.
+const RIGHTS: &str = "rights";
+/// Socket in a unit's run directory on which its log process takes orders for what is to run beside
+/// the command.
+pub const BESIDE: &str = "beside";
+/// The order for a check.
+pub const BESIDE_CHECK: u8 = b'c';
+/// The order for a session.
+pub const BESIDE_SESSION: u8 = b's';
+
+/// Keeps a run's rights, unless they are everybody's.
+///
+/// # Errors
+///
+/// What the file system answers.
+pub(crate) fn save_rights(run_dir: &Path, rights: &Rights) -> io::Result<()> {
+    if *rights == Rights::default() {
+        return Ok(());
+    }
+    let mut out = Writer::default();
+    put_rights(rights, &mut out);
+    std::fs::write(run_dir.join(RIGHTS), out.into_bytes())
+}
+
+/// The rights of a run, as [`save_rights`] kept them.
+///
+/// # Errors
+///
+/// What the file system answers; what is damaged says nothing, so nothing may run by it.
+pub(crate) fn load_rights(run_dir: &Path) -> io::Result<Rights> {
+    let bytes = match std::fs::read(run_dir.join(RIGHTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Rights::default()),
+        other => other?,
+    };
+    take_rights(&mut Reader::new(&bytes)).map_err(io::Error::other)
 }
 
 /// What `tepui-shim check` reads from its standard input.
@@ -141,6 +178,7 @@ impl CheckFrame {
         out.number(millis(self.timeout));
         self.place.put(&mut out);
         self.stage.put(&mut out);
+        put_rights(&self.stage.rights, &mut out);
         put_network(&self.stage, &mut out);
         out.into_bytes()
     }
@@ -152,13 +190,12 @@ impl CheckFrame {
     /// [`Damaged`] for anything [`Self::encode`] did not write.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut from = Reader::new(bytes);
-        let mut frame = Self {
-            timeout: Duration::from_millis(from.number()?),
-            place: StagePlace::take(&mut from)?,
-            stage: StageSpec::take(&mut from)?,
-        };
-        frame.stage.network = take_network(&mut from)?;
-        Ok(frame)
+        let timeout = Duration::from_millis(from.number()?);
+        let place = StagePlace::take(&mut from)?;
+        let stage = StageSpec::take(&mut from)?;
+        let rights = take_rights(&mut from)?;
+        let network = take_network(&mut from)?;
+        Ok(Self { timeout, place, stage: StageSpec { rights, network, ..stage } })
     }
 }
 
@@ -424,6 +461,7 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::ProcessMark;
     use crate::spec::{Program, Rlimit, RlimitKind};
 
     fn frame() -> RunFrame {
@@ -466,10 +504,14 @@ mod tests {
         let place = StagePlace {
             group: Some("/sys/fs/cgroup/x".into()),
             oom_score_adj: Some("0".to_owned()),
+            beside: Some(ProcessMark { pid: 7, start_time: 9 }),
+            inherits: true,
         };
         assert_eq!(decode_place(&encode_place(&place)).unwrap(), place);
         let timeout = Duration::from_millis(7);
-        let check = CheckFrame { timeout, place, stage: frame().stage };
+        let rights = Rights { bounding: Some(3), own_ipc: true, ..Rights::default() };
+        let stage = StageSpec { rights, ..frame().stage };
+        let check = CheckFrame { timeout, place, stage };
         assert_eq!(CheckFrame::decode(&check.encode()).unwrap(), check);
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tepui_types::ContainerId;
 
 use crate::codec::{Damaged, Reader, Writer};
-use crate::protocol::{put_network, take_network};
+use crate::protocol::{put_network, put_rights, take_network, take_rights};
 use crate::record::Ending;
 use crate::spec::{Program, Rlimit, StagePlace, StageSpec};
 
@@ -226,6 +226,7 @@ impl SessionFrame {
         let mut out = Writer::default();
         self.place.put(&mut out);
         self.stage.put(&mut out);
+        put_rights(&self.stage.rights, &mut out);
         out.option(self.terminal.as_ref(), |out, window| {
             out.number(window.rows.into());
             out.number(window.columns.into());
@@ -243,9 +244,12 @@ impl SessionFrame {
         let mut from = Reader::new(bytes);
         let small =
             |from: &mut Reader<'_>| u16::try_from(from.number()?).or_else(|_| from.damaged());
+        let place = StagePlace::take(&mut from)?;
+        let stage = StageSpec::take(&mut from)?;
+        let rights = take_rights(&mut from)?;
         let mut frame = Self {
-            place: StagePlace::take(&mut from)?,
-            stage: StageSpec::take(&mut from)?,
+            place,
+            stage: StageSpec { rights, ..stage },
             terminal: from
                 .option(|from| Ok(Window { rows: small(from)?, columns: small(from)? }))?,
         };
@@ -324,7 +328,7 @@ mod tests {
             user: None,
             rlimits: Vec::new(),
             answers: false,
-            rights: crate::confinement::Rights::default(),
+            rights: crate::confinement::Rights { ambient: 1, ..Default::default() },
             network: Some("/run/netns/a".into()),
         };
         let terminal = Some(Window { rows: 1, columns: u16::MAX });

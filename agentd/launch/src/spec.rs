@@ -9,6 +9,7 @@ use tepui_types::ContainerId;
 
 use crate::codec::{Damaged, Reader, Writer};
 use crate::confinement::{Confinement, Rights};
+use crate::record::ProcessMark;
 
 /// One run: everything the shim needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,16 +235,34 @@ pub struct StagePlace {
     pub group: Option<PathBuf>,
     /// Score for the kernel's out-of-memory killer that the shim changed for itself.
     pub oom_score_adj: Option<String>,
+    /// First process of the run that it is beside: namespaces that its rights name are that one's.
+    pub beside: Option<ProcessMark>,
+    /// Whoever starts it has the rights and the user of the run already, and may have no right to
+    /// take them on again.
+    pub inherits: bool,
 }
 
 impl StagePlace {
     pub(crate) fn put(&self, out: &mut Writer) {
         out.option(self.group.as_deref(), Writer::path);
         out.option(self.oom_score_adj.as_deref(), Writer::text);
+        out.option(self.beside.as_ref(), |out, mark| {
+            out.number(u64::from(mark.pid.unsigned_abs()));
+            out.number(mark.start_time);
+        });
+        out.number(u64::from(self.inherits));
     }
 
     pub(crate) fn take(from: &mut Reader<'_>) -> Result<Self, Damaged> {
-        Ok(Self { group: from.option(Reader::path)?, oom_score_adj: from.option(Reader::text)? })
+        Ok(Self {
+            group: from.option(Reader::path)?,
+            oom_score_adj: from.option(Reader::text)?,
+            beside: from.option(|from| {
+                let pid = i32::try_from(from.number()?).or_else(|_| from.damaged())?;
+                Ok(ProcessMark { pid, start_time: from.number()? })
+            })?,
+            inherits: from.number()? == 1,
+        })
     }
 }
 

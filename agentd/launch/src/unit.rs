@@ -30,7 +30,7 @@ use crate::launcher::{
     BoxFuture, KnownRun, LaunchError, Launcher, LimitError, Recovered, RunEvent, RunOutcome,
     SignalError, Started, Usage, UsageError,
 };
-use crate::plain::{PlainLauncher, never_less_memory};
+use crate::plain::{Beside, PlainLauncher, never_less_memory};
 use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::CheckReply;
@@ -236,17 +236,25 @@ impl Launcher for UnitLauncher {
 
     fn exec_check(&self, spec: CheckSpec) -> BoxFuture<'_, Result<CheckReply, LaunchError>> {
         let run = spec.beside.as_ref().and_then(|run| self.run(run));
-        Box::pin(self.inner.checks.exec_check_in(spec, run.and_then(|run| run.group)))
+        let beside = beside(run);
+        Box::pin(self.inner.checks.exec_check_in(spec, beside))
     }
 
     fn open_session(&self, spec: SessionSpec) -> BoxFuture<'_, Result<Session, LaunchError>> {
         let run = self.run(&spec.beside);
-        Box::pin(self.inner.checks.open_session_in(spec, run.and_then(|run| run.group)))
+        Box::pin(self.inner.checks.open_session_in(spec, beside(run)))
     }
 
     fn forget(&self, run: &KnownRun) -> io::Result<()> {
         self.inner.runs.lock().remove(&run.run_id);
         verdict::forget(&run.run_dir)
+    }
+}
+
+fn beside(run: Option<UnitRun>) -> Beside {
+    match run {
+        Some(run) => Beside::of_unit(&run.run_dir, run.group),
+        None => Beside::Anybody(None),
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tepui_cgroup::Leaf;
 use tokio::io::AsyncReadExt;
 
-use super::{Inner, spawn};
-use crate::confinement::Rights;
+use super::Inner;
+use super::beside::{Beside, Kind};
 use crate::launcher::LaunchError;
 use crate::protocol::{CheckFrame, CheckReply, MAX_CHECK_OUTPUT};
-use crate::spec::{CheckSpec, StagePlace, StageSpec};
+use crate::spec::{CheckSpec, StageSpec};
 
 /// Longest reply: the output and a refusal of the stage, with room for the fields' own lengths.
 const MAX_REPLY_BYTES: u64 = MAX_CHECK_OUTPUT as u64 * 2 + 1024;
@@ -18,11 +17,11 @@ const MAX_REPLY_BYTES: u64 = MAX_CHECK_OUTPUT as u64 * 2 + 1024;
 pub(super) async fn exec(
     inner: Arc<Inner>,
     spec: CheckSpec,
-    group: Option<Leaf>,
+    beside: Beside,
 ) -> Result<CheckReply, LaunchError> {
     let frame = CheckFrame {
         timeout: spec.timeout,
-        place: StagePlace { group: group.map(|leaf| leaf.path().to_owned()), oom_score_adj: None },
+        place: beside.place(),
         stage: StageSpec {
             sandbox: spec.sandbox,
             program: spec.program,
@@ -30,13 +29,22 @@ pub(super) async fn exec(
             user: spec.user,
             rlimits: Vec::new(),
             answers: spec.answers,
-            rights: Rights::default(),
-            network: spec.network,
+            rights: beside.rights(),
+            network: spec.network.filter(|_| !beside.is_inside()),
         },
     };
-    let mut channel = spawn::serve(&inner, "check", frame.encode()).await?;
+    // Whoever is in a unit may stop the shim there, which would never answer.
+    let patience = frame.timeout.checked_add(inner.config.start_timeout);
+    let mut channel = beside.start(&inner, Kind::Check, frame.encode()).await?;
     let mut reply = Vec::new();
-    (&mut channel).take(MAX_REPLY_BYTES).read_to_end(&mut reply).await.map_err(|_| gone())?;
+    let read = async { (&mut channel).take(MAX_REPLY_BYTES).read_to_end(&mut reply).await };
+    let read = match patience {
+        Some(patience) => tokio::time::timeout(patience, read)
+            .await
+            .map_err(|_| LaunchError::Shim("did not say in time how the check had ended"))?,
+        None => read.await,
+    };
+    read.map_err(|_| gone())?;
     CheckReply::decode(&reply).map_err(|_| gone())
 }
 

@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use tepui_cgroup::Leaf;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use super::{Inner, spawn};
+use super::Inner;
+use super::beside::{Beside, Kind};
 use crate::launcher::LaunchError;
 use crate::session::{Answer, Packets, Session, SessionFrame, SessionSpec};
-use crate::spec::{StagePlace, StageSpec};
+use crate::spec::StageSpec;
 
 const CHUNK: usize = 4096;
 
@@ -18,10 +18,10 @@ const CHUNK: usize = 4096;
 pub(super) async fn open(
     inner: Arc<Inner>,
     spec: SessionSpec,
-    group: Option<Leaf>,
+    beside: Beside,
 ) -> Result<Session, LaunchError> {
     let frame = SessionFrame {
-        place: StagePlace { group: group.map(|leaf| leaf.path().to_owned()), oom_score_adj: None },
+        place: beside.place(),
         stage: StageSpec {
             sandbox: spec.sandbox,
             program: spec.program,
@@ -29,12 +29,12 @@ pub(super) async fn open(
             user: spec.user,
             rlimits: spec.rlimits,
             answers: spec.answers,
-            rights: crate::confinement::Rights::default(),
-            network: spec.network,
+            rights: beside.rights(),
+            network: spec.network.filter(|_| !beside.is_inside()),
         },
         terminal: spec.terminal,
     };
-    let channel = spawn::serve(&inner, "session", frame.encode()).await?;
+    let channel = beside.start(&inner, Kind::Session, frame.encode()).await?;
     let patience = inner.config.start_timeout;
     match tokio::time::timeout(patience, begin(channel)).await {
         Ok(Ok(Ok(session))) => Ok(session),

@@ -78,7 +78,7 @@ impl Inner {
             _ => None,
         };
         let path = group.as_ref().map(|leaf| leaf.path().to_owned());
-        let place = protocol::encode_place(&StagePlace { group: path, oom_score_adj: None });
+        let place = protocol::encode_place(&StagePlace { group: path, ..StagePlace::default() });
         match spawn::spawn_shim(&self.config.shim, "run", &place) {
             Ok(shim) => Ok(Spare { shim, group }),
             Err(error) => {

@@ -18,7 +18,7 @@ use super::spares::Spare;
 use super::{Inner, Processes, Run, limits, watch};
 use crate::confinement::Confinement;
 use crate::launcher::{LaunchError, Started};
-use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply};
+use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply, save_rights};
 use crate::record::{ProcessMark, StartMark};
 use crate::spec::{LaunchSpec, StageSpec};
 
@@ -67,6 +67,7 @@ async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes
     let permit = inner.spawns.acquire().await;
     let (with_group, run) = (spec.own_group, spec.run_id.clone());
     refuse_impossible(&spec.confinement)?;
+    let rights = spec.confinement.rights.clone();
     let limits = Arc::new(limits::of(&spec.confinement.ceiling, &spec.sandbox));
     let (frame, run_dir) = inner.frame(spec)?;
     let (frame, run_dir) = (Arc::new(frame), Arc::new(run_dir));
@@ -74,6 +75,11 @@ async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes
     let (who, first_limits) = (run.clone(), limits.clone());
     let spare = off_the_runtime(move || {
         make_run_dir(&dir)?;
+        save_rights(&dir, &rights).map_err(|source| LaunchError::Prepare {
+            verb: "keep the rights of",
+            path: dir.to_path_buf(),
+            source,
+        })?;
         worker.hand_to_spare(with_group, &who, &text, &first_limits)
     });
     if let Some(spare) = spare.await? {

@@ -3,9 +3,10 @@
 //! `run` supervises a run, `check` a short check, `session` a command that somebody talks to, `stage`
 //! becomes the command, `trial` waits to be killed (the agent proves with it that control groups work
 //! here), `hold` keeps a control group. Inside a unit of systemd, `unit` becomes the command, `log`
-//! spreads its output, and `unit-end` writes down how it ended. One thread, no runtime: what it keeps
+//! spreads its output and has `beside-start` start what runs beside the command, and `unit-end` writes down how it ended. One thread, no runtime: what it keeps
 //! in memory is paid for by every task of the host.
 
+mod beside;
 mod check;
 mod logs;
 mod outset;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Some("unit-answering") => unit::become_command(true),
         Some("log-start") => unit::start_log(),
         Some("log") => unit::log(),
+        Some("beside-start") => beside::start(),
         Some("unit-end") => unit::record_end(),
         Some("hold") => hold(),
         Some("trial") => wait_to_be_killed(),

@@ -41,6 +41,10 @@ impl Outset {
         for fatal in [NixSignal::SIGSEGV, NixSignal::SIGBUS, NixSignal::SIGILL, NixSignal::SIGFPE] {
             blocked.remove(fatal);
         }
+        if std::env::args().nth(2).as_deref() == Some(crate::beside::INSIDE) {
+            // The end of its unit is its own.
+            blocked.remove(NixSignal::SIGTERM);
+        }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
         let mut ended = SigSet::empty();
         ended.add(NixSignal::SIGCHLD);

@@ -97,6 +97,7 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
     take_session_input()?;
     let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
     let place = protocol::decode_place(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
+    let (beside, inherits) = (place.beside, place.inherits);
     take_place(place)?;
     let bytes = protocol::read_frame(channel).map_err(StageError::Receive)?;
     let spec = protocol::decode_stage(&bytes).map_err(|e| StageError::Decode(e.to_string()))?;
@@ -105,13 +106,15 @@ fn take_on_identity(channel: &mut UnixStream) -> Result<std::convert::Infallible
             fs::File::open(network).and_then(|at| Ok(setns(at, CloneFlags::CLONE_NEWNET)?));
         joined.map_err(|e| StageError::Network(network.display().to_string(), e))?;
     }
-    lower_open_files();
+    if !inherits {
+        lower_open_files();
+    }
     for limit in &spec.rlimits {
         limit_resource(*limit)?;
     }
-    rights::give_up(&spec.rights).map_err(StageError::Rights)?;
+    rights::give_up(&spec.rights, beside).map_err(StageError::Rights)?;
     if let Some(user) = &spec.user {
-        switch_user(user)?;
+        switch_user(user, inherits)?;
         // The kernel forgets the request when credentials change.
         die_with_the_shim();
     }
@@ -194,12 +197,12 @@ fn limit_resource(limit: Rlimit) -> Result<(), StageError> {
 
 /// Takes on the user's groups, group and id. Without root it is only allowed to name the user the
 /// agent runs as already.
-fn switch_user(name: &str) -> Result<(), StageError> {
+fn switch_user(name: &str, inherits: bool) -> Result<(), StageError> {
     let failed = |error| StageError::SwitchUser(name.to_owned(), error);
     let user = User::from_name(name)
         .map_err(|e| StageError::LookUpUser(name.to_owned(), e))?
         .ok_or_else(|| StageError::NoSuchUser(name.to_owned()))?;
-    if getuid() == user.uid && !user.uid.is_root() {
+    if getuid() == user.uid && (inherits || !user.uid.is_root()) {
         return Ok(());
     }
     let login = CString::new(name).map_err(|_| StageError::Nul(name.to_owned()))?;

@@ -27,31 +27,45 @@ use tepui_launch::protocol::{BEGIN, UnitReply, decode_variables, read_frame};
 use tepui_launch::record::{ExitRecord, StartMark};
 use tepui_launch::{Cause, Ending, ExitStatus, Hardship, LogPolicy, SpentResources, procfs};
 
+use crate::beside::Orders;
 use crate::logs::Log;
 use crate::pipes::Stream;
 use crate::stage::leave_open;
 
 /// Exit code of a stage that failed, as systemd's own for a program that cannot be executed.
 const CANNOT_EXECUTE: u8 = 203;
-/// The descriptor on which the log process reads the error output.
+/// The descriptors on which the log process reads the error output and the output.
 const ERROR_OUTPUT: i32 = 3;
+const OUTPUT: i32 = 4;
+/// Says that the log process takes orders on its standard input.
+const ORDERS: &str = "orders";
 
 /// `unit MAX_BYTES KEEP PROGRAM NAME ARGUMENT...`: becomes the program. One that `answers` says
 /// itself whether it has begun (`unit-answering`).
 pub(crate) fn become_command(answers: bool) -> ExitCode {
-    let Some((mut answer, begun)) = channels() else { return ExitCode::from(CANNOT_EXECUTE) };
-    let Err(reason) = prepare(&mut answer, begun, answers);
+    let Some(Channels { mut answer, begun, orders }) = channels() else {
+        return ExitCode::from(CANNOT_EXECUTE);
+    };
+    let Err(reason) = prepare(&mut answer, begun, orders, answers);
     // When the agent is gone, the exit code says enough.
     let _ = answer.write_all(reason.as_bytes());
     eprintln!("{reason}");
     ExitCode::from(CANNOT_EXECUTE)
 }
 
-/// The pipe that closes by itself when the command is executed, and the file that says that it will
-/// be, which an older agent does not send. They come in a message, because systemd keeps standard
-/// input open itself for as long as the unit lasts.
-fn channels() -> Option<(File, Option<File>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+/// What the agent sends first. It comes in a message, because systemd keeps standard input open
+/// itself for as long as the unit lasts.
+struct Channels {
+    /// The pipe that closes by itself when the command is executed.
+    answer: File,
+    /// The file that says that it will be.
+    begun: Option<File>,
+    /// Where a confined unit gets orders for what is to run beside the command.
+    orders: Option<OwnedFd>,
+}
+
+fn channels() -> Option<Channels> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let mut parts = [io::IoSliceMut::new(&mut byte)];
@@ -60,7 +74,8 @@ fn channels() -> Option<(File, Option<File>)> {
     ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => {
             let answer = descriptors.next().map(File::from)?;
-            Some((answer, descriptors.next().map(File::from)))
+            let begun = descriptors.next().map(File::from);
+            Some(Channels { answer, begun, orders: descriptors.next() })
         }
         _ => None,
     })
@@ -69,6 +84,7 @@ fn channels() -> Option<(File, Option<File>)> {
 fn prepare(
     answer: &mut File,
     begun: Option<File>,
+    orders: Option<OwnedFd>,
     answers: bool,
 ) -> Result<std::convert::Infallible, String> {
     let mut words = env::args().skip(2);
@@ -79,7 +95,7 @@ fn prepare(
     };
     let rest = read_frame(&mut io::stdin()).map_err(|e| format!("failed to hear the rest: {e}"))?;
     let variables = decode_variables(&rest).map_err(|e| e.to_string())?;
-    let (out, err) = spread_output(&max_bytes, &keep)
+    let (out, err) = spread_output(&max_bytes, &keep, orders)
         .map_err(|e| format!("failed to start the log process: {e}"))?;
     let pid = getpid();
     let start_time = procfs::stat(pid).map(|stat| stat.start_time).unwrap_or_default();
@@ -121,12 +137,23 @@ fn wait_for_the_word() -> Result<(), String> {
 }
 
 /// Starts the log process; the ends that the command writes to.
-fn spread_output(max_bytes: &str, keep: &str) -> io::Result<(OwnedFd, OwnedFd)> {
+fn spread_output(
+    max_bytes: &str,
+    keep: &str,
+    orders: Option<OwnedFd>,
+) -> io::Result<(OwnedFd, OwnedFd)> {
     let ((out, out_end), (err, err_end)) = (Stream::ends()?, Stream::ends()?);
     let mut starter = Command::new("/proc/self/exe");
-    starter.args(["log-start", max_bytes, keep]).stdin(Stdio::from(out));
+    starter.args(["log-start", max_bytes, keep]);
+    match orders {
+        Some(orders) => starter.arg(ORDERS).stdin(Stdio::from(orders)),
+        None => starter.stdin(Stdio::null()),
+    };
     starter
-        .fd_mappings(vec![FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT }])
+        .fd_mappings(vec![
+            FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT },
+            FdMapping { parent_fd: out, child_fd: OUTPUT },
+        ])
         .map_err(|error| io::Error::other(error.to_string()))?;
     let status = starter.spawn()?.wait()?;
     if status.success() { Ok((out_end, err_end)) } else { Err(io::Error::other("it refused")) }
@@ -137,20 +164,25 @@ pub(crate) fn start_log() -> ExitCode {
     let words: Vec<String> = env::args().skip(2).collect();
     let mut command = Command::new("/proc/self/exe");
     command.arg("log").args(words).stdin(Stdio::inherit());
-    let Some(err) = inherited() else { return ExitCode::FAILURE };
-    let mapping = vec![FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT }];
+    let (Some(err), Some(out)) = (inherited(ERROR_OUTPUT), inherited(OUTPUT)) else {
+        return ExitCode::FAILURE;
+    };
+    let mapping = vec![
+        FdMapping { parent_fd: err, child_fd: ERROR_OUTPUT },
+        FdMapping { parent_fd: out, child_fd: OUTPUT },
+    ];
     let started = command.fd_mappings(mapping).map(|command| command.spawn());
     if matches!(started, Ok(Ok(_))) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The descriptor of the error output, found by its number without claiming what is not ours.
-fn inherited() -> Option<OwnedFd> {
-    let path = format!("/proc/self/fd/{ERROR_OUTPUT}");
+/// A pipe that was handed on, found by its number without claiming what is not ours.
+fn inherited(number: i32) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{number}");
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok()
 }
 
-/// `log MAX_BYTES KEEP`: reads both streams to their ends.
+/// `log MAX_BYTES KEEP [orders]`: reads both streams to their ends.
 pub(crate) fn log() -> ExitCode {
     let numbers: Vec<u64> = env::args().skip(2).filter_map(|word| word.parse().ok()).collect();
     let &[max_bytes, keep] = numbers.as_slice() else { return ExitCode::FAILURE };
@@ -159,8 +191,10 @@ pub(crate) fn log() -> ExitCode {
     // the last lines.
     let _ = setsid();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
-    let Some(err) = inherited() else { return ExitCode::FAILURE };
-    let Ok(out) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
+    let (Some(err), Some(out)) = (inherited(ERROR_OUTPUT), inherited(OUTPUT)) else {
+        return ExitCode::FAILURE;
+    };
+    let orders = env::args().any(|word| word == ORDERS).then(Orders::take).flatten();
     let mut streams = [
         Spread::new(out, "stdout", policy, io::stdout().as_fd().try_clone_to_owned().ok()),
         Spread::new(err, "stderr", policy, io::stderr().as_fd().try_clone_to_owned().ok()),
@@ -168,9 +202,13 @@ pub(crate) fn log() -> ExitCode {
     while streams.iter().any(|stream| stream.stream.pipe().is_some()) {
         let pipes = streams.iter().filter_map(|stream| stream.stream.pipe());
         let mut waited: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+        waited.extend(orders.as_ref().map(Orders::waited));
         // An interruption is one more look around.
         let _ = poll(&mut waited, None);
         streams.iter_mut().for_each(Spread::take);
+        if let Some(orders) = &orders {
+            orders.obey();
+        }
     }
     ExitCode::SUCCESS
 }

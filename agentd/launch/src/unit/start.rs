@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,8 +19,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
 use super::{Inner, Phase, UnitRun, watch};
+use crate::confinement::Rights;
 use crate::launcher::{LaunchError, Started};
-use crate::plain::make_run_dir;
+use crate::plain::{make_run_dir, short};
 use crate::procfs;
 use crate::protocol::{self, BEGIN, UnitReply, encode_variables};
 use crate::record::{ExitRecord, ProcessMark, UnitRecord, create_begun, never_began};
@@ -63,18 +64,20 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
         asked_at: SystemTime::now(),
     };
     let dir = run_dir.clone();
+    let is_confined = spec.confinement.rights != Rights::default();
     let prepared = tokio::task::spawn_blocking(move || {
         make_run_dir(&dir)?;
         let begun = create_begun(&dir).map_err(LaunchError::Record)?;
+        let orders = is_confined.then(|| listen_beside(&dir)).transpose()?;
         record.create(&dir).map_err(LaunchError::Record)?;
-        Ok(begun)
+        Ok((begun, orders))
     });
     let prepared = match prepared.await {
         Ok(prepared) => prepared,
         Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
     };
     let outcome = match prepared {
-        Ok(begun) => launch(&inner, spec, unit, &begun).await,
+        Ok((begun, orders)) => launch(&inner, spec, unit, (&begun, orders)).await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -116,7 +119,7 @@ async fn launch(
     inner: &Inner,
     mut spec: LaunchSpec,
     unit: UnitName,
-    begun_file: &File,
+    (begun_file, orders): (&File, Option<UnixListener>),
 ) -> Result<(Started, Option<Leaf>), LaunchError> {
     let failed = |source: io::Error| LaunchError::Prepare {
         verb: "open a channel to",
@@ -128,7 +131,8 @@ async fn launch(
     if rest.len() > MAX_REST_BYTES {
         return Err(LaunchError::TooLarge { limit: MAX_REST_BYTES });
     }
-    let (theirs, channel) = answer_channel(&rest, begun_file).map_err(failed)?;
+    let (theirs, channel) = answer_channel(&rest, begun_file, orders.as_ref()).map_err(failed)?;
+    drop(orders);
     let run = spec.run_id.clone();
     let described = inner.describe(spec, environment, unit.clone(), theirs);
     let begun = async {
@@ -209,15 +213,35 @@ impl Inner {
     }
 }
 
+/// The socket on which the log process of a confined unit takes orders. It is in a folder of the
+/// agent's alone, so nobody else gives any.
+fn listen_beside(run_dir: &Path) -> Result<UnixListener, LaunchError> {
+    let listen = || {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(run_dir, flags, rustix::fs::Mode::empty())?;
+        UnixListener::bind(short(&folder))
+    };
+    listen().map_err(|source| LaunchError::Prepare {
+        verb: "listen in",
+        path: run_dir.to_owned(),
+        source,
+    })
+}
+
 /// A socket that gives its reader the writing end of a pipe, the file that says that the command
-/// has begun, and then `rest`; and our ends.
-fn answer_channel(rest: &[u8], begun: &File) -> io::Result<(UnixStream, Channel)> {
+/// has begun, where orders for more come from if any do, and then `rest`; and our ends.
+fn answer_channel(
+    rest: &[u8],
+    begun: &File,
+    orders: Option<&UnixListener>,
+) -> io::Result<(UnixStream, Channel)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&read, OFlags::NONBLOCK)?;
     let (ours, theirs) = UnixStream::pair()?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [write.as_fd(), begun.as_fd()];
+    let mut descriptors = vec![write.as_fd(), begun.as_fd()];
+    descriptors.extend(orders.map(AsFd::as_fd));
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room for a descriptor"));
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tepui_launch::{CheckOutcome, CheckSpec, Ending, LaunchError, Launcher, Program};
+use tepui_launch::{CheckOutcome, CheckSpec, Ending, LaunchError, Launcher, Program, Rights};
 
-use crate::workbench::{Bench, id, watch};
+use crate::workbench::{Bench, id, is_root, watch};
 
 fn check(bench: &Bench, line: &str, timeout: Duration) -> CheckSpec {
     CheckSpec {
@@ -86,4 +86,35 @@ async fn a_check_that_cannot_be_started_says_why() {
     let reply: Result<_, LaunchError> = bench.launcher.exec_check(spec).await;
     let CheckOutcome::NotStarted(reason) = reply.unwrap().outcome else { panic!("it started") };
     assert!(reason.contains("failed to enter sandbox '/no/such/place'"), "{reason}");
+}
+
+/// A task that may do next to nothing, and then tells it; what is beside it tells the same.
+#[tokio::test]
+async fn what_is_beside_a_confined_run_has_its_rights_and_its_namespaces() {
+    if !is_root() {
+        return;
+    }
+    let line = "grep -E '^(Cap|NoNewPrivs)' /proc/self/status; readlink /proc/self/ns/ipc";
+    let mut bench = Bench::new();
+    let gate = bench.gate("checked");
+    let mut spec = bench.spec("checked", &format!("({line}) > gate; exec sleep 100022"));
+    spec.confinement.rights = Rights {
+        bounding: Some(1 << 10),
+        no_new_privileges: true,
+        own_ipc: true,
+        ..Rights::default()
+    };
+    let (started, own) = tokio::join!(bench.launcher.start(spec), gate.passed());
+    started.unwrap();
+    assert!(own.contains("CapBnd:\t0000000000000400") && own.contains("NoNewPrivs:\t1"), "{own}");
+    for _ in 0..2 {
+        bench.launcher.recover(vec![bench.known("checked")]).await;
+        let reply = bench.launcher.exec_check(check(&bench, line, LONG)).await.unwrap();
+        assert_eq!(String::from_utf8(reply.output).unwrap(), own);
+        // An agent that was started anew knows them too.
+        bench = bench.restart();
+    }
+    bench.launcher.recover(vec![bench.known("checked")]).await;
+    bench.launcher.kill_tree(&id("checked")).unwrap();
+    bench.ending().await;
 }
