@@ -48,8 +48,9 @@ pub(crate) const ALL: [&str; 41] = [
 ];
 
 /// What processes of a container have unless somebody says otherwise: Docker's set without MKNOD,
-/// which would let root of a container reach the host's disks where no device rules stand.
-pub(crate) const USUAL: [&str; 13] = [
+/// which would let root of a container reach the host's disks where no device rules stand, and
+/// without NET_RAW, which would let it speak on a bridge in the name of its neighbours.
+pub(crate) const USUAL: [&str; 12] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
@@ -57,7 +58,6 @@ pub(crate) const USUAL: [&str; 13] = [
     "FSETID",
     "KILL",
     "NET_BIND_SERVICE",
-    "NET_RAW",
     "SETFCAP",
     "SETGID",
     "SETPCAP",

@@ -13,6 +13,9 @@ use crate::error::NetworkError;
 /// The calling thread's own, whichever process it belongs to.
 const OWN: &str = "/proc/thread-self/ns/net";
 
+/// Who may send echo requests: the setting of the calling thread's own network.
+const PING_GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
+
 /// Makes a namespace and pins it at this path.
 pub(crate) async fn create(path: PathBuf) -> Result<(), NetworkError> {
     if let Some(folder) = path.parent() {
@@ -23,6 +26,9 @@ pub(crate) async fn create(path: PathBuf) -> Result<(), NetworkError> {
     // A thread of its own: the namespace that it leaves behind must not become another task's.
     on_a_thread(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
+        // `ping` needs no raw sockets then. Where the kernel's settings cannot be written, it needs
+        // a capability.
+        let _ = fs::write(PING_GROUPS, "0 2147483647");
         mount(Some(OWN), &at, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         Ok(())
     })

@@ -32,6 +32,12 @@ pub(crate) fn base(settings: &Settings) -> String {
     };
     // The host's loopback is routed into the bridge for its own sake, and never out of it.
     rule("guard", &format!("iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop"));
+    // Link-local addresses are the host's own affair, above all those where a cloud tells secrets;
+    // only names are asked for there.
+    for cloud in ["ip daddr 169.254.0.0/16", "ip6 daddr fd00:ec2::254"] {
+        let what = "meta l4proto { tcp, udp } th dport != 53";
+        rule("guard", &format!("iifname \"{bridge}\" {cloud} {what} drop"));
+    }
     for chain in ["incoming", "own"] {
         for (family, map) in [("ip", "ports4"), ("ip6", "ports6")] {
             let to = format!("dnat {family} to meta l4proto . th dport map @{map}");
