@@ -3,6 +3,7 @@
 // Helpers of a test: what is not there fails it.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod conformance;
 mod ends;
 mod isolation;
 mod joining;

@@ -28,9 +28,10 @@ pub fn is_able() -> bool {
 }
 
 const BUSYBOX: &str = "/bin/busybox";
-const TOOLS: [&str; 24] = [
+const TOOLS: [&str; 27] = [
     "sh", "cat", "echo", "id", "ls", "mount", "mkdir", "touch", "sleep", "hostname", "env", "kill",
     "grep", "test", "readlink", "stat", "wc", "mknod", "chown", "ps", "nc", "ip", "stty", "true",
+    "head", "sort", "tr",
 ];
 
 /// A bundle and the layers of a small image.
