@@ -36,7 +36,7 @@ pub enum ImageError {
         /// The image's full name.
         image: String,
         /// Why not.
-        source: Box<ImageError>,
+        source: Box<Self>,
     },
     /// Its manifest, index or configuration cannot be used.
     #[error("image '{image}' cannot be used")]

@@ -345,7 +345,7 @@ impl Store {
     pub(crate) fn room(&self) -> Result<u64, StoreError> {
         let stat = rustix::fs::statvfs(&self.root).map_err(io::Error::from);
         let stat = stat.map_err(StoreError::io("ask about", &self.root))?;
-        Ok((stat.f_bavail * stat.f_frsize).saturating_sub(SPARE_BYTES))
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(SPARE_BYTES))
     }
 
     fn load_layers(&self) -> Result<Vec<(LayerKey, LayerRecord)>, StoreError> {
