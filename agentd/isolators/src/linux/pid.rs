@@ -1,6 +1,8 @@
-//! `namespaces/pid`: processes that see only themselves. Absent on purpose: a command that is to be
-//! the first process of a namespace would have to wait for orphans, which no shell does. Containers
-//! have their own.
+//! `namespaces/pid`: processes that see only themselves. Containers have them, and a task is one as
+//! soon as it has a `container.linux_info`, with or without an image. Other tasks see the host's:
+//! the first process of a namespace has to wait for orphans and gets no signal that it does not
+//! handle, which no shell is written for, and systemd does that for units only from version 257 on
+//! (`PrivatePIDs`).
 
 use tepui_agent::Limits;
 use tepui_launch::Confinement;
@@ -16,7 +18,8 @@ impl Isolator for Pid {
     }
 
     fn probe(&self, _host: &Host) -> Result<(), String> {
-        Err("only containers with an image have processes of their own".to_owned())
+        Err("only containers have processes of their own; container.linux_info makes one"
+            .to_owned())
     }
 
     fn prepare(&self, _wanted: &Limits, _into: &mut Confinement) {}
