@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 /// Longest word of a plugin that is passed on.
 const MAX_WORDS: usize = 500;
+/// Where hosts usually have the tools that plugins call.
+const TOOLS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) struct Call<'a> {
     pub(super) command: &'static str,
@@ -37,9 +39,12 @@ pub(super) async fn call(
         return Err(network.failure(at, format!("is in none of {:?}", call.folders)));
     };
     let paths = std::env::join_paths(call.folders).unwrap_or_default();
+    // Where hosts have no /usr, the tools that plugins call are in the daemon's own PATH.
+    let tools =
+        std::env::var("PATH").map_or_else(|_| TOOLS.to_owned(), |own| format!("{own}:{TOOLS}"));
     let child = Command::new(program)
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", tools)
         .env("CNI_COMMAND", call.command)
         .env("CNI_CONTAINERID", call.container.id)
         .env("CNI_NETNS", call.container.namespace)
