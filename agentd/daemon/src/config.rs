@@ -1,5 +1,6 @@
 //! The daemon's configuration: one TOML file, each key also a flag; a flag wins.
 
+mod elsewhere;
 mod limits;
 
 use std::collections::BTreeSet;
