@@ -16,6 +16,7 @@ Exit codes:
   0    done
   1    failed: refused, unreachable, rolled back, or not done in time
   2    wrong usage, or nothing fits the app or command in time
+  3    `tepui apply --dry-run`: something would change
   130  interrupted
 'tepui run' and 'tepui exec' end with the status of their command, 128 + N when signal N ended it.";
 
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     /// Apps: what should always run
     #[command(subcommand)]
     App(App),
+    /// Make the cluster's apps those that files declare
+    Apply(Apply),
     /// Tasks of apps
     #[command(subcommand)]
     Task(Task),
@@ -196,6 +199,36 @@ pub(crate) enum App {
     },
     /// Print the output of all instances (`tepui logs`)
     Logs(AppLogs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Apps get the label TEPUI_OWNER; those of other owners, or of none, are never changed. An app that
+declares no instances keeps those that it has. With nothing declared, nothing is removed.")]
+pub(crate) struct Apply {
+    /// Files with one definition or a list of them, or folders of such *.json; - is stdin
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Whose apps they are
+    #[arg(long, required_unless_present = "check", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) owner: Option<String>,
+    /// Remove the owner's apps that are no longer declared
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// How many percent of the owner's apps may be removed at once; one always may
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) prune_limit: u8,
+    /// Take over apps that have no owner; their tasks are replaced, as after any change
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Only tell what would change, with exit code 3 if something would
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only look whether the definitions are valid, without a cluster
+    #[arg(long, conflicts_with_all = ["prune", "adopt", "dry_run"])]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
 }
 
 /// How a change is made and awaited.

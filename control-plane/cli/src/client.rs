@@ -233,7 +233,7 @@ pub(crate) fn refused(method: &Method, url: &str, status: StatusCode, body: &str
 }
 
 /// Marathon's `message` with its `details`, or Mesos's plain text.
-fn message(body: &str) -> Option<String> {
+pub(crate) fn message(body: &str) -> Option<String> {
     let Ok(Value::Object(object)) = serde_json::from_str(body) else {
         let text = body.trim();
         return (!text.is_empty() && !text.starts_with('<')).then(|| text.to_owned());

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod app;
+pub(crate) mod apply;
 pub(crate) mod completions;
 pub(crate) mod deployment;
 pub(crate) mod dev;

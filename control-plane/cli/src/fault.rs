@@ -8,6 +8,8 @@ pub(crate) const DONE: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// Wrong usage, or nothing fits.
 pub(crate) const USAGE_OR_PLACEMENT: u8 = 2;
+/// `tepui apply --dry-run`: something would change.
+pub(crate) const CHANGES: u8 = 3;
 /// Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 

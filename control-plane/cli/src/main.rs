@@ -3,6 +3,7 @@
 //! stdout is data, stderr is talk. Each noun is a file below `command`; what is decided is in pure
 //! functions over plain structs (`explain`, `progress`, `run::launcher`), what is fetched in `client`.
 
+mod apply;
 mod args;
 mod client;
 mod command;
@@ -58,6 +59,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
     match verb {
         Verb::Dev(dev) => command::dev::run(&client, &endpoints, dev).await,
         Verb::Run(job) => command::run::run(&client, job).await,
+        Verb::Apply(words) => command::apply::run(&client, output, words).await,
         Verb::App(verb) => command::app::run(&client, output, verb).await,
         Verb::Task(verb) => command::task::run(&client, output, verb).await,
         Verb::Agent(verb) => command::agent::run(&client, output, verb).await,
