@@ -96,6 +96,14 @@ need_smoke_tools() { # need_smoke_tools yes|no
   [ -z "$packages" ] || install_packages "$1" $packages
 }
 
+# Modules for NixOS are evaluated without nixpkgs.
+need_nix_tools() { # need_nix_tools yes|no
+  local packages
+  packages=$(missing nix-instantiate nix-bin; missing python3 python3)
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || install_packages "$1" $packages
+}
+
 # What the test hosts of vm-tests/ are made of and run in.
 need_vm_tools() { # need_vm_tools yes|no
   local packages
@@ -113,6 +121,7 @@ need_vm_tools() { # need_vm_tools yes|no
     missing ip iproute2
     missing nft nftables
     missing nsenter util-linux
+    missing nix-instantiate nix-bin
   )
   # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages

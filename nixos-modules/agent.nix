@@ -1,0 +1,192 @@
+# The agent: runs tasks on this host.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib)
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
+
+  cfg = config.services.tepui.agent;
+  path = "services.tepui.agent";
+  program = "tepui-agentd";
+  daemon = import ./daemon.nix { inherit lib pkgs; };
+  controlPlane = config.services.tepui.control-plane or { enable = false; };
+  file = daemon.configFile {
+    inherit cfg program;
+    inherit (cfg) settings;
+    name = "agentd.toml";
+    flags = "--elsewhere";
+  };
+
+  range = types.submodule {
+    options = {
+      from = mkOption {
+        type = types.port;
+        description = "The first port.";
+      };
+      to = mkOption {
+        type = types.port;
+        description = "The last port.";
+      };
+    };
+  };
+
+  # Capabilities that neither the daemon nor any task has a use for.
+  never = [
+    "CAP_AUDIT_CONTROL"
+    "CAP_AUDIT_READ"
+    "CAP_BLOCK_SUSPEND"
+    "CAP_MAC_ADMIN"
+    "CAP_MAC_OVERRIDE"
+    "CAP_SYSLOG"
+    "CAP_SYS_BOOT"
+    "CAP_SYS_MODULE"
+    "CAP_SYS_PACCT"
+    "CAP_SYS_RAWIO"
+    "CAP_SYS_TIME"
+    "CAP_SYS_TTY_CONFIG"
+    "CAP_WAKE_ALARM"
+    "CAP_LEASE"
+    "CAP_LINUX_IMMUTABLE"
+  ];
+in
+{
+  imports = [ ./common.nix ];
+
+  options.services.tepui.agent = {
+    enable = lib.mkEnableOption "an agent of a Tepui cluster, which runs tasks on this host";
+
+    settings = daemon.settingsOption {
+      inherit program;
+      name = config.networking.fqdnOrHostName;
+      typed = {
+        listen = daemon.addressOption "127.0.0.1:5051" "of the agent's own endpoints";
+        control_plane = mkOption {
+          type = types.listOf types.str;
+          default = [ ];
+          example = [ "http://node1:5052" ];
+          description = ''
+            Where control planes take agents. Empty is the one on this host.
+          '';
+        };
+      };
+    };
+
+    taskPackages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      example = lib.literalExpression "[ pkgs.python3 ]";
+      description = ''
+        Packages in the `PATH` of tasks that bring none of their own, besides those of the system.
+      '';
+    };
+
+    taskPorts = mkOption {
+      type = types.nullOr range;
+      default = null;
+      example = {
+        from = 31000;
+        to = 32000;
+      };
+      description = ''
+        Ports to open in the firewall for tasks: those that the agent offers.
+      '';
+    };
+  }
+  // daemon.options {
+    inherit program;
+    unit = program;
+    inherit (config.services.tepui) package;
+  };
+
+  config = mkIf cfg.enable {
+    assertions =
+      daemon.assertions {
+        inherit cfg path;
+        addresses = [ "listen" ];
+      }
+      ++ [
+        {
+          assertion = cfg.settings.control_plane != [ ] || controlPlane.enable;
+          message = "${path}: no control plane runs on this host, and ${path}.settings.control_plane names none. List where agents register: control_plane = [ \"http://HOST:5052\" ].";
+        }
+        {
+          assertion = cfg.taskPorts != null -> cfg.taskPorts.from <= cfg.taskPorts.to;
+          message = "${path}.taskPorts begins after its end; give it as { from = 31000; to = 32000; }.";
+        }
+        {
+          assertion =
+            controlPlane.enable
+            -> !builtins.elem (daemon.portOf cfg.settings.listen) (
+              map daemon.portOf [
+                controlPlane.settings.listen
+                controlPlane.settings.marathon_listen
+                controlPlane.settings.agent_listen
+              ]
+            );
+          message = "${path}.settings.listen has a port at which the control plane of this host listens: ${cfg.settings.listen}. Give one of them another.";
+        }
+      ];
+
+    services.tepui.agent.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (
+      mkDefault "/etc/tepui/plugins/agent"
+    );
+
+    environment.systemPackages = [ cfg.package ];
+    environment.etc."tepui/agentd.toml".source = file;
+    environment.etc."tepui/plugins/agent" = mkIf (cfg.plugins != [ ]) {
+      source = daemon.pluginFolder cfg "agent-plugins";
+    };
+
+    networking.firewall = {
+      allowedTCPPorts = mkIf cfg.openFirewall [ (daemon.portOf cfg.settings.listen) ];
+      allowedTCPPortRanges = mkIf (cfg.taskPorts != null) [ cfg.taskPorts ];
+      allowedUDPPortRanges = mkIf (cfg.taskPorts != null) [ cfg.taskPorts ];
+    };
+
+    systemd.services.tepui-agentd = {
+      description = "Tepui agent";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network.target" ];
+      after = [ "network.target" ];
+      restartTriggers = [ file ] ++ cfg.plugins;
+      # A new configuration is a restart in one go, not an absence for as long as the switch takes.
+      stopIfChanged = false;
+      # Its own tool for networks, and what tasks find: the host's programs.
+      path = [ pkgs.nftables ] ++ cfg.taskPackages ++ [ "/run/current-system/sw" ];
+      unitConfig.StartLimitIntervalSec = 0;
+
+      # What it starts as units of systemd inherits nothing of this; processes that it starts itself
+      # do, and so do COMMAND checks: only what no task may miss is taken away here. Nothing that
+      # gives the daemon mounts of its own: what it mounts and pins must outlive it.
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/agentd.toml";
+        StateDirectory = "tepui/agent";
+        LoadCredential = mkIf (cfg.credentials != { }) (daemon.loadCredentials cfg);
+        # Tasks live on in the unit's control group when the daemon ends, and it makes groups for
+        # them there.
+        KillMode = "process";
+        Delegate = true;
+        TasksMax = "infinity";
+        LimitNOFILE = 1048576;
+        OOMScoreAdjust = -900;
+        Restart = "always";
+        RestartSec = "100ms";
+
+        KeyringMode = "private";
+        LockPersonality = true;
+        RestrictRealtime = true;
+        SystemCallArchitectures = "native";
+        CapabilityBoundingSet = "~${lib.concatStringsSep " " never}";
+      };
+    };
+  };
+}

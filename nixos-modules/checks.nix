@@ -1,0 +1,50 @@
+# What `nix flake check` looks at: the package, the Nix code, and every cluster case that has a
+# nodes.nix, on NixOS hosts.
+{ self, lib }:
+pkgs:
+let
+  source = ../.;
+  casesFolder = ../vm-tests/cases;
+  hasNodes = name: builtins.pathExists (casesFolder + "/${name}/nodes.nix");
+  cases = builtins.filter hasNodes (builtins.attrNames (builtins.readDir casesFolder));
+
+  case =
+    name:
+    pkgs.testers.runNixOSTest {
+      inherit name;
+      defaults = self.nixosModules.default;
+      nodes = import (casesFolder + "/${name}/nodes.nix") { timeFactor = 1; };
+      testScript = builtins.readFile (casesFolder + "/${name}/test.py");
+    };
+
+  look =
+    name: packages: script:
+    pkgs.runCommand "tepui-${name}" { nativeBuildInputs = packages; } ''
+      export HOME=$TMPDIR
+      cd ${source}
+      ${script}
+      touch $out
+    '';
+in
+{
+  package = pkgs.tepui;
+
+  format = look "format" [ pkgs.nixfmt ] "find . -name '*.nix' -exec nixfmt --check {} +";
+
+  dead-code = look "dead-code" [ pkgs.deadnix ] "deadnix --fail .";
+
+  modules = look "modules" [
+    pkgs.nix
+    pkgs.python3
+  ] "python3 nixos-modules/tests/test_modules.py --bin ${pkgs.tepui}/bin";
+
+  clippy = pkgs.tepui.overrideAttrs (old: {
+    pname = "tepui-clippy";
+    nativeBuildInputs = old.nativeBuildInputs ++ [ pkgs.clippy ];
+    buildPhase = "cargo clippy --workspace --all-targets --locked --offline -- -D warnings";
+    doCheck = false;
+    installPhase = "touch $out";
+    postInstall = "";
+  });
+}
+// lib.mapAttrs' (name: lib.nameValuePair "case-${name}") (lib.genAttrs cases case)

@@ -1,0 +1,127 @@
+# The control plane: who is offered what, and Marathon's apps.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkDefault mkIf;
+
+  cfg = config.services.tepui.control-plane;
+  path = "services.tepui.control-plane";
+  program = "tepui-control-plane";
+  daemon = import ./daemon.nix { inherit lib pkgs; };
+  addresses = [
+    "listen"
+    "marathon_listen"
+    "agent_listen"
+  ];
+  file = daemon.configFile {
+    inherit cfg program;
+    inherit (cfg) settings;
+    name = "control-plane.toml";
+  };
+in
+{
+  imports = [ ./common.nix ];
+
+  options.services.tepui.control-plane = {
+    enable = lib.mkEnableOption "a control plane of a Tepui cluster";
+
+    settings = daemon.settingsOption {
+      inherit program;
+      name = config.networking.fqdnOrHostName;
+      typed = {
+        listen = daemon.addressOption "127.0.0.1:5050" "at which frameworks and operators speak the Mesos APIs";
+        marathon_listen = daemon.addressOption "127.0.0.1:8080" "at which clients speak Marathon's REST API";
+        agent_listen = daemon.addressOption "127.0.0.1:5052" "at which agents register";
+      };
+    };
+  }
+  // daemon.options {
+    inherit program;
+    unit = program;
+    inherit (config.services.tepui) package;
+  };
+
+  config = mkIf cfg.enable {
+    assertions = daemon.assertions { inherit cfg path addresses; };
+
+    services.tepui.control-plane.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (
+      mkDefault "/etc/tepui/plugins/control-plane"
+    );
+
+    environment.systemPackages = [ cfg.package ];
+    environment.etc."tepui/control-plane.toml".source = file;
+    environment.etc."tepui/plugins/control-plane" = mkIf (cfg.plugins != [ ]) {
+      source = daemon.pluginFolder cfg "control-plane-plugins";
+    };
+
+    networking.firewall.allowedTCPPorts = mkIf cfg.openFirewall (
+      map (key: daemon.portOf cfg.settings.${key}) (
+        lib.filter (key: !daemon.isLoopback cfg.settings.${key}) addresses
+      )
+    );
+
+    systemd.services.tepui-control-plane = {
+      description = "Tepui control plane";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network.target" ];
+      after = [ "network.target" ];
+      restartTriggers = [ file ] ++ cfg.plugins;
+      # A new configuration is a restart in one go, not an absence for as long as the switch takes.
+      stopIfChanged = false;
+      # It comes back however often it falls: tasks go on meanwhile, and agents wait for it.
+      unitConfig.StartLimitIntervalSec = 0;
+
+      # It needs a folder for its records and its sockets, and has nothing else.
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/control-plane.toml";
+        DynamicUser = true;
+        User = "tepui-control-plane";
+        StateDirectory = "tepui/control-plane";
+        StateDirectoryMode = "0700";
+        LoadCredential = mkIf (cfg.credentials != { }) (daemon.loadCredentials cfg);
+        Restart = "always";
+        RestartSec = "100ms";
+        # One connection for each agent, framework and reader.
+        LimitNOFILE = 1048576;
+
+        CapabilityBoundingSet = "";
+        AmbientCapabilities = "";
+        NoNewPrivileges = true;
+        UMask = "0077";
+        DevicePolicy = "closed";
+        KeyringMode = "private";
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        PrivateDevices = true;
+        PrivateTmp = true;
+        PrivateUsers = true;
+        ProcSubset = "pid";
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProtectSystem = "strict";
+        RemoveIPC = true;
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [
+          "@system-service"
+          "~@privileged @resources"
+        ];
+      };
+    };
+  };
+}

@@ -1,0 +1,203 @@
+# What the modules of both daemons have in common: options, the checked configuration file, what is
+# refused before anything is built.
+{ lib, pkgs }:
+let
+  inherit (lib)
+    concatStringsSep
+    filter
+    filterAttrs
+    hasPrefix
+    isString
+    last
+    mapAttrsToList
+    mkOption
+    splitString
+    types
+    ;
+
+  toml = pkgs.formats.toml { };
+
+  # Settings by which a secret could end up where everybody reads it.
+  looksSecret =
+    name: builtins.match ".*(password|passwd|secret|token|private_key|credential).*" name != null;
+in
+rec {
+  # The settings of a daemon: the keys of its TOML file, those in `typed` with types of their own.
+  # What others are told of a host that they can reach is its name.
+  settingsOption =
+    {
+      program,
+      typed,
+      name,
+    }:
+    mkOption {
+      default = { };
+      description = ''
+        The configuration file of `${program}`, whose keys `${program} --help` explains (without the
+        dashes). It is checked by the daemon itself when the system is built.
+      '';
+      type = types.submodule (
+        { config, ... }:
+        {
+          freeformType = toml.type;
+          options = typed // {
+            hostname = mkOption {
+              type = types.str;
+              default = if isLoopback config.listen then hostOf config.listen else name;
+              defaultText = lib.literalExpression "config.networking.fqdnOrHostName";
+              description = "Name under which others reach this host.";
+            };
+          };
+        }
+      );
+    };
+
+  addressOption =
+    default: what:
+    mkOption {
+      type = types.str;
+      inherit default;
+      description = "Address and port ${what}.";
+    };
+
+  # Options that both daemons have.
+  options =
+    {
+      program,
+      unit,
+      package,
+    }:
+    {
+      package = mkOption {
+        type = types.package;
+        default = package;
+        defaultText = lib.literalExpression "config.services.tepui.package";
+        description = "The package with `${program}`.";
+      };
+      checkConfig = mkOption {
+        type = types.bool;
+        default = true;
+        description = ''
+          Whether `${program} check-config` reads the settings when the system is built. Switch it
+          off where the building host cannot run the package, as when it is built for another
+          processor.
+        '';
+      };
+      credentials = mkOption {
+        type = types.attrsOf types.str;
+        default = { };
+        example = {
+          docker-config = "/run/keys/docker-config.json";
+        };
+        description = ''
+          Files with secrets, which systemd reads as root and shows to the daemon alone, each as
+          `/run/credentials/${unit}.service/NAME`. Settings name that path, never the secret.
+        '';
+      };
+      plugins = mkOption {
+        type = types.listOf types.package;
+        default = [ ];
+        description = ''
+          Packages with plugins in `lib/tepui/plugins`. They are joined in one folder that only root
+          can change, which the daemon gets as `plugin_dir`.
+        '';
+      };
+      openFirewall = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether to open exactly the ports at which the daemon listens.";
+      };
+    };
+
+  # The configuration file, read by the daemon when it is built.
+  configFile =
+    {
+      cfg,
+      program,
+      name,
+      settings,
+      # What `check-config` is told besides.
+      flags ? "",
+    }:
+    let
+      plain = toml.generate name settings;
+    in
+    if cfg.checkConfig then
+      pkgs.runCommand name { inherit plain; } ''
+        if ! why=$(${lib.getExe' cfg.package program} check-config ${flags} "$plain" 2>&1 >/dev/null); then
+          echo "the settings of ${program} are refused: $why" >&2
+          exit 1
+        fi
+        cp "$plain" "$out"
+      ''
+    else
+      plain;
+
+  # One folder of all plugins.
+  pluginFolder =
+    cfg: name:
+    pkgs.symlinkJoin {
+      inherit name;
+      paths = map (plugin: "${plugin}/lib/tepui/plugins") cfg.plugins;
+    };
+
+  loadCredentials = cfg: mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
+
+  hostOf =
+    address:
+    let
+      found = builtins.match "\\[?([^]]*)]?:[0-9]+" address;
+    in
+    if found == null then address else builtins.head found;
+  portOf = address: lib.toInt (last (splitString ":" address));
+  isLoopback =
+    address: hasPrefix "127." address || hasPrefix "[::1]" address || hasPrefix "localhost:" address;
+  isAddress = address: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]{1,5})" address != null;
+
+  # What is refused for either daemon; `addresses` are the keys of settings that are addresses.
+  assertions =
+    {
+      cfg,
+      path,
+      addresses,
+    }:
+    let
+      settings = cfg.settings;
+      open = filter (key: !isLoopback settings.${key}) addresses;
+      secrets = builtins.attrNames (
+        filterAttrs (name: value: looksSecret name && isString value && !hasPrefix "/" value) settings
+      );
+      inStore = builtins.attrNames (
+        filterAttrs (
+          name: value:
+          (looksSecret name || name == "docker_config")
+          && (builtins.isPath value || (isString value && hasPrefix builtins.storeDir value))
+        ) settings
+      );
+      badCredentials = builtins.attrNames (
+        filterAttrs (_: source: !hasPrefix "/" source || hasPrefix builtins.storeDir source) cfg.credentials
+      );
+    in
+    map (key: {
+      assertion = isAddress settings.${key};
+      message = "${path}.settings.${key} = \"${settings.${key}}\" is not an address with a port, such as \"0.0.0.0:5050\" or \"[::]:5050\".";
+    }) addresses
+    ++ [
+      {
+        assertion = cfg.openFirewall -> open != [ ];
+        message = "${path}.openFirewall is set, but everything listens on loopback addresses, which no other host reaches. Set ${path}.settings.listen (and allow_unauthenticated, if the network is trusted), or leave the firewall closed.";
+      }
+      {
+        assertion = secrets == [ ];
+        message = "${path}.settings.${concatStringsSep ", " secrets} would put a secret into the Nix store, where everybody can read it. Put it into a file that only root reads, name that file in ${path}.credentials, and set the key to its path below /run/credentials.";
+      }
+      {
+        assertion = inStore == [ ];
+        message = "${path}.settings.${concatStringsSep ", " inStore} names a file in the Nix store, where everybody can read it. Name a file outside of it in ${path}.credentials, and set the key to its path below /run/credentials.";
+      }
+      {
+        assertion = badCredentials == [ ];
+        message = "${path}.credentials.${concatStringsSep ", " badCredentials} must be the absolute path of a file outside the Nix store, as a string: \"/run/keys/name\", not ./name.";
+      }
+    ];
+}

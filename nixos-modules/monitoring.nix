@@ -1,0 +1,142 @@
+# Prometheus reads both daemons and finds the apps' tasks; Grafana shows the dashboards.
+{ config, lib, ... }:
+let
+  inherit (lib)
+    hasSuffix
+    mkIf
+    mkOption
+    types
+    ;
+
+  cfg = config.services.tepui.monitoring;
+  shipped = ../monitoring;
+  targets =
+    description: default:
+    mkOption {
+      type = types.listOf types.str;
+      inherit default description;
+    };
+
+  rulesIn =
+    folder:
+    map (name: folder + "/${name}") (
+      builtins.filter (name: hasSuffix ".yml" name || hasSuffix ".yaml" name) (
+        builtins.attrNames (builtins.readDir folder)
+      )
+    );
+  daemonJob = name: targets: {
+    job_name = name;
+    metrics_path = "/metrics";
+    static_configs = [ { inherit targets; } ];
+  };
+in
+{
+  options.services.tepui.monitoring = {
+    enable = lib.mkEnableOption ''
+      scraping a Tepui cluster by the Prometheus of this host, and its dashboards in the Grafana of
+      this host, whichever of them there is'';
+
+    controlPlanes = targets "Control planes, at the ports of their Mesos APIs." [ "127.0.0.1:5050" ];
+    agents = targets "Agents, at the ports of their own endpoints." [ "127.0.0.1:5051" ];
+
+    apps = {
+      servers = targets ''
+        Marathon endpoints at which Prometheus finds the tasks of apps; empty leaves them out. Tasks
+        are scraped whose app has the label `TEPUI_METRICS=true`, at the path that `TEPUI_METRICS_PATH`
+        names, `/metrics` if none does.
+      '' [ "http://127.0.0.1:8080" ];
+    };
+
+    rules = mkOption {
+      type = types.listOf types.path;
+      default = if builtins.pathExists (shipped + "/rules") then rulesIn (shipped + "/rules") else [ ];
+      defaultText = lib.literalMD "those of the repository's `monitoring/rules`";
+      description = "Files with recording and alerting rules.";
+    };
+
+    dashboards = mkOption {
+      type = types.nullOr types.path;
+      default = if builtins.pathExists (shipped + "/dashboards") then shipped + "/dashboards" else null;
+      defaultText = lib.literalMD "the repository's `monitoring/dashboards`";
+      description = "Folder with Grafana's dashboards, as JSON.";
+    };
+
+    prometheusUrl = mkOption {
+      type = types.nullOr types.str;
+      default = "http://127.0.0.1:9090";
+      description = ''
+        Prometheus as Grafana reaches it, for a data source of the name `Tepui`; null makes none.
+      '';
+    };
+  };
+
+  config = mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = config.services.prometheus.enable || config.services.grafana.enable;
+        message = "services.tepui.monitoring is enabled, but this host has neither Prometheus nor Grafana. Set services.prometheus.enable or services.grafana.enable, or enable it on the host that has them.";
+      }
+      {
+        assertion = builtins.all (server: builtins.match "https?://.+" server != null) cfg.apps.servers;
+        message = "services.tepui.monitoring.apps.servers takes addresses with their scheme, such as \"http://node1:8080\".";
+      }
+      {
+        assertion = builtins.all (target: builtins.match "https?://.*" target == null) (
+          cfg.controlPlanes ++ cfg.agents
+        );
+        message = "services.tepui.monitoring.controlPlanes and agents take HOST:PORT, without http://.";
+      }
+    ];
+
+    services.prometheus = mkIf config.services.prometheus.enable {
+      ruleFiles = cfg.rules;
+      scrapeConfigs = [
+        (daemonJob "tepui-control-plane" cfg.controlPlanes)
+        (daemonJob "tepui-agent" cfg.agents)
+      ]
+      ++ lib.optional (cfg.apps.servers != [ ]) {
+        job_name = "tepui-apps";
+        marathon_sd_configs = [ { inherit (cfg.apps) servers; } ];
+        relabel_configs = [
+          {
+            source_labels = [ "__meta_marathon_app_label_TEPUI_METRICS" ];
+            regex = "true";
+            action = "keep";
+          }
+          {
+            source_labels = [ "__meta_marathon_app_label_TEPUI_METRICS_PATH" ];
+            regex = "(/.*)";
+            target_label = "__metrics_path__";
+          }
+          {
+            source_labels = [ "__meta_marathon_app" ];
+            target_label = "app";
+          }
+          {
+            source_labels = [ "__meta_marathon_task" ];
+            target_label = "task";
+          }
+        ];
+      };
+    };
+
+    services.grafana.provision = mkIf config.services.grafana.enable {
+      enable = true;
+      datasources.settings.datasources = mkIf (cfg.prometheusUrl != null) [
+        {
+          name = "Tepui";
+          type = "prometheus";
+          uid = "tepui";
+          url = cfg.prometheusUrl;
+        }
+      ];
+      dashboards.settings.providers = mkIf (cfg.dashboards != null) [
+        {
+          name = "Tepui";
+          folder = "Tepui";
+          options.path = cfg.dashboards;
+        }
+      ];
+    };
+  };
+}

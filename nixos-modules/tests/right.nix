@@ -1,0 +1,126 @@
+# Configurations that are right; what becomes of them stands in golden/.
+let
+  plugin = name: {
+    type = "derivation";
+    inherit name;
+    outPath = "/nix/store/00000000000000000000000000000000-${name}";
+  };
+in
+{
+  # Ten lines, as in README.md.
+  alone = {
+    services.tepui.control-plane.enable = true;
+    services.tepui.agent.enable = true;
+    services.tepui.apps."/web" = {
+      cmd = "exec python3 -m http.server $PORT0";
+      cpus = 0.1;
+      mem = 64;
+      instances = 2;
+    };
+  };
+
+  # A control plane that other hosts reach.
+  plane = {
+    services.tepui.control-plane = {
+      enable = true;
+      openFirewall = true;
+      settings = {
+        listen = "0.0.0.0:5050";
+        marathon_listen = "[::]:8080";
+        agent_listen = "0.0.0.0:5052";
+        cluster = "north";
+        allow_unauthenticated = true;
+      };
+    };
+  };
+
+  # An agent with everything.
+  worker =
+    { lib, pkgs, ... }:
+    {
+      services.tepui.agent = {
+        enable = true;
+        openFirewall = true;
+        settings = {
+          control_plane = [
+            "http://plane:5052"
+            "http://other:5052"
+          ];
+          listen = "10.0.0.7:5051";
+          hostname = lib.mkForce "worker.example.org";
+          resources = "cpus:8;mem:16384;ports:[31000-31999]";
+          attributes = "rack:a;zone:north";
+          docker_config = "/run/credentials/tepui-agentd.service/docker-config";
+          isolation = "cgroups/cpu,cgroups/mem";
+          allow_unauthenticated = true;
+        };
+        credentials.docker-config = "/run/keys/docker.json";
+        taskPackages = [ pkgs.python3 ];
+        taskPorts = {
+          from = 31000;
+          to = 31999;
+        };
+      };
+      # Settings of units stay open to whoever knows better.
+      systemd.services.tepui-agentd.serviceConfig.LimitNOFILE = lib.mkForce 4096;
+    };
+
+  # Plugins are joined; the daemon that loads them is another matter.
+  plugged = {
+    services.tepui.control-plane = {
+      enable = true;
+      checkConfig = false;
+      plugins = [
+        (plugin "binpack")
+        (plugin "priority")
+      ];
+    };
+  };
+
+  # A host that only declares apps, to a cluster elsewhere.
+  deployer = {
+    services.tepui.apply = {
+      marathon = "http://plane:8080";
+      owner = "shop";
+      adopt = true;
+      pruneLimit = 20;
+    };
+    services.tepui.apps = {
+      "/shop/cart" = {
+        cmd = "exec cart --port $PORT0";
+        instances = 3;
+        constraints = [
+          [
+            "hostname"
+            "UNIQUE"
+          ]
+        ];
+        healthChecks = [
+          {
+            protocol = "HTTP";
+            path = "/health";
+            portIndex = 0;
+          }
+        ];
+        dependencies = [ "/shop/db" ];
+      };
+      "/shop/db".cmd = "exec db";
+    };
+  };
+
+  watcher = {
+    services.prometheus.enable = true;
+    services.grafana.enable = true;
+    services.tepui.monitoring = {
+      enable = true;
+      controlPlanes = [ "plane:5050" ];
+      agents = [
+        "worker:5051"
+        "alone:5051"
+      ];
+      apps.servers = [ "http://plane:8080" ];
+      rules = [ "/etc/rules/tepui.yml" ];
+      dashboards = "/etc/dashboards";
+    };
+  };
+}

@@ -1,0 +1,225 @@
+# Configurations that are refused, each with words that must be in what is said: of evaluation
+# (`says`), or of the daemon that reads its settings at build (`buildSays`).
+let
+  agent = settings: {
+    services.tepui.agent = {
+      enable = true;
+      inherit settings;
+    };
+  };
+  plane = settings: {
+    services.tepui.control-plane = {
+      enable = true;
+      inherit settings;
+    };
+  };
+in
+{
+  "an agent without a control plane" = {
+    config = agent { };
+    says = [ ''control_plane = [ "http://HOST:5052" ]'' ];
+  };
+
+  "a firewall opened for loopback addresses" = {
+    config.services.tepui.control-plane = {
+      enable = true;
+      openFirewall = true;
+    };
+    says = [
+      "services.tepui.control-plane.openFirewall is set, but everything listens on loopback"
+      "or leave the firewall closed"
+    ];
+  };
+
+  "a secret among the settings" = {
+    config = plane { admin_password = "hunter2"; };
+    says = [
+      "services.tepui.control-plane.settings.admin_password would put a secret into the Nix store"
+      "services.tepui.control-plane.credentials"
+    ];
+  };
+
+  "a secret file that is copied to the store" = {
+    config = agent {
+      control_plane = [ "http://plane:5052" ];
+      docker_config = ./wrong.nix;
+    };
+    says = [ "services.tepui.agent.settings.docker_config names a file in the Nix store" ];
+  };
+
+  "a credential without an absolute path" = {
+    config.services.tepui.control-plane = {
+      enable = true;
+      credentials.key = "keys/key";
+    };
+    says = [ "services.tepui.control-plane.credentials.key must be the absolute path" ];
+  };
+
+  "an address without a port" = {
+    config = plane { listen = "0.0.0.0"; };
+    says = [
+      ''services.tepui.control-plane.settings.listen = "0.0.0.0" is not an address with a port''
+    ];
+  };
+
+  "an agent at a port of the control plane" = {
+    config = {
+      services.tepui.control-plane.enable = true;
+      services.tepui.agent = {
+        enable = true;
+        settings.listen = "127.0.0.1:8080";
+      };
+    };
+    says = [ "has a port at which the control plane of this host listens: 127.0.0.1:8080" ];
+  };
+
+  "task ports that end before they begin" = {
+    config = {
+      services.tepui.control-plane.enable = true;
+      services.tepui.agent = {
+        enable = true;
+        taskPorts = {
+          from = 32000;
+          to = 31000;
+        };
+      };
+    };
+    says = [ "services.tepui.agent.taskPorts begins after its end" ];
+  };
+
+  "an app without its slash" = {
+    config.services.tepui.apps.web.cmd = "exec x";
+    says = [ ''services.tepui.apps."web" is not an app's id'' ];
+  };
+
+  "an app with two ids" = {
+    config.services.tepui.apps."/web" = {
+      id = "/shop";
+      cmd = "exec x";
+    };
+    says = [ "has another id inside. The name is the id" ];
+  };
+
+  "monitoring without anything that monitors" = {
+    config.services.tepui.monitoring.enable = true;
+    says = [ "this host has neither Prometheus nor Grafana" ];
+  };
+
+  "a Marathon endpoint without its scheme" = {
+    config = {
+      services.prometheus.enable = true;
+      services.tepui.monitoring = {
+        enable = true;
+        apps.servers = [ "plane:8080" ];
+        agents = [ "http://worker:5051" ];
+      };
+    };
+    says = [
+      ''such as "http://node1:8080"''
+      "take HOST:PORT, without http://"
+    ];
+  };
+
+  "an option with a typing error" = {
+    config.services.tepui.agent.enabled = true;
+    says = [ "The option `services.tepui.agent.enabled' does not exist" ];
+  };
+
+  "an option of another type" = {
+    config.services.tepui.agent = {
+      enable = true;
+      openFirewall = "yes";
+    };
+    says = [ "A definition for option `services.tepui.agent.openFirewall' is not of type `boolean'" ];
+  };
+
+  "the former options for Mesos" = {
+    config.services.mesos = {
+      master = {
+        enable = true;
+        ip = "10.0.0.1";
+        zk = "zk://a:2181,b:2181/mesos";
+        quorum = 2;
+        extraCmdLineOptions = [ "--credentials=/x" ];
+      };
+      slave = {
+        enable = true;
+        port = 5055;
+        master = "zk://a:2181,b:2181/mesos";
+        workDir = "/var/lib/mesos/slave";
+        attributes = {
+          os = "nixos";
+          rack = "aa";
+        };
+        isolation = [
+          "cgroups/cpu"
+          "cgroups/mem"
+        ];
+        dockerRegistry = "https://registry.example.org";
+        withDocker = true;
+      };
+    };
+    says = [
+      "services.mesos was for a package that nixpkgs no longer has"
+      "services.tepui.control-plane.enable = true;"
+      "services.tepui.control-plane.settings.listen = \"10.0.0.1:5050\";"
+      "# zk: the control plane keeps its records itself"
+      "# --credentials=/x: see `tepui-control-plane --help`"
+      "services.tepui.agent.enable = true;"
+      "services.tepui.agent.settings.control_plane = [ \"http://HOST:5052\" ]; # in place of zk://a:2181,b:2181/mesos"
+      "services.tepui.agent.settings.listen = \"0.0.0.0:5055\";"
+      "services.tepui.agent.settings.attributes = \"os:nixos;rack:aa\";"
+      "services.tepui.agent.settings.isolation = \"cgroups/cpu,cgroups/mem\";"
+      "services.tepui.agent.settings.docker_registry = \"https://registry.example.org\";"
+      "# withDocker: images run without Docker"
+      "# workDir: Tepui keeps its state in /var/lib/tepui and takes none over"
+    ];
+  };
+
+  "the former options for Marathon" = {
+    config.services.marathon = {
+      enable = true;
+      httpPort = 9090;
+      zookeeperHosts = [ "a:2181" ];
+      environment.JAVA_OPTS = "-Xmx512m";
+    };
+    says = [
+      "services.tepui.control-plane.enable = true;"
+      "services.tepui.control-plane.settings.marathon_listen = \"0.0.0.0:9090\";"
+      "# zookeeperHosts: the control plane keeps its records itself"
+      "# environment: there is no Java, and nothing to tell it"
+    ];
+  };
+
+  "a key that the daemon does not know" = {
+    config = plane { lisen = "127.0.0.1:1"; };
+    buildSays = [
+      "the settings of tepui-control-plane are refused"
+      "unknown field `lisen`"
+    ];
+  };
+
+  "an open address where nobody has to log in" = {
+    config = plane { listen = "0.0.0.0:5050"; };
+    buildSays = [ "allow_unauthenticated" ];
+  };
+
+  "resources that make no sense" = {
+    config = agent {
+      control_plane = [ "http://plane:5052" ];
+      resources = "cpus:-1";
+    };
+    buildSays = [
+      "the settings of tepui-agentd are refused"
+      "cpus"
+    ];
+  };
+
+  "an app that the cluster would refuse" = {
+    config.services.tepui.apps."/web".cpus = -1;
+    buildSays = [
+      "(/web) is refused"
+      "/cpus"
+    ];
+  };
+}
