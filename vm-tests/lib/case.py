@@ -48,6 +48,8 @@ class Case:
     previous_release: bool = False
     """Hosts begin with the programs and units of vm-tests/previous-release, which are in
     /payload/previous; those under test are in /payload/next."""
+    nodes: Path | None = None
+    """The hosts as NixOS configurations, where the case has them."""
 
     @property
     def script(self) -> Path:
@@ -84,14 +86,25 @@ def load(name: str) -> Case:
         raise BadCase(f"{name}/meta.toml: missing {sorted(missing)}, unknown {sorted(unknown)}")
     if strange := set(meta["needs"]) - NEEDS.keys():
         raise BadCase(f"{name}/meta.toml needs {sorted(strange)}; known: {', '.join(NEEDS)}")
-    for host, roles in meta["hosts"].items():
+    nodes = path.parent / "nodes.nix"
+    hosts = meta["hosts"]
+    if nodes.is_file() != isinstance(hosts, list):
+        raise BadCase(
+            f"{name}: hosts with a nodes.nix are a list of names in meta.toml, others are tables"
+        )
+    if isinstance(hosts, list):
+        if meta.get("previous_release"):
+            raise BadCase(f"{name}: the previous release has no modules that nodes.nix could use")
+        hosts = {host: {} for host in hosts}
+    for host, roles in hosts.items():
         if strange := roles.keys() - ROLES:
             raise BadCase(f"{name}/meta.toml: host {host} is {sorted(strange)}; known: {ROLES}")
     needs = frozenset(meta["needs"])
     return Case(
-        name, meta["description"], needs, meta["timeout_seconds"], meta["hosts"],
+        name, meta["description"], needs, meta["timeout_seconds"], hosts,
         meta.get("only_by_name", False), tuple(meta.get("images", ())),
         meta.get("previous_release", False),
+        nodes if nodes.is_file() else None,
     )  # fmt: skip
 
 

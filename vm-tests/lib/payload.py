@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import registry
+from . import registry, render
 from .case import BadCase, Case
 from .lab import Lab, command
 from .progress import TestFailure
@@ -22,6 +22,10 @@ RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
 """What an agent offers unless its case says otherwise: the same on every machine."""
 STRETCHED = frozenset({"agent_patience_seconds"})
 """Times of daemons that slower hosts need more of."""
+ON_HOSTS = render.Places({
+    "tepui": "/usr/local", "nftables": "/usr", "busybox": "/usr", "python3": "/usr",
+})  # fmt: skip
+"""Where Debian's hosts have what NixOS takes from packages."""
 
 
 def strip_programs(binaries: Path, goal: Path) -> None:
@@ -101,8 +105,8 @@ def add_unit(source: Path, tree: Path, unit: str, config: str, settings: dict[st
     (tree / "etc/tepui" / config).write_text(toml(settings))
 
 
-def write_host(tree: Path, case: Case, name: str, *, machine_id: bool, time_factor: float) -> None:
-    """A host's own files: names of all hosts, and its daemons."""
+def write_names(tree: Path, case: Case, name: str, *, machine_id: bool) -> None:
+    """Who a host is, and the names of all hosts."""
     (tree / "etc").mkdir(parents=True)
     (tree / "etc/hostname").write_text(f"{name}\n")
     if machine_id:
@@ -112,14 +116,24 @@ def write_host(tree: Path, case: Case, name: str, *, machine_id: bool, time_fact
         names += f"192.168.1.{number} {other}\n"
     (tree / "etc/hosts").write_text(names)
 
+
+def write_host(tree: Path, case: Case, name: str, *, machine_id: bool, time_factor: float) -> None:
+    """A host's own files as meta.toml describes it."""
+    write_names(tree, case, name, machine_id=machine_id)
+    write_daemons(tree, case, name, time_factor=time_factor)
+
+
+def write_daemons(tree: Path, case: Case, name: str, *, time_factor: float) -> None:
+    """The daemons of a host that meta.toml describes."""
+
     def stretched(settings: dict[str, Any]) -> dict[str, Any]:
         factor = {key: time_factor if key in STRETCHED else 1 for key in settings}
         return {k: round(v * factor[k]) if factor[k] != 1 else v for k, v in settings.items()}
 
-    roles = case.hosts[name]
     def source(unit: str) -> Path:
         return previous_release() if case.previous_release else UNITS[unit]
 
+    roles = case.hosts[name]
     if "control-plane" in roles:
         settings = {**control_plane_settings(name), **stretched(roles["control-plane"])}
         unit = "tepui-control-plane.service"
@@ -145,6 +159,23 @@ def make_payload(
     shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
     if case.images:
         registry.fill(lab.payload, list(case.images))
+    configured = evaluate(case, time_factor)
     for name in case.names:
         tree = lab.payload / "hosts" / name
-        write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)
+        if case.nodes:
+            write_names(tree, case, name, machine_id=machine_id)
+            building = render.Places({"tepui": str(lab.payload)})
+            store = lab.folder / "store"
+            render.write_host(tree, configured[name], ON_HOSTS, store, building)
+        else:
+            write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)
+
+
+def evaluate(case: Case, time_factor: float) -> dict[str, Any]:
+    """The hosts of a case's nodes.nix, as data."""
+    if not case.nodes:
+        return {}
+    hosts = render.evaluate(case.nodes, time_factor=time_factor)
+    if sorted(hosts) != case.names:
+        raise TestFailure(f"{case.name}: meta.toml names {case.names}, nodes.nix {sorted(hosts)}")
+    return hosts

@@ -36,6 +36,15 @@ with subtest("the agent has the host's own mounts, so that what it pins outlives
     pid = one.get_unit_property(AGENT, "MainPID")
     t.assertEqual(one.succeed(f"readlink /proc/{pid}/ns/mnt"), one.succeed("readlink /proc/1/ns/mnt"))
 
+with subtest("each daemon reads its own secrets, and no one else does"):
+    for unit, name, text in ((PLANE, "key", "for the plane"), (AGENT, "docker-config", "{}")):
+        pid = one.get_unit_property(unit, "MainPID")
+        uid = of_process(unit, "Uid").split()[0]
+        secret = f"/run/credentials/{unit}/{name}"
+        reader = f"setpriv --reuid {uid} --clear-groups"
+        t.assertEqual(one.succeed(f"nsenter -m -t {pid} {reader} cat {secret}"), text)
+        one.fail(f"nsenter -m -t {pid} setpriv --reuid 65534 --clear-groups cat {secret}")
+
 with subtest("the control plane is nobody in particular and may do nothing"):
     t.assertNotEqual(of_process(PLANE, "Uid").split()[0], "0")
     for capabilities in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):

@@ -59,3 +59,30 @@ with subtest("a killed task is replaced"):
     victim, task = next(iter(tasks().items()))
     one.succeed(f"kill -9 {main_pid(task)}")
     wait_for_tasks(2, without=victim)
+
+with subtest("the app that the host declares runs, and is as declared"):
+    apply = "tepui apply --owner one --prune"
+    one.wait_for_unit("tepui-apply.service")
+    one.wait_until_succeeds("tepui app list | grep '^/declared .*Running.* 1/1'", timeout=60)
+    t.assertEqual(one.succeed(f"{apply} --dry-run /etc/tepui/apps.json"), "= 1 unchanged\n")
+
+with subtest("a change of the declaration is told, made, and not made twice"):
+    one.succeed("sed 's/86400/86401/' /etc/tepui/apps.json >/root/apps.json")
+    status, told = one.execute(f"{apply} --dry-run /root/apps.json")
+    t.assertEqual(status, 3)
+    t.assertIn('cmd: "exec sleep 86400" -> "exec sleep 86401"', told)
+    one.succeed(f"{apply} --timeout 60s /root/apps.json", "pgrep -f 'sleep 86401$'")
+    one.succeed(f"{apply} --dry-run /root/apps.json")
+
+with subtest("with nothing declared nothing goes, and nobody else's apps ever do"):
+    status, _ = one.execute(f"echo '[]' | {apply} -")
+    t.assertEqual(status, 2)
+    web = '{"id": "/web", "cmd": "exec sleep 1"}'
+    status, _ = one.execute(f"echo '{web}' | {apply} -")
+    t.assertEqual(status, 2)
+    other = '{"id": "/other", "cmd": "exec sleep 86400", "cpus": 0.1, "mem": 16}'
+    one.succeed(f"echo '{other}' | {apply} --timeout 60s -")
+    wait_for_tasks(2)
+    listed = one.succeed("tepui app list")
+    t.assertIn("/other", listed)
+    t.assertNotIn("/declared", listed)
