@@ -504,13 +504,12 @@ proptest! {
         }
         // What a call launched ends with what it is below, and with nothing else.
         for one in &story.asked {
-            let above = one.as_str().rsplit_once('.').map(|(above, _)| above);
-            let lives = |run: &tepui_types::ContainerId| {
-                story.rig.agent.run(run).is_some_and(|run| run.exit.is_none())
+            let lives = |run: &str| {
+                let run = tepui_types::ContainerId::parse(run).unwrap();
+                story.rig.agent.run(&run).is_some_and(|run| run.exit.is_none())
             };
-            let over = above.is_some_and(|above| {
-                !lives(&tepui_types::ContainerId::parse(above).unwrap())
-            });
+            let above = one.as_str().match_indices('.').map(|(at, _)| &one.as_str()[..at]);
+            let over = above.into_iter().any(|above| !lives(above));
             if let Some(process) = story.rig.host.get(one).filter(|process| process.exit.is_none()) {
                 let waits = story.rig.inbox.iter().any(
                     |event| matches!(event, Event::RunStarted { run, .. } if run == one),

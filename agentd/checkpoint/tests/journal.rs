@@ -211,10 +211,13 @@ fn only_the_daemons_user_can_look_inside() {
 }
 
 /// A journal of three frames, and where each frame ends.
+/// Records of a frame, so that all kinds fill three.
+const FRAME: usize = 9;
+
 fn three_frames(directory: &Path) -> (Vec<u8>, Vec<usize>) {
     let (mut journal, _) = Journal::open(directory).unwrap();
     let mut ends = vec![usize::try_from(journal.length_bytes()).unwrap()];
-    for batch in every_kind().chunks(8) {
+    for batch in every_kind().chunks(FRAME) {
         journal.append(batch).unwrap();
         ends.push(usize::try_from(journal.length_bytes()).unwrap());
     }
@@ -234,7 +237,11 @@ fn a_file_cut_anywhere_gives_exactly_the_whole_frames_before_the_cut() {
             continue;
         };
         let (mut journal, records) = Journal::open(directory.path()).unwrap();
-        assert_eq!(records, every_kind()[..(whole * 8).min(every_kind().len())], "cut at {cut}");
+        assert_eq!(
+            records,
+            every_kind()[..(whole * FRAME).min(every_kind().len())],
+            "cut at {cut}"
+        );
         journal.append(&[Record::IdentityGone]).unwrap();
         drop(journal);
         assert_eq!(reopened(directory.path()).last(), Some(&Record::IdentityGone));

@@ -329,7 +329,7 @@ mod tests {
             rlimits: Vec::new(),
             answers: false,
             rights: crate::confinement::Rights { ambient: 1, ..Default::default() },
-            network: Some("/run/netns/a".into()),
+            network: None,
         };
         let terminal = Some(Window { rows: 1, columns: u16::MAX });
         let frame = SessionFrame { place: StagePlace::default(), stage, terminal };
@@ -338,5 +338,8 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(SessionFrame::decode(&bytes[..end]).is_err(), "cut at {end}");
         }
+        let stage = StageSpec { network: Some("/run/netns/a".into()), ..frame.stage };
+        let frame = SessionFrame { stage, ..frame };
+        assert_eq!(SessionFrame::decode(&frame.encode()).unwrap(), frame);
     }
 }

@@ -222,8 +222,8 @@ async fn a_container_that_is_not_there_is_unknown_and_a_launch_says_what_is_miss
         "launch_nested_container": {"container_id": {"value": "n", "parent": {"value": id}}},
     });
     let nested = rig.post("/api/v1", nested).await;
-    assert_eq!(nested.status, StatusCode::NOT_IMPLEMENTED);
-    assert!(nested.text().contains("LAUNCH_NESTED_CONTAINER"), "{}", nested.text());
+    assert_eq!(nested.status, StatusCode::BAD_REQUEST);
+    assert!(nested.text().contains("nothing to execute"), "{}", nested.text());
 }
 
 #[tokio::test]
@@ -267,7 +267,8 @@ async fn what_is_not_here_says_so() {
         (json!({"type": "KILL_CONTAINER", "kill_container": container}), 404),
         (json!({"type": "WAIT_CONTAINER", "wait_container": container}), 404),
         (json!({"type": "REMOVE_CONTAINER", "remove_container": container}), 200),
-        (json!({"type": "LAUNCH_CONTAINER", "launch_container": container}), 501),
+        (json!({"type": "LAUNCH_CONTAINER", "launch_container": container}), 400),
+        (json!({"type": "LAUNCH_CONTAINER"}), 400),
         (json!({"type": "PRUNE_IMAGES"}), 200),
     ] {
         let answer = rig.post("/api/v1", call.clone()).await;
