@@ -277,6 +277,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn properties_tell_where_secrets_are_and_not_what() {
+        let spec = UnitSpec {
+            name: crate::UnitName::of_task("t.1"),
+            slice: crate::SliceName::of_tasks(),
+            description: String::new(),
+            start: Command { path: "/bin/true".into(), argv: vec!["true".into()] },
+            stop_post: None,
+            stdin: Stdin::Null,
+            user: None,
+            working_directory: "/".into(),
+            environment: vec![("A".into(), "seen".into())],
+            network: None,
+            credentials: vec![("key".into(), "/run/tepui/secrets/a/r/key".into())],
+            rlimits: Vec::new(),
+            ceiling: Ceiling::default(),
+            delegate: false,
+            rights: Rights::default(),
+            pace: Pace::default(),
+            log_fields: Vec::new(),
+            syslog_identifier: "t".into(),
+        };
+        let all = properties(&spec);
+        let of = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+        let files = vec![("key".to_owned(), "/run/tepui/secrets/a/r/key".to_owned())];
+        assert_eq!(of("LoadCredential"), Some(&Value::from(files)));
+        assert!(of("SetCredential").is_none());
+    }
+
+    #[test]
     fn processors_are_one_bit_each() {
         assert_eq!(mask(&[0, 1, 9].into()), [0b11, 0b10]);
         assert_eq!(mask(&BTreeSet::new()), Vec::<u8>::new());

@@ -39,6 +39,20 @@ async fn the_environment_is_exactly_what_was_asked_for_and_a_path() {
 }
 
 #[tokio::test]
+async fn secrets_are_found_where_systemd_would_have_put_them() {
+    let mut bench = Bench::new();
+    let mut spec = bench.spec("secret", "cat \"$CREDENTIALS_DIRECTORY/key\"; echo \" $TOKEN\"");
+    let file = spec.sandbox.join("key");
+    std::fs::write(&file, "hush").unwrap();
+    spec.credentials = vec![("key".to_owned(), file)];
+    spec.env = vec![("TOKEN".to_owned(), "quiet".to_owned())];
+    spec.secret_variables = ["TOKEN".to_owned()].into();
+    bench.launcher.start(spec).await.unwrap();
+    assert_eq!(bench.ending().await, Ending::Exited(0));
+    assert_eq!(bench.read("secret", "stdout"), "hush quiet\n");
+}
+
+#[tokio::test]
 async fn arguments_arrive_one_by_one_with_the_name_of_choice() {
     let mut bench = Bench::new();
     let mut spec = bench.spec("argv", "");
