@@ -133,28 +133,40 @@ fn fact(record: &Record) -> Fact {
         Record::Exited { run, exit, at } => Fact::Exited(proto::Exited {
             run: run.to_string(),
             at_nanos: at.as_nanos(),
-            exit: Some(match exit {
-                Exit::Code(code) => exited::Exit::Code(*code),
-                Exit::Signal(signal) => exited::Exit::Signal(*signal),
-                Exit::Unknown(why) => exited::Exit::Unknown(why.to_string()),
-            }),
+            exit: Some(wire_exit(exit)),
         }),
         Record::SandboxRemoved { run } => Fact::SandboxRemovedRun(run.to_string()),
-        Record::Asked { launch, sandbox } => Fact::Asked(proto::Asked {
-            run: launch.container.to_string(),
-            sandbox: sandbox.to_string(),
-            command: Some(launch.command.clone()),
-            container: launch.info.clone(),
-            resources: launch.resources.clone(),
-            limits: launch.limits.clone().into_iter().collect(),
-        }),
-        Record::Verdict { run, verdict } => Fact::Verdict(proto::Verdict {
-            run: run.to_string(),
-            state: wire_state(verdict.state).into(),
-            reason: verdict.reason.into(),
-            message: verdict.message.clone(),
-            limitation: verdict.limitation.clone(),
-        }),
+        Record::Asked { launch, sandbox } => Fact::Asked(wire_asked(launch, sandbox)),
+        Record::Verdict { run, verdict } => Fact::Verdict(wire_verdict(run, verdict)),
+    }
+}
+
+fn wire_exit(exit: &Exit) -> exited::Exit {
+    match exit {
+        Exit::Code(code) => exited::Exit::Code(*code),
+        Exit::Signal(signal) => exited::Exit::Signal(*signal),
+        Exit::Unknown(why) => exited::Exit::Unknown(why.to_string()),
+    }
+}
+
+fn wire_asked(launch: &ContainerLaunch, sandbox: &str) -> proto::Asked {
+    proto::Asked {
+        run: launch.container.to_string(),
+        sandbox: sandbox.to_string(),
+        command: Some(launch.command.clone()),
+        container: launch.info.clone(),
+        resources: launch.resources.clone(),
+        limits: launch.limits.clone().into_iter().collect(),
+    }
+}
+
+fn wire_verdict(run: &ContainerId, verdict: &Verdict) -> proto::Verdict {
+    proto::Verdict {
+        run: run.to_string(),
+        state: wire_state(verdict.state).into(),
+        reason: verdict.reason.into(),
+        message: verdict.message.clone(),
+        limitation: verdict.limitation.clone(),
     }
 }
 
@@ -276,32 +288,44 @@ fn record(wire: proto::Record) -> Result<Record, DecodeError> {
         },
         Fact::Exited(one) => Record::Exited {
             run: run_id(&one.run)?,
-            exit: match one.exit.ok_or(DecodeError::Missing("exit status"))? {
-                exited::Exit::Code(code) => Exit::Code(code),
-                exited::Exit::Signal(signal) => Exit::Signal(signal),
-                exited::Exit::Unknown(why) => Exit::Unknown(why.into()),
-            },
+            exit: exit(one.exit.ok_or(DecodeError::Missing("exit status"))?),
             at: Wall::from_nanos(one.at_nanos),
         },
-        Fact::Asked(one) => Record::Asked {
-            launch: Box::new(ContainerLaunch {
-                container: run_id(&one.run)?,
-                command: one.command.unwrap_or_default(),
-                info: one.container,
-                resources: one.resources,
-                limits: one.limits.into_iter().collect(),
-            }),
-            sandbox: one.sandbox.into(),
-        },
-        Fact::Verdict(one) => Record::Verdict {
-            run: run_id(&one.run)?,
-            verdict: Box::new(Verdict {
-                state: task_state(one.state).ok_or(DecodeError::Missing("state"))?,
-                reason: Reason::try_from(one.reason).map_err(|_| DecodeError::Missing("reason"))?,
-                message: one.message,
-                limitation: one.limitation,
-            }),
-        },
+        Fact::Asked(one) => asked(one)?,
+        Fact::Verdict(one) => verdict(one)?,
         Fact::SandboxRemovedRun(run) => Record::SandboxRemoved { run: run_id(&run)? },
+    })
+}
+
+fn exit(wire: exited::Exit) -> Exit {
+    match wire {
+        exited::Exit::Code(code) => Exit::Code(code),
+        exited::Exit::Signal(signal) => Exit::Signal(signal),
+        exited::Exit::Unknown(why) => Exit::Unknown(why.into()),
+    }
+}
+
+fn asked(wire: proto::Asked) -> Result<Record, DecodeError> {
+    Ok(Record::Asked {
+        launch: Box::new(ContainerLaunch {
+            container: run_id(&wire.run)?,
+            command: wire.command.unwrap_or_default(),
+            info: wire.container,
+            resources: wire.resources,
+            limits: wire.limits.into_iter().collect(),
+        }),
+        sandbox: wire.sandbox.into(),
+    })
+}
+
+fn verdict(wire: proto::Verdict) -> Result<Record, DecodeError> {
+    Ok(Record::Verdict {
+        run: run_id(&wire.run)?,
+        verdict: Box::new(Verdict {
+            state: task_state(wire.state).ok_or(DecodeError::Missing("state"))?,
+            reason: Reason::try_from(wire.reason).map_err(|_| DecodeError::Missing("reason"))?,
+            message: wire.message,
+            limitation: wire.limitation,
+        }),
     })
 }

@@ -115,12 +115,12 @@ mod tests {
 
     #[test]
     fn only_lines_that_match_are_shown() {
-        let grep = Some(Regex::new("^b").unwrap());
+        let grep = Some(Regex::new("^c").unwrap());
         let mut show = Show::new(Format::Table, false, false, grep);
         let origin = Origin { task: "t".into(), file: "stdout".into() };
-        for text in ["ab", "ba", "c"] {
+        for text in ["ab", "cd", "e"] {
             show.line(&origin, &Line { text: text.into(), time: None }).unwrap();
         }
-        assert_eq!(show.waiting, "ba\n");
+        assert_eq!(show.waiting, "cd\n");
     }
 }
