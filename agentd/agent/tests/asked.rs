@@ -124,6 +124,7 @@ fn a_standalone_container_is_nobodys_and_has_what_it_was_given() {
 
 #[test]
 fn what_cannot_be_launched_says_why_and_leaves_nothing() {
+    type Fault = fn(&mut ContainerLaunch);
     let (mut rig, task) = with_task();
     launch(&mut rig, "gone.x");
     assert_eq!(refusal(&rig), (400, "Container gone cannot be found"));
@@ -133,7 +134,7 @@ fn what_cannot_be_launched_says_why_and_leaves_nothing() {
         change(&mut one);
         ContainerCall::Launch(Box::new(one))
     };
-    let cases: [(fn(&mut ContainerLaunch), &str); 6] = [
+    let cases: [(Fault, &str); 6] = [
         (|one| one.command.value = None, "nothing to execute"),
         (
             |one| {
