@@ -288,7 +288,7 @@ def interfaces():
 
 @attempt("F-69 the agent's records")
 def agents_records():
-    os.listdir("/var/lib/tepui/agent/meta")
+    os.listdir(os.environ.get("RECORDS", "/var/lib/tepui/agent/meta"))
 
 
 @attempt("the host's passwords")
