@@ -64,13 +64,18 @@ fn the_task_that_exchanges_messages() {
     }
 }
 
-/// Seconds of processor time of one round, in a group of its own.
+/// How many pairs are asked for.
+fn pairs() -> usize {
+    std::env::var("TEPUI_BENCH_PAIRS").map_or(2, |text| text.parse().unwrap())
+}
+
+/// Seconds of processor time of one round, in a group of its own; longer where a figure is wanted.
 fn round(leaf: &Leaf) -> f64 {
     let before = leaf.cpu().unwrap().total;
     let program = std::env::current_exe().unwrap();
     let status = command_in(leaf, program.to_str().unwrap())
         .args(["--exact", "the_task_that_exchanges_messages"])
-        .env(TASK, "1000")
+        .env(TASK, if pairs() < 6 { "1000" } else { "4000" })
         .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
@@ -178,7 +183,7 @@ fn the_interval_of_a_median_is_that_of_the_tables() {
 
 #[test]
 fn the_slowdown_of_a_scheduler_heavy_benchmark_is_printed() {
-    let pairs = std::env::var("TEPUI_BENCH_PAIRS").map_or(2, |text| text.parse().unwrap());
+    let pairs = pairs();
     for (name, features) in sets() {
         let Some(rig) = Rig::new("bench", &features) else { return };
         let (leaf, _) = rig.leaf("worker");
