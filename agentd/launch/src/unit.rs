@@ -290,5 +290,39 @@ async fn kill(inner: Arc<Inner>, run: ContainerId, known: UnitRun) {
 
 fn is_ours(pid: Pid) -> bool {
     let comm = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
-    comm.is_ok_and(|comm| comm.trim_end() == SHIM_NAME)
+    // The log process was executed as `/proc/self/exe`, and is called so.
+    let shim = || {
+        let file = fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok();
+        let name = file.as_deref().and_then(|file| file.file_name()?.to_str());
+        // One that was replaced meanwhile ends with "(deleted)".
+        name.is_some_and(|name| name.split(' ').next() == Some(SHIM_NAME))
+    };
+    comm.is_ok_and(|comm| is_our_name(comm.trim_end()) || (comm.trim_end() == "exe" && shim()))
+}
+
+/// Whether a process of a unit is the shim, or one of systemd's that is about to become it: killed,
+/// nobody would write down how the unit ended. A task that takes such a name lives until the whole
+/// group is killed.
+fn is_our_name(comm: &str) -> bool {
+    // systemd calls its processes by the last eight letters of what they will execute.
+    let (_, end) = SHIM_NAME.split_at(SHIM_NAME.len() - 8);
+    let coming = comm.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    comm == SHIM_NAME
+        || coming.is_some_and(|name| name == end || name.starts_with("sd-"))
+        || comm.starts_with("systemd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_our_name;
+
+    #[test]
+    fn the_shim_is_spared_before_it_is_executed_too() {
+        for ours in ["tepui-shim", "(pui-shim)", "systemd", "systemd-executo", "(sd-executor)"] {
+            assert!(is_our_name(ours), "{ours}");
+        }
+        for other in ["sh", "(sh)", "pui-shim", "sleep", ""] {
+            assert!(!is_our_name(other), "{other}");
+        }
+    }
 }

@@ -148,6 +148,12 @@ def call(kind, timeout=60, **parts):
     return int(status), text
 
 
+def end_of(kind, container):
+    status, text = call(kind, container_id=container)
+    t.assertEqual(status, 200)
+    return json.loads(text)[kind.lower()]
+
+
 def named(name, above=None):
     return {"value": name, **({"parent": above} if above else {})}
 
@@ -288,19 +294,16 @@ with subtest("the end of a container that ended while no agent was there is told
     one.wait_until_fails(f"kill -0 {before[3]}", timeout=30)
     one.succeed("systemctl start tepui-agentd.service")
     one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
-    status, text = call("WAIT_NESTED_CONTAINER", container_id=deep)
-    t.assertEqual((status, json.loads(text)["wait_nested_container"]["exit_status"]), (200, 9))
+    t.assertEqual(end_of("WAIT_NESTED_CONTAINER", deep), {"exit_status": 9})
 
 with subtest("signals, ends and removal"):
     t.assertEqual(call("KILL_CONTAINER", container_id=alone, signal=15)[0], 200)
-    status, text = call("WAIT_CONTAINER", container_id=alone)
-    t.assertEqual((status, json.loads(text)["wait_container"]["exit_status"]), (200, 15))
+    t.assertEqual(end_of("WAIT_CONTAINER", alone), {"exit_status": 15})
     t.assertEqual(call("REMOVE_CONTAINER", container_id=alone)[0], 200)
     one.wait_until_fails(f"test -e {WORK}/containers/alone", timeout=30)
     t.assertEqual(call("WAIT_CONTAINER", container_id=alone)[0], 404)
     t.assertEqual(call("KILL_NESTED_CONTAINER", container_id=side)[0], 200)
-    status, text = call("WAIT_NESTED_CONTAINER", container_id=side)
-    t.assertEqual((status, json.loads(text)["wait_nested_container"]["exit_status"]), (200, 9))
+    t.assertEqual(end_of("WAIT_NESTED_CONTAINER", side), {"exit_status": 9})
     t.assertEqual(call("REMOVE_NESTED_CONTAINER", container_id=side)[0], 200)
     one.wait_until_fails(f"test -e {sandbox}/tasks/plain/containers/side", timeout=30)
     t.assertEqual(call("WAIT_NESTED_CONTAINER", container_id=side)[0], 404)
