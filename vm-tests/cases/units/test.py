@@ -105,7 +105,7 @@ with subtest("a task whose role is twelve levels deep is held to its ports like 
     deep = "tepui run --role a/b/c/d/e/f/g/h/i/j/k/l --name deep --command"
     status, output = one.execute(f"{deep} 'python3 /root/bind.py' 2>&1 </dev/null")
     t.assertEqual(status, 1, output)
-    t.assertIn("denied bind tcp port 8081", output)
+    t.assertIn("denied bind tcp 0.0.0.0:8081", output)
 
 with subtest("an agent that cannot reach systemd does not give its units up"):
     agent = "tepui-agentd.service"
