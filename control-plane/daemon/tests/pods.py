@@ -260,7 +260,11 @@ def a_pod_runs_takes_sessions_and_falls_as_one(cluster):
               for task in ("steady", "fragile")}
     if orders["fragile"][-2:] != ["TASK_RUNNING", "TASK_FAILED"]:
         raise Failed(f"states: {orders}")
-    wait_for("the pod is gone", lambda: not agent.containers(), 30)
+    def of_the_pod():
+        return [one for one in agent.containers()
+                if one.get("framework_id", {}).get("value") == framework.id]
+
+    wait_for("the pod is gone", lambda: not of_the_pod(), 30)
     framework.call({"type": "TEARDOWN"})
     return "sessions on pipes and a terminal; one task failed, the other was killed"
 
