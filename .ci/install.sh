@@ -39,6 +39,7 @@ nix_names() {
       libelf-dev) printf 'elfutils ' ;;
       zlib1g-dev) printf 'zlib ' ;;
       libseccomp-dev) printf 'libseccomp ' ;;
+      protobuf-compiler) printf 'protobuf ' ;;
       python3*) printf 'python3 ' ;;
       qemu-system-x86) printf 'qemu ' ;;
       systemd-container) printf 'systemd ' ;;
@@ -63,10 +64,24 @@ need_build_tools() { # need_build_tools yes|no
   packages+=" $(missing clang clang; missing pkg-config pkg-config)"
   pkg-config --exists libelf 2>/dev/null || packages+=" libelf-dev"
   pkg-config --exists zlib 2>/dev/null || packages+=" zlib1g-dev"
+  # etcd's messages are compiled by protoc.
+  packages+=" $(missing protoc protobuf-compiler)"
   # The filters of containers are built by libseccomp.
   pkg-config --exists libseccomp 2>/dev/null || packages+=" libseccomp-dev"
   packages=$(xargs <<<"$packages")
   # shellcheck disable=SC2086 # a list of names
+  [ -z "$packages" ] || install_packages "$1" $packages
+}
+
+# The stores that several control planes share: tests of control-plane/ensemble and store.
+need_store_tools() { # need_store_tools yes|no
+  local packages
+  packages=$(
+    missing etcd etcd-server
+    missing java default-jre-headless
+    [ -e /usr/share/java/zookeeper.jar ] || echo zookeeper
+  )
+  # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages
 }
 

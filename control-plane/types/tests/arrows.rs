@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 const ROWS: &[&[&str]] = &[
     &["tepui-types"],
     &["tepui-wire", "tepui-marathon", "tepui-allocator"],
-    &["tepui-link", "tepui-container"],
+    &["tepui-link", "tepui-container", "tepui-election"],
     &["tepui-cluster", "tepui-apps", "tepui-agent"],
     &["tepui-leader"],
+    &["tepui-ensemble"],
     &[
         "tepui-process",
         "tepui-cgroup",
@@ -45,6 +46,7 @@ const PURE: &[&str] = &[
     "tepui-allocator",
     "tepui-link",
     "tepui-container",
+    "tepui-election",
     "tepui-cluster",
     "tepui-apps",
     "tepui-agent",

@@ -1,0 +1,133 @@
+use tepui_types::{Mono, Span, Term, Uuid};
+
+use super::{Effect, Election, Event};
+use crate::{Candidate, Leadership};
+
+const LEASE: Span = Span::from_secs(5);
+
+fn at(millis: u64) -> Mono {
+    Mono::from_nanos(millis * 1_000_000)
+}
+
+fn candidate(name: &str) -> Candidate {
+    Candidate {
+        id: name.into(),
+        hostname: name.into(),
+        mesos: format!("{name}:5050"),
+        marathon: format!("{name}:8080"),
+        agents: format!("{name}:5052"),
+    }
+}
+
+fn led_by(name: &str, term: u64, writes: u64) -> Leadership {
+    Leadership {
+        term: Term(term),
+        writes,
+        leader: Some(candidate(name)),
+        ..Leadership::none(Uuid::from_bytes([1; 16]))
+    }
+}
+
+fn handle(election: &mut Election, now: Mono, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    election.handle(now, event, &mut effects);
+    effects
+}
+
+fn hear(election: &mut Election, now: Mono, record: &Leadership) -> Vec<Effect> {
+    handle(election, now, Event::Heard(Some(record.clone())))
+}
+
+fn watch(record: &Leadership) -> Effect {
+    let leader = record.leader.clone().unwrap();
+    Effect::Watch { term: record.term, leader }
+}
+
+#[test]
+fn in_an_empty_store_a_standby_stands_up_at_once() {
+    let mut election = Election::new(LEASE);
+    assert_eq!(
+        handle(&mut election, at(0), Event::Heard(None)),
+        [Effect::StandUp { seen: None, gone: true }]
+    );
+}
+
+#[test]
+fn a_leader_that_stepped_down_is_followed_at_once() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 7);
+    assert_eq!(hear(&mut election, at(0), &record), [watch(&record)]);
+    let vacant = Leadership { leader: None, writes: 8, ..record };
+    assert_eq!(
+        hear(&mut election, at(10), &vacant),
+        [Effect::WatchNobody, Effect::StandUp { seen: Some(vacant), gone: true }]
+    );
+}
+
+#[test]
+fn while_the_leader_renews_nobody_stands_up() {
+    let mut election = Election::new(LEASE);
+    for second in 0..100 {
+        let record = led_by("a", 1, second);
+        let effects = hear(&mut election, at(second * 1000), &record);
+        assert!(effects.len() == usize::from(second == 0), "{effects:?}");
+        assert_eq!(handle(&mut election, at(second * 1000 + 999), Event::Tick), []);
+    }
+}
+
+#[test]
+fn a_silent_leader_loses_when_its_lease_is_over_and_not_before() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    hear(&mut election, at(1000), &record);
+    assert_eq!(election.next_wakeup(), Some(at(6000)));
+    // Hearing the same record again is no sign of life.
+    hear(&mut election, at(4000), &record);
+    assert_eq!(handle(&mut election, at(5999), Event::Tick), []);
+    assert_eq!(
+        handle(&mut election, at(6000), Event::Tick),
+        [Effect::StandUp { seen: Some(record), gone: false }]
+    );
+}
+
+#[test]
+fn the_end_of_the_leaders_process_is_enough() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 4, 1);
+    hear(&mut election, at(0), &record);
+    assert_eq!(handle(&mut election, at(1), Event::LeaderGone { term: Term(3) }), []);
+    assert_eq!(
+        handle(&mut election, at(2), Event::LeaderGone { term: Term(4) }),
+        [Effect::StandUp { seen: Some(record), gone: true }]
+    );
+}
+
+#[test]
+fn one_attempt_at_a_time_and_after_a_lost_one_the_lease_begins_anew() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    hear(&mut election, at(0), &record);
+    assert_eq!(handle(&mut election, at(5000), Event::Tick).len(), 1);
+    assert_eq!(election.next_wakeup(), None);
+    assert_eq!(handle(&mut election, at(5001), Event::LeaderGone { term: Term(1) }), []);
+    handle(&mut election, at(5002), Event::Lost);
+    let other = led_by("b", 2, 2);
+    assert_eq!(hear(&mut election, at(5003), &other), [watch(&other)]);
+    assert_eq!(election.leader(), other.leader.as_ref());
+    assert_eq!(election.next_wakeup(), Some(at(10_003)));
+}
+
+#[test]
+fn who_hears_nothing_of_the_store_does_not_stand_up() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    hear(&mut election, at(0), &record);
+    handle(&mut election, at(1), Event::Deaf);
+    assert_eq!(election.next_wakeup(), None);
+    assert_eq!(handle(&mut election, at(60_000), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(60_000), Event::LeaderGone { term: Term(1) }), []);
+    // Hearing again, it gives the leader a whole lease.
+    assert_eq!(hear(&mut election, at(70_000), &record), [watch(&record)]);
+    assert_eq!(handle(&mut election, at(74_999), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(75_000), Event::Tick).len(), 1);
+}

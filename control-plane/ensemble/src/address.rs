@@ -1,0 +1,220 @@
+//! `etcd://…` and `zk://…`: where the servers are and who asks.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// etcd's v3 API.
+    Etcd,
+    /// ZooKeeper.
+    ZooKeeper,
+}
+
+/// Files for TLS, PEM each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Who signs the servers' certificates; without it, the system's authorities do not help.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Servers, credentials and where among their data ours is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Which service.
+    pub kind: Kind,
+    /// `host:port` each, at least one.
+    pub servers: Vec<String>,
+    /// User and password.
+    pub login: Option<(String, String)>,
+    /// Below which path our data is: begins with `/`, ends without.
+    pub path: String,
+    /// TLS, when the scheme is `etcds`.
+    pub tls: Option<Tls>,
+}
+
+/// Why a text is no address of an ensemble.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?} is no address of a store: {why}; expected etcd://HOST:PORT[,HOST:PORT…][/PREFIX], \
+     etcds://… or zk://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]/PATH"
+)]
+pub struct AddressError {
+    /// The text, without its password.
+    pub text: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// Paths that name nothing else are below this one.
+const DEFAULT_PATH: &str = "/tepui";
+
+impl Address {
+    /// Reads an address; what it names is not looked up.
+    ///
+    /// # Errors
+    /// When the text is none; the error says what is expected, and leaves the password out.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let refuse = |why: String| AddressError { text: without_password(text), why };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(refuse("it has no scheme".into()));
+        };
+        let (kind, tls) = match scheme {
+            "etcd" => (Kind::Etcd, None),
+            "etcds" => (Kind::Etcd, Some(Tls::default())),
+            "zk" => (Kind::ZooKeeper, None),
+            other => return Err(refuse(format!("{other:?} is not a known scheme"))),
+        };
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, DEFAULT_PATH),
+        };
+        // A password may hold an @, a host may not.
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => {
+                let Some((user, password)) = login.split_once(':') else {
+                    return Err(refuse("the user has no password".into()));
+                };
+                if user.is_empty() {
+                    return Err(refuse("the user has no name".into()));
+                }
+                (Some((user.to_owned(), password.to_owned())), hosts)
+            }
+            None => (None, authority),
+        };
+        let mut servers = Vec::new();
+        for host in hosts.split(',') {
+            check_server(host).map_err(&refuse)?;
+            servers.push(host.to_owned());
+        }
+        let path = path.trim_end_matches('/');
+        if path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
+            return Err(refuse(format!("the path {path:?} has empty parts or dots")));
+        }
+        if path.chars().any(char::is_control) {
+            return Err(refuse("the path has control characters".into()));
+        }
+        Ok(Self { kind, servers, login, path: path.to_owned(), tls })
+    }
+
+    /// The servers, for people.
+    pub(crate) fn servers(&self) -> String {
+        let name = match self.kind {
+            Kind::Etcd => "etcd",
+            Kind::ZooKeeper => "ZooKeeper",
+        };
+        format!("{name} at {}", self.servers.join(", "))
+    }
+}
+
+/// The address without its password, so that it may stand in logs and pages.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match (self.kind, &self.tls) {
+            (Kind::Etcd, None) => "etcd",
+            (Kind::Etcd, Some(_)) => "etcds",
+            (Kind::ZooKeeper, _) => "zk",
+        };
+        write!(f, "{scheme}://")?;
+        if let Some((user, _)) = &self.login {
+            write!(f, "{user}:…@")?;
+        }
+        write!(f, "{}{}", self.servers.join(","), self.path)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::parse(text)
+    }
+}
+
+fn check_server(server: &str) -> Result<(), String> {
+    let Some((host, port)) = server.rsplit_once(':') else {
+        return Err(format!("{server:?} has no port"));
+    };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let plain = !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let inside = host.trim_start_matches('[').trim_end_matches(']');
+    if !plain && !(bracketed && inside.parse::<std::net::Ipv6Addr>().is_ok()) {
+        return Err(format!("{host:?} is no host"));
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(()),
+        _ => Err(format!("{port:?} is no port")),
+    }
+}
+
+fn without_password(text: &str) -> String {
+    let begin = text.find("://").map_or(0, |at| at + 3);
+    let end = text[begin..].find('/').map_or(text.len(), |at| begin + at);
+    match (text[begin..end].find(':'), text[begin..end].rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => {
+            format!("{}:…{}", &text[..begin + colon], &text[begin + at..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_mesos_takes_is_taken() {
+        let address = Address::parse("zk://ada:s@cret@a:2181,b:2181,[::1]:2181/mesos/").unwrap();
+        assert_eq!(address.kind, Kind::ZooKeeper);
+        assert_eq!(address.servers, ["a:2181", "b:2181", "[::1]:2181"]);
+        assert_eq!(address.login, Some(("ada".into(), "s@cret".into())));
+        assert_eq!(address.path, "/mesos");
+    }
+
+    #[test]
+    fn a_path_is_left_out_where_there_is_no_other_user() {
+        assert_eq!(Address::parse("etcd://a:2379").unwrap().path, "/tepui");
+        assert_eq!(Address::parse("zk://a:2181/").unwrap().path, "");
+        assert!(Address::parse("etcds://a:2379").unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let address = Address::parse("zk://ada:secret@a:2181/mesos").unwrap();
+        assert_eq!(address.to_string(), "zk://ada:…@a:2181/mesos");
+        assert_eq!(format!("{address:?}"), "zk://ada:…@a:2181/mesos");
+        let error = Address::parse("zk://ada:secret@a/mesos").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(error.to_string().contains("\"a\" has no port"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("a:2181", "no scheme"),
+            ("http://a:1", "\"http\" is not a known scheme"),
+            ("zk://", "no port"),
+            ("zk://a:0/", "\"0\" is no port"),
+            ("zk://a:70000/", "is no port"),
+            ("zk://a b:1/", "is no host"),
+            ("zk://a:1,/", "has no port"),
+            ("zk://ada@a:1/", "has no password"),
+            ("zk://:x@a:1/", "has no name"),
+            ("zk://a:1/x//y", "empty parts"),
+            ("etcd://a:1/../x", "dots"),
+        ] {
+            let error = Address::parse(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

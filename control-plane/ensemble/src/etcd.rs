@@ -1,0 +1,396 @@
+//! etcd's v3 API. One client per server, tried in turn: a server that hangs costs one timeout
+//! and is then left alone.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, Identity,
+    SortOrder, SortTarget, TlsOptions, Txn, TxnOp, WatchOptions,
+};
+use tokio::sync::mpsc::Sender;
+use tracing::debug;
+
+use crate::address::{Address, Tls};
+use crate::error::{EnsembleError, SwapError};
+use crate::place::{Change, Limits, News, Place, Stamp};
+
+/// Below etcd's defaults: 128 operations in a transaction, 1.5 MiB in a request.
+pub(crate) const LIMITS: Limits = Limits { changes: 120, bytes: 1_200_000 };
+/// Keys of one page of a listing; values are below the request limit, so a page is below
+/// [`MAX_ANSWER`].
+const PAGE: i64 = 256;
+const MAX_ANSWER: usize = 512 << 20;
+/// How long one request may take before another server is asked.
+const REQUEST: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(1);
+/// Finds servers that went away without a word while a watch waits.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(2));
+
+/// A connection to an etcd cluster.
+#[derive(Clone)]
+pub struct Etcd {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: Address,
+    servers: Vec<Server>,
+    /// The server that answered last.
+    turn: AtomicUsize,
+}
+
+struct Server {
+    url: String,
+    options: ConnectOptions,
+    /// Logging in needs an answer, so a client is made when its server is first asked.
+    client: tokio::sync::OnceCell<Client>,
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Etcd").field(&self.shared.address).finish()
+    }
+}
+
+type Wrong = Box<dyn std::error::Error + Send + Sync>;
+
+impl Etcd {
+    pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT)
+            .with_keep_alive(KEEPALIVE.0, KEEPALIVE.1)
+            .with_keep_alive_while_idle(true)
+            .with_require_leader(true)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = &address.login {
+            options = options.with_user(user, password);
+        }
+        let scheme = if let Some(tls) = &address.tls {
+            options = options.with_tls(tls_options(tls).await?);
+            "https"
+        } else {
+            "http"
+        };
+        let servers = address
+            .servers
+            .iter()
+            .map(|server| Server {
+                url: format!("{scheme}://{server}"),
+                options: options.clone(),
+                client: tokio::sync::OnceCell::new(),
+            })
+            .collect();
+        let shared = Shared { address: address.clone(), servers, turn: AtomicUsize::new(0) };
+        let etcd = Self { shared: Arc::new(shared) };
+        etcd.meta().await?;
+        Ok(etcd)
+    }
+
+    /// The server whose turn it is, ready.
+    async fn client(&self) -> Result<Client, Wrong> {
+        let turn = self.shared.turn.load(Ordering::Relaxed);
+        let server = &self.shared.servers[turn % self.shared.servers.len()];
+        let made = server.client.get_or_try_init(|| {
+            Client::connect([server.url.as_str()], Some(server.options.clone()))
+        });
+        match tokio::time::timeout(REQUEST, made).await {
+            Ok(client) => Ok(client?.clone()),
+            Err(late) => Err(late.into()),
+        }
+    }
+
+    /// The next server's turn, if nobody passed it on meanwhile.
+    fn pass_on(&self, from: usize) {
+        let next = from.wrapping_add(1);
+        let _ = self.shared.turn.compare_exchange(from, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Asks the servers in turn until one answers.
+    async fn ask<T, F>(
+        &self,
+        what: &'static str,
+        ask: impl Fn(Client) -> F,
+    ) -> Result<T, EnsembleError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let mut last: Option<Wrong> = None;
+        for _ in 0..self.shared.servers.len() {
+            let turn = self.shared.turn.load(Ordering::Relaxed);
+            match self.ask_one(&ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(wrong) => {
+                    debug!(turn, error = &*wrong, "etcd does not answer");
+                    last = Some(wrong);
+                    self.pass_on(turn);
+                }
+            }
+        }
+        let wrong = last.unwrap_or_else(|| "no servers".into());
+        Err(self.wrong(what, wrong))
+    }
+
+    async fn ask_one<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Wrong>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let client = self.client().await?;
+        match tokio::time::timeout(REQUEST, ask(client)).await {
+            Ok(answer) => Ok(answer?),
+            Err(late) => Err(late.into()),
+        }
+    }
+
+    fn wrong(&self, what: &'static str, source: Wrong) -> EnsembleError {
+        let servers = self.shared.address.servers();
+        let status = source.downcast_ref::<etcd_client::Error>().and_then(|error| match error {
+            etcd_client::Error::GRpcStatus(status) => Some(status),
+            _ => None,
+        });
+        // etcd says a wrong password and an unknown user as invalid arguments.
+        let denied = status.is_some_and(|status| {
+            let text = status.message();
+            text.contains("permission denied")
+                || text.contains("authentication failed")
+                || text.contains("user name is empty")
+        });
+        let full =
+            status.is_some_and(|status| status.message().contains("database space exceeded"));
+        if full {
+            return EnsembleError::NoSpace { servers };
+        }
+        if denied {
+            return EnsembleError::Denied { servers, what, source };
+        }
+        EnsembleError::Unavailable { servers, what, source }
+    }
+
+    pub(crate) async fn meta(&self) -> Result<Option<(Vec<u8>, Stamp)>, EnsembleError> {
+        let key = self.key(&Place::Meta);
+        let mut answer = self
+            .ask("tell who leads", |mut client| {
+                let key = key.clone();
+                async move { client.get(key, None).await }
+            })
+            .await?;
+        Ok(answer.take_kvs().into_iter().next().map(|kv| {
+            let stamp = Stamp(kv.mod_revision());
+            (kv.into_key_value().1, stamp)
+        }))
+    }
+
+    pub(crate) async fn swap(
+        &self,
+        stamp: Option<Stamp>,
+        meta: &[u8],
+        changes: &[Change],
+    ) -> Result<Stamp, SwapError> {
+        let key = self.key(&Place::Meta);
+        let mut ops: Vec<TxnOp> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Create(place, value) | Change::Set(place, value) => {
+                    TxnOp::put(self.key(place), value.clone(), None)
+                }
+                Change::Remove(place) => TxnOp::delete(self.key(place), None),
+            })
+            .collect();
+        ops.push(TxnOp::put(key.clone(), meta, None));
+        let revision = stamp.map_or(0, |Stamp(revision)| revision);
+        let txn =
+            Txn::new().when([Compare::mod_revision(key, CompareOp::Equal, revision)]).and_then(ops);
+        let turn = self.shared.turn.load(Ordering::Relaxed);
+        let asked = self.ask_one(|mut client| {
+            let txn = txn.clone();
+            async move { client.txn(txn).await }
+        });
+        let answer = asked.await.map_err(|wrong| {
+            self.pass_on(turn);
+            SwapError::Unknown(self.wrong("take a write", wrong))
+        })?;
+        if !answer.succeeded() {
+            return Err(SwapError::Conflict);
+        }
+        // Everything of a transaction has the revision that its answer names.
+        answer.header().map(|header| Stamp(header.revision())).ok_or_else(|| {
+            SwapError::Unknown(self.wrong("take a write", "its answer has no header".into()))
+        })
+    }
+
+    pub(crate) async fn load(&self) -> Result<Vec<(Place, Vec<u8>)>, EnsembleError> {
+        Ok(self.load_at().await?.0)
+    }
+
+    /// Everything, page by page as of one revision, and that revision.
+    async fn load_at(&self) -> Result<(Vec<(Place, Vec<u8>)>, i64), EnsembleError> {
+        let (mut from, end) = self.range();
+        let mut revision = 0;
+        let mut found = Vec::new();
+        loop {
+            let mut answer = self
+                .ask("list what is kept", |client| {
+                    let options = GetOptions::new()
+                        .with_range(end.clone())
+                        .with_limit(PAGE)
+                        .with_revision(revision)
+                        .with_sort(SortTarget::Key, SortOrder::Ascend);
+                    let from = from.clone();
+                    let mut kv = client.kv_client().max_decoding_message_size(MAX_ANSWER);
+                    async move { kv.get(from, Some(options)).await }
+                })
+                .await?;
+            let Some(header) = answer.header() else {
+                return Err(self.wrong("list what is kept", "its answer has no header".into()));
+            };
+            if revision == 0 {
+                revision = header.revision();
+            }
+            let more = answer.more();
+            let page = answer.take_kvs();
+            if let Some(last) = page.last() {
+                from = last.key().to_vec();
+                from.push(0);
+            }
+            let whole = !more || page.is_empty();
+            for kv in page {
+                let (key, value) = kv.into_key_value();
+                found.extend(self.place(&key).map(|place| (place, value)));
+            }
+            if whole {
+                return Ok((found, revision));
+            }
+        }
+    }
+
+    pub(crate) async fn follow(&self, news: Sender<Result<News, EnsembleError>>) {
+        if let Err(error) = self.try_follow(&news).await {
+            // Nobody may listen any more.
+            let _ = news.send(Err(error)).await;
+        }
+    }
+
+    async fn try_follow(
+        &self,
+        news: &Sender<Result<News, EnsembleError>>,
+    ) -> Result<(), EnsembleError> {
+        let what = "tell what changes";
+        let (all, revision) = self.load_at().await?;
+        if news.send(Ok(News::Snapshot(all))).await.is_err() {
+            return Ok(());
+        }
+        let mut seen = revision;
+        // A watch that breaks goes on from where it was, at the next server.
+        let mut failures = 0;
+        while failures < self.shared.servers.len() {
+            let turn = self.shared.turn.load(Ordering::Relaxed);
+            match self.watch_from(&mut seen, news).await {
+                Ok(()) => return Ok(()),
+                Err(wrong) => {
+                    if let Some(Compacted) = wrong.downcast_ref::<Compacted>() {
+                        return Err(self.wrong(what, wrong));
+                    }
+                    debug!(error = &*wrong, "etcd's watch broke");
+                    self.pass_on(turn);
+                    failures += 1;
+                }
+            }
+        }
+        Err(self.wrong(what, "no server keeps a watch".into()))
+    }
+
+    /// Passes on what follows the revision `seen`, until nobody listens.
+    async fn watch_from(
+        &self,
+        seen: &mut i64,
+        news: &Sender<Result<News, EnsembleError>>,
+    ) -> Result<(), Wrong> {
+        let client = self.client().await?;
+        let (from, end) = self.range();
+        let options = WatchOptions::new().with_range(end).with_start_revision(*seen + 1);
+        let mut watch = client.watch_client().max_decoding_message_size(MAX_ANSWER);
+        let mut stream = tokio::time::timeout(REQUEST, watch.watch(from, Some(options))).await??;
+        loop {
+            let answer = tokio::select! {
+                answer = stream.message() => answer?,
+                () = news.closed() => return Ok(()),
+            };
+            let Some(answer) = answer else { return Err("the watch ended".into()) };
+            if answer.compact_revision() > 0 {
+                return Err(Box::new(Compacted));
+            }
+            if answer.canceled() {
+                return Err(answer.cancel_reason().to_owned().into());
+            }
+            let mut changes = Vec::new();
+            for event in answer.events() {
+                let Some(kv) = event.kv() else { continue };
+                *seen = kv.mod_revision().max(*seen);
+                let Some(place) = self.place(kv.key()) else { continue };
+                let value = match event.event_type() {
+                    EventType::Put => Some(kv.value().to_vec()),
+                    EventType::Delete => None,
+                };
+                changes.push((place, value));
+            }
+            if !changes.is_empty() && news.send(Ok(News::Changes(changes))).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn key(&self, place: &Place) -> Vec<u8> {
+        let root = &self.shared.address.path;
+        match place {
+            Place::Meta => format!("{root}/meta"),
+            Place::Part(name) => format!("{root}/part/{name}"),
+            Place::Record(name) => format!("{root}/record/{name}"),
+            Place::Staged(name) => format!("{root}/staged/{name}"),
+        }
+        .into_bytes()
+    }
+
+    /// Every key of ours, and the first that is not.
+    fn range(&self) -> (Vec<u8>, Vec<u8>) {
+        let root = &self.shared.address.path;
+        (format!("{root}/").into_bytes(), format!("{root}0").into_bytes())
+    }
+
+    fn place(&self, key: &[u8]) -> Option<Place> {
+        let text = std::str::from_utf8(key).ok()?;
+        let rest = text.strip_prefix(&self.shared.address.path)?.strip_prefix('/')?;
+        if rest == "meta" {
+            return Some(Place::Meta);
+        }
+        let (space, name) = rest.split_once('/')?;
+        match space {
+            "part" => Some(Place::Part(name.to_owned())),
+            "record" => Some(Place::Record(name.to_owned())),
+            "staged" => Some(Place::Staged(name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// etcd has forgotten what followed: everything has to be listed again.
+#[derive(Debug, thiserror::Error)]
+#[error("the changes since are compacted")]
+struct Compacted;
+
+async fn tls_options(tls: &Tls) -> Result<TlsOptions, EnsembleError> {
+    let read = async |path: &std::path::Path| {
+        tokio::fs::read(path).await.map_err(|error| {
+            EnsembleError::Address(format!("cannot read {} for TLS: {error}", path.display()))
+        })
+    };
+    let mut options = TlsOptions::new();
+    if let Some(ca) = &tls.ca {
+        options = options.ca_certificate(Certificate::from_pem(read(ca).await?));
+    }
+    if let Some((certificate, key)) = &tls.identity {
+        options = options.identity(Identity::from_pem(read(certificate).await?, read(key).await?));
+    }
+    Ok(options)
+}

@@ -1,0 +1,313 @@
+//! ZooKeeper: records are nodes in buckets, swaps are multi requests that name the version of
+//! the node `meta`, and a recursive watch tells what changes.
+
+mod paths;
+mod watch;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+use tokio::sync::mpsc::Sender;
+use zookeeper_client::{
+    Acl, Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, Permission,
+};
+
+use crate::address::Address;
+use crate::error::{EnsembleError, SwapError};
+use crate::place::{Change, Limits, News, Place, Stamp};
+use paths::{BUCKETS, SPACES};
+
+/// Below ZooKeeper's default for a request, 1 MiB less one byte (`jute.maxbuffer`).
+pub(crate) const LIMITS: Limits = Limits { changes: 2_000, bytes: 900_000 };
+/// How long the servers keep a silent session, and with it the leader's announcement.
+const SESSION: Duration = Duration::from_secs(10);
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(3);
+/// Reads on their way at once while everything is loaded.
+const READS: usize = 512;
+/// Where ours is below the path of the address; beside it stand the nodes that Mesos's clients read.
+const OURS: &str = "/tepui";
+/// What the announcing nodes' names begin with.
+const ANNOUNCEMENT: &str = "json.info_";
+/// How often announcing is tried while former leaders' nodes vanish meanwhile.
+const ANNOUNCEMENTS: u32 = 5;
+
+/// Whoever made a node may do everything, everybody may read.
+static SHOWN: [Acl; 2] = [
+    Acl::new_const(Permission::ALL, "auth", ""),
+    Acl::new_const(Permission::READ, "world", "anyone"),
+];
+
+/// A connection to a ZooKeeper ensemble.
+#[derive(Clone)]
+pub struct ZooKeeper {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: Address,
+    /// The session in use; another takes its place when it expires.
+    client: RwLock<Client>,
+}
+
+impl fmt::Debug for ZooKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ZooKeeper").field(&self.shared.address).finish()
+    }
+}
+
+impl ZooKeeper {
+    pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
+        let client = session(address).await?;
+        let shared = Shared { address: address.clone(), client: RwLock::new(client) };
+        let zookeeper = Self { shared: Arc::new(shared) };
+        zookeeper.prepare().await?;
+        Ok(zookeeper)
+    }
+
+    /// Makes the folders, where they are not there.
+    async fn prepare(&self) -> Result<(), EnsembleError> {
+        let what = "make the store's folders";
+        let client = self.client(what).await?;
+        let shown = self.shown();
+        let hidden = self.hidden();
+        let root = &self.shared.address.path;
+        let ours = format!("{root}{OURS}");
+        let made = async {
+            let folder = CreateMode::Persistent.with_acls(shown.clone());
+            client.mkdir(&ours, &folder).await?;
+            for space in SPACES {
+                let space = format!("{ours}/{space}");
+                if client.check_stat(&space).await?.is_some() {
+                    continue;
+                }
+                // The space appears with all its buckets, or not.
+                let folder = CreateMode::Persistent.with_acls(hidden.clone());
+                let mut multi = client.new_multi_writer();
+                multi.add_create(&space, b"", &folder)?;
+                for bucket in 0..BUCKETS {
+                    multi.add_create(&format!("{space}/{bucket:02x}"), b"", &folder)?;
+                }
+                match multi.commit().await.map_err(Error::from) {
+                    Ok(_) | Err(Error::NodeExists) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        self.timely(what, made).await
+    }
+
+    /// The session in use, or another when it is over.
+    async fn client(&self, what: &'static str) -> Result<Client, EnsembleError> {
+        {
+            let client = self.shared.client.read().await;
+            if !client.state().is_terminated() {
+                return Ok(client.clone());
+            }
+        }
+        let mut client = self.shared.client.write().await;
+        if client.state().is_terminated() {
+            *client = tokio::time::timeout(REQUEST, session(&self.shared.address))
+                .await
+                .map_err(|late| self.unavailable(what, late.into()))??;
+        }
+        Ok(client.clone())
+    }
+
+    async fn timely<T>(
+        &self,
+        what: &'static str,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, EnsembleError> {
+        match tokio::time::timeout(REQUEST, asked).await {
+            Ok(answer) => answer.map_err(|error| self.wrong(what, error)),
+            Err(late) => Err(self.unavailable(what, late.into())),
+        }
+    }
+
+    fn wrong(&self, what: &'static str, error: Error) -> EnsembleError {
+        wrong(&self.shared.address, what, error)
+    }
+
+    fn unavailable(
+        &self,
+        what: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> EnsembleError {
+        EnsembleError::Unavailable { servers: self.shared.address.servers(), what, source }
+    }
+
+    /// Who reads and writes what everybody may read: as with Mesos, whoever made a node may do
+    /// everything, and without a login everybody may.
+    fn shown(&self) -> Acls<'static> {
+        match self.shared.address.login {
+            Some(_) => Acls::new(&SHOWN),
+            None => Acls::anyone_all(),
+        }
+    }
+
+    fn hidden(&self) -> Acls<'static> {
+        match self.shared.address.login {
+            Some(_) => Acls::creator_all(),
+            None => Acls::anyone_all(),
+        }
+    }
+
+    pub(crate) async fn meta(&self) -> Result<Option<(Vec<u8>, Stamp)>, EnsembleError> {
+        let what = "tell who leads";
+        let client = self.client(what).await?;
+        let path = self.path(&Place::Meta);
+        let read = async {
+            // A server may lag behind the others, but not behind what it was told to catch up to.
+            client.sync(&path).await?;
+            match client.get_data(&path).await {
+                Ok((meta, stat)) => Ok(Some((meta, Stamp(i64::from(stat.version))))),
+                Err(Error::NoNode) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.timely(what, read).await
+    }
+
+    pub(crate) async fn swap(
+        &self,
+        stamp: Option<Stamp>,
+        meta: &[u8],
+        changes: &[Change],
+    ) -> Result<Stamp, SwapError> {
+        let what = "take a write";
+        let client = self.client(what).await.map_err(SwapError::Unknown)?;
+        let unknown = |error| SwapError::Unknown(self.wrong(what, error));
+        let folder = CreateMode::Persistent.with_acls(self.hidden());
+        let mut multi = client.new_multi_writer();
+        for change in changes {
+            let path = self.path(change.place());
+            match change {
+                Change::Create(_, value) => multi.add_create(&path, value, &folder),
+                Change::Set(_, value) => multi.add_set_data(&path, value, None),
+                Change::Remove(_) => multi.add_delete(&path, None),
+            }
+            .map_err(unknown)?;
+        }
+        // Last, so that whoever follows reads it when the rest has changed. A multi request is
+        // made whole or not at all, wherever in it the check stands.
+        let path = self.path(&Place::Meta);
+        match stamp {
+            Some(Stamp(version)) => {
+                let version = i32::try_from(version).unwrap_or_default();
+                multi.add_set_data(&path, meta, Some(version))
+            }
+            None => multi.add_create(&path, meta, &CreateMode::Persistent.with_acls(self.shown())),
+        }
+        .map_err(unknown)?;
+        let made = tokio::time::timeout(REQUEST, multi.commit()).await;
+        let made = made.map_err(|late| SwapError::Unknown(self.unavailable(what, late.into())))?;
+        match made {
+            Ok(results) => match results.last() {
+                Some(MultiWriteResult::SetData { stat }) => Ok(Stamp(i64::from(stat.version))),
+                _ => Ok(Stamp(0)),
+            },
+            Err(error) => Err(self.refused(error, changes.len())),
+        }
+    }
+
+    /// Why a multi request of `changes` changes and the record of who leads was not made.
+    fn refused(&self, error: MultiWriteError, changes: usize) -> SwapError {
+        match error {
+            MultiWriteError::OperationFailed {
+                index,
+                source: Error::BadVersion | Error::NodeExists | Error::NoNode,
+            } if index == changes => SwapError::Conflict,
+            // A change that does not fit what is there: somebody changed it since.
+            MultiWriteError::OperationFailed {
+                source: Error::NodeExists | Error::NoNode, ..
+            } => SwapError::Conflict,
+            error => SwapError::Unknown(self.wrong("take a write", error.into())),
+        }
+    }
+
+    pub(crate) async fn load(&self) -> Result<Vec<(Place, Vec<u8>)>, EnsembleError> {
+        let what = "list what is kept";
+        let client = self.client(what).await?;
+        client.sync("/").await.map_err(|error| self.wrong(what, error))?;
+        watch::load(self, &client).await.map_err(|error| self.wrong(what, error))
+    }
+
+    pub(crate) async fn follow(&self, news: Sender<Result<News, EnsembleError>>) {
+        if let Err(error) = watch::follow(self, &news).await {
+            // Nobody may listen any more.
+            let _ = news.send(Err(error)).await;
+        }
+    }
+
+    pub(crate) async fn announce(&self, master_info: &str) -> Result<(), EnsembleError> {
+        let what = "announce the leader";
+        let client = self.client(what).await?;
+        for _ in 0..ANNOUNCEMENTS {
+            match self.timely(what, self.try_announce(&client, master_info)).await? {
+                Announced::Yes => return Ok(()),
+                // A node of a former leader expired between the two requests.
+                Announced::Meanwhile => {}
+            }
+        }
+        Err(self.unavailable(what, "others announce themselves all the time".into()))
+    }
+
+    async fn try_announce(&self, client: &Client, master_info: &str) -> Result<Announced, Error> {
+        let root = &self.shared.address.path;
+        let former = client.list_children(if root.is_empty() { "/" } else { root }).await?;
+        let mut multi = client.new_multi_writer();
+        for name in former.iter().filter(|name| is_announcement(name)) {
+            multi.add_delete(&format!("{root}/{name}"), None)?;
+        }
+        let node = CreateMode::EphemeralSequential.with_acls(self.shown());
+        let name = format!("{root}/{ANNOUNCEMENT}");
+        multi.add_create(&name, master_info.as_bytes(), &node)?;
+        match multi.commit().await {
+            Ok(_) => Ok(Announced::Yes),
+            Err(MultiWriteError::OperationFailed { source: Error::NoNode, .. }) => {
+                Ok(Announced::Meanwhile)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn path(&self, place: &Place) -> String {
+        paths::path(&self.shared.address.path, OURS, place)
+    }
+}
+
+enum Announced {
+    Yes,
+    Meanwhile,
+}
+
+fn is_announcement(name: &str) -> bool {
+    name.strip_prefix(ANNOUNCEMENT).is_some_and(|sequence| {
+        !sequence.is_empty() && sequence.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
+    let servers = address.servers();
+    match error {
+        Error::NoAuth | Error::AuthFailed => {
+            EnsembleError::Denied { servers, what, source: error.into() }
+        }
+        error => EnsembleError::Unavailable { servers, what, source: error.into() },
+    }
+}
+
+async fn session(address: &Address) -> Result<Client, EnsembleError> {
+    let mut connector = Client::connector().with_session_timeout(SESSION);
+    if let Some((user, password)) = &address.login {
+        connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
+    }
+    connector
+        .connect(&address.servers.join(","))
+        .await
+        .map_err(|error| wrong(address, "open a session", error))
+}

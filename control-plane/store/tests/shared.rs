@@ -1,0 +1,216 @@
+//! The suite on etcd and ZooKeeper, and what several control planes on one store can rely on.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tepui_election::{Candidate, Leadership};
+use tepui_ensemble::servers::Server;
+use tepui_ensemble::{Address, Ensemble};
+use tepui_store::{Batch, Campaign, Op, Replica, Revision, Shared, Store, StoreError, suite};
+use tepui_types::{Term, Uuid};
+use tokio::runtime::Runtime;
+
+struct Place {
+    runtime: Runtime,
+    server: Server,
+    paths: AtomicU32,
+}
+
+impl Place {
+    fn new(server: Server) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self { runtime, server, paths: AtomicU32::new(0) }
+    }
+
+    fn fresh(&self) -> Address {
+        let path = self.paths.fetch_add(1, Ordering::Relaxed);
+        self.server.address(&format!("/test-{path}"))
+    }
+
+    fn ensemble(&self, address: &Address) -> Ensemble {
+        self.runtime.block_on(Ensemble::connect(address)).unwrap()
+    }
+
+    fn open(&self, address: &Address, name: &str) -> Shared {
+        let ensemble = self.ensemble(address);
+        let fresh = Uuid::from_bytes([9; 16]);
+        let patience = Duration::from_secs(10);
+        Shared::new(ensemble, self.runtime.handle().clone(), candidate(name), fresh, patience)
+    }
+
+    /// A copy that follows until it has seen this revision.
+    fn follow(&self, address: &Address, until: impl Fn(&Leadership) -> bool) -> Replica {
+        self.runtime.block_on(async {
+            let mut news = Ensemble::connect(address).await.unwrap().follow();
+            let mut replica = Replica::default();
+            while !replica.leadership().is_some_and(&until) {
+                replica.take(news.recv().await.unwrap().unwrap()).unwrap();
+            }
+            replica
+        })
+    }
+}
+
+fn candidate(name: &str) -> Candidate {
+    Candidate {
+        id: name.into(),
+        hostname: name.into(),
+        mesos: format!("{name}:5050"),
+        marathon: format!("{name}:8080"),
+        agents: format!("{name}:5052"),
+    }
+}
+
+fn put(key: &str, value: impl Into<Vec<u8>>) -> Op {
+    Op::Put { key: key.to_owned(), value: value.into() }
+}
+
+fn everything(place: &Place) {
+    suite::run(|| {
+        let address = place.fresh();
+        move || -> Box<dyn Store> { Box::new(place.open(&address, "one")) }
+    });
+    a_batch_of_any_size_is_whole_or_not_there(place);
+    a_copy_that_follows_has_what_the_leader_wrote(place);
+    of_two_that_stand_up_one_leads(place);
+    a_leader_that_wrote_since_stays(place);
+    a_former_leader_writes_nothing_more(place);
+    who_steps_down_leaves_the_place_free(place);
+}
+
+#[test]
+fn on_etcd() {
+    everything(&Place::new(Server::etcd()));
+}
+
+#[test]
+fn on_zookeeper() {
+    everything(&Place::new(Server::zookeeper()));
+}
+
+fn a_batch_of_any_size_is_whole_or_not_there(place: &Place) {
+    let address = place.fresh();
+    let mut store = place.open(&address, "one");
+    let term = store.acquire().unwrap();
+    let many: Vec<Op> = (0..3_000).map(|n| put(&format!("k/{n:05}"), vec![1; 1_000])).collect();
+    assert_eq!(store.commit(term, Batch { ops: many }).unwrap(), Revision(1));
+    let large = put("large", vec![7; 2_500_000]);
+    assert_eq!(store.commit(term, Batch { ops: vec![large.clone()] }).unwrap(), Revision(2));
+    drop(store);
+    let mut store = place.open(&address, "two");
+    assert_eq!(store.load("k/").unwrap().len(), 3_000);
+    assert_eq!(store.load("large").unwrap()[0].1, vec![7; 2_500_000]);
+    // A shorter value in its place leaves none of the parts behind.
+    let term = store.acquire().unwrap();
+    store.commit(term, Batch { ops: vec![put("large", "short")] }).unwrap();
+    let left = place.runtime.block_on(place.ensemble(&address).load()).unwrap();
+    assert_eq!(left.len(), 3_000 + 1 + 1, "records, one of them short, and who leads");
+}
+
+fn a_copy_that_follows_has_what_the_leader_wrote(place: &Place) {
+    let address = place.fresh();
+    let mut store = place.open(&address, "one");
+    let term = store.acquire().unwrap();
+    store.commit(term, Batch { ops: vec![put("before", "1")] }).unwrap();
+    let follower = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            place
+                .follow(&address, |leadership| leadership.revision == 202 && leadership.staged == 0)
+        });
+        for n in 0..200 {
+            let op = if n % 3 == 2 {
+                Op::Delete { key: format!("k/{}", n - 1) }
+            } else {
+                put(&format!("k/{n}"), n.to_string())
+            };
+            store.commit(term, Batch { ops: vec![op] }).unwrap();
+        }
+        store.commit(term, Batch { ops: vec![put("long", vec![5; 1_500_000])] }).unwrap();
+        follower.join().unwrap()
+    });
+    assert_eq!(follower.records("").unwrap(), store.load("").unwrap());
+    // It takes over with what it has: nothing is read again, and it knows what is there.
+    let mut successor = place.open(&address, "two");
+    let seen = follower.leadership().cloned();
+    assert_eq!(successor.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(2)));
+    let replica = place.follow(&address, |leadership| leadership.term == Term(2));
+    successor.adopt(&replica).unwrap();
+    let ops = vec![put("long", "short"), put("k/0", "again"), Op::Delete { key: "before".into() }];
+    successor.commit(Term(2), Batch { ops }).unwrap();
+    assert_eq!(successor.load("before").unwrap(), []);
+    assert_eq!(successor.load("long").unwrap()[0].1, b"short");
+}
+
+fn of_two_that_stand_up_one_leads(place: &Place) {
+    let address = place.fresh();
+    for round in 0..20_u64 {
+        let seen = (round > 0)
+            .then(|| place.follow(&address, |leadership| leadership.term == Term(round)));
+        let seen = seen.and_then(|replica| replica.leadership().cloned());
+        let won: Vec<bool> = std::thread::scope(|scope| {
+            let tries: Vec<_> = ["a", "b", "c"]
+                .into_iter()
+                .map(|name| {
+                    let (place, address, seen) = (&place, &address, &seen);
+                    scope.spawn(move || {
+                        let mut store = place.open(address, name);
+                        store.campaign(seen.as_ref(), true).unwrap() != Campaign::Lost
+                    })
+                })
+                .collect();
+            tries.into_iter().map(|attempt| attempt.join().unwrap()).collect()
+        });
+        assert_eq!(won.iter().filter(|won| **won).count(), 1, "round {round}: {won:?}");
+    }
+}
+
+fn a_leader_that_wrote_since_stays(place: &Place) {
+    let address = place.fresh();
+    let mut leader = place.open(&address, "one");
+    let term = leader.acquire().unwrap();
+    let seen = place.follow(&address, |_| true).leadership().cloned();
+    leader.commit(term, Batch::default()).unwrap();
+    let mut standby = place.open(&address, "two");
+    assert_eq!(standby.campaign(seen.as_ref(), false).unwrap(), Campaign::Lost);
+    leader.commit(term, Batch::default()).unwrap();
+    assert_eq!(standby.campaign(None, true).unwrap(), Campaign::Lost);
+    assert_eq!(standby.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(2)));
+}
+
+fn a_former_leader_writes_nothing_more(place: &Place) {
+    let address = place.fresh();
+    let mut former = place.open(&address, "one");
+    let old = former.acquire().unwrap();
+    former.commit(old, Batch { ops: vec![put("a", "1")] }).unwrap();
+    let mut leader = place.open(&address, "two");
+    let new = leader.acquire().unwrap();
+    for ops in [vec![put("a", "late")], vec![], vec![put("b", vec![0; 2_000_000])]] {
+        let refused = former.commit(old, Batch { ops });
+        assert!(
+            matches!(refused, Err(StoreError::Fenced { ours, current }) if ours == old && current == new),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(leader.load("").unwrap(), [("a".to_owned(), b"1".to_vec())]);
+    leader.commit(new, Batch { ops: vec![put("a", "2")] }).unwrap();
+}
+
+fn who_steps_down_leaves_the_place_free(place: &Place) {
+    let address = place.fresh();
+    let mut leader = place.open(&address, "one");
+    let term = leader.acquire().unwrap();
+    leader.commit(term, Batch { ops: vec![put("a", "1")] }).unwrap();
+    leader.resign().unwrap();
+    let replica = place.follow(&address, |leadership| leadership.leader.is_none());
+    assert_eq!(replica.leadership().unwrap().term, term);
+    assert!(matches!(leader.commit(term, Batch::default()), Err(StoreError::Fenced { .. })));
+    let mut next = place.open(&address, "two");
+    let won = next.campaign(replica.leadership(), false).unwrap();
+    assert_eq!(won, Campaign::Won(Term(term.0 + 1)));
+}
