@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
+use tepui_ensemble::Address;
 use tepui_process::guard_address;
+use tepui_types::Span;
 
 /// Where frameworks and operators speak the Mesos APIs.
 pub const LISTEN: &str = "127.0.0.1:5050";
@@ -18,6 +20,8 @@ pub const AGENT_LISTEN: &str = "127.0.0.1:5052";
 pub const STATE_DIR: &str = "/var/lib/tepui/control-plane";
 /// How long the allocator gathers news before it plans, in milliseconds.
 pub const ALLOCATION_DELAY_MS: u64 = 20;
+/// How long a leader is believed without a sign of life, in seconds.
+pub const LEASE_SECONDS: u64 = 5;
 /// How long an agent may be silent before it is unreachable: Mesos's 5 pings of 15 s.
 pub const AGENT_PATIENCE_SECONDS: u64 = 75;
 
@@ -58,6 +62,24 @@ pub struct Settings {
     /// System user of apps that name none [default: the agent daemon's own]
     #[arg(long)]
     pub marathon_user: Option<String>,
+    /// Where durable state is kept: embedded, etcd://HOST:PORT,…[/PREFIX], etcds://… or
+    /// zk://[USER:PASSWORD@]HOST:PORT,…/PATH; file:///PATH reads it from a file [default: embedded]
+    #[arg(long, env = "TEPUI_STORE", alias = "zk")]
+    #[serde(alias = "zk")]
+    pub store: Option<String>,
+    /// Certificates (PEM) of who signs the store's servers, for etcds://
+    #[arg(long)]
+    pub store_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) that this process shows the store's servers
+    #[arg(long, requires = "store_key_file")]
+    pub store_cert_file: Option<PathBuf>,
+    /// Key (PEM) of that certificate
+    #[arg(long, requires = "store_cert_file")]
+    pub store_key_file: Option<PathBuf>,
+    /// Believe a leader for so many seconds without a sign of life, where several control planes
+    /// share a store [default: 5]
+    #[arg(long)]
+    pub lease_seconds: Option<u64>,
     /// Listen on other than loopback addresses although nobody has to log in
     #[arg(long)]
     #[serde(default)]
@@ -89,6 +111,10 @@ pub struct Config {
     pub marathon_role: String,
     /// System user of apps that name none.
     pub marathon_user: Option<String>,
+    /// The store that several control planes share; `None`: a store of its own on this host.
+    pub store: Option<Address>,
+    /// How long a leader is believed without a sign of life.
+    pub lease: Span,
 }
 
 impl Config {
@@ -117,6 +143,11 @@ impl Settings {
             allocation_delay_ms: self.allocation_delay_ms.or(file.allocation_delay_ms),
             marathon_role: self.marathon_role.or(file.marathon_role),
             marathon_user: self.marathon_user.or(file.marathon_user),
+            store: self.store.or(file.store),
+            store_ca_file: self.store_ca_file.or(file.store_ca_file),
+            store_cert_file: self.store_cert_file.or(file.store_cert_file),
+            store_key_file: self.store_key_file.or(file.store_key_file),
+            lease_seconds: self.lease_seconds.or(file.lease_seconds),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
     }
@@ -148,6 +179,17 @@ impl Settings {
             self.offer_timeout_seconds != Some(0),
             "offer_timeout_seconds = 0 would take every offer back at once; leave it out for none"
         );
+        let lease = self.lease_seconds.unwrap_or(LEASE_SECONDS);
+        ensure!(
+            (2..=600).contains(&lease),
+            "lease_seconds = {lease} is not within 2 to 600: shorter ones end with every hiccup"
+        );
+        let store = self.shared_store()?;
+        ensure!(
+            store.is_none() || self.hostname.is_some() || !listen.ip().is_unspecified(),
+            "hostname is needed beside store: others cannot reach this process at {}",
+            listen.ip()
+        );
         let role = self.marathon_role.unwrap_or_else(|| "*".into());
         tepui_types::Role::parse(&role).context("marathon_role is not a role")?;
         Ok(Config {
@@ -162,7 +204,38 @@ impl Settings {
             allocation_delay_ms: delay,
             marathon_role: role,
             marathon_user: self.marathon_user,
+            store,
+            lease: Span::from_secs(lease),
         })
+    }
+
+    /// The address of the shared store, if there is one.
+    fn shared_store(&self) -> anyhow::Result<Option<Address>> {
+        let text = match self.store.as_deref() {
+            None | Some("embedded") => return Ok(None),
+            Some(text) => match text.strip_prefix("file://") {
+                Some(path) => std::fs::read_to_string(path)
+                    .with_context(|| format!("failed to read the store's address from {path}"))?,
+                None => text.to_owned(),
+            },
+        };
+        let mut address = Address::parse(text.trim())?;
+        let identity = match (&self.store_cert_file, &self.store_key_file) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => bail!("store_cert_file and store_key_file belong together"),
+        };
+        match &mut address.tls {
+            Some(tls) => {
+                tls.ca.clone_from(&self.store_ca_file);
+                tls.identity = identity;
+            }
+            None => ensure!(
+                self.store_ca_file.is_none() && identity.is_none(),
+                "store_ca_file and store_cert_file are for etcds://, and the store is {address}"
+            ),
+        }
+        Ok(Some(address))
     }
 }
 
@@ -190,6 +263,24 @@ mod tests {
         let error = open(false).resolve().unwrap_err();
         assert!(error.to_string().contains("allow_unauthenticated"), "{error}");
         assert!(open(true).resolve().is_ok());
+    }
+
+    #[test]
+    fn a_store_that_others_share_needs_a_name_that_they_reach() {
+        let shared = |listen: &str, hostname: Option<&str>| Settings {
+            listen: Some(listen.parse().unwrap()),
+            hostname: hostname.map(Into::into),
+            store: Some("zk://a:2181,b:2181/mesos".into()),
+            allow_unauthenticated: true,
+            ..Settings::default()
+        };
+        let error = shared("0.0.0.0:5050", None).resolve().unwrap_err();
+        assert!(error.to_string().contains("hostname is needed"), "{error}");
+        let config = shared("0.0.0.0:5050", Some("here")).resolve().unwrap();
+        assert_eq!(config.store.unwrap().servers, ["a:2181", "b:2181"]);
+        assert!(shared("10.0.0.1:5050", None).resolve().is_ok());
+        let error = Settings { store: Some("redis://x".into()), ..Settings::default() };
+        assert!(error.resolve().unwrap_err().to_string().contains("etcd://"));
     }
 
     #[test]

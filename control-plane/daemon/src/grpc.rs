@@ -1,7 +1,7 @@
 //! The agents' side door: one bidirectional stream per agent.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tepui_cluster::Event;
 use tepui_link::proto::agent_link_server::{AgentLink, AgentLinkServer};
 use tepui_link::{Report, proto};
+use tepui_standby::Heard;
 use tepui_types::LinkId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -25,8 +26,40 @@ const MAX_FRAME_BYTES: usize = 64 << 20;
 /// How often a silent connection is probed, and how long the answer may take: finds partitions.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Where a control plane that does not lead says who does.
+pub const LEADER_KEY: &str = "tepui-leader";
+
+/// Who serves agents: the leader's loop, as soon as there is one.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    driver: Arc<OnceLock<Driver>>,
+    heard: Heard,
+}
+
+impl Gate {
+    /// A gate that sends agents on to whoever leads.
+    pub fn new(heard: Heard) -> Self {
+        Self { driver: Arc::default(), heard }
+    }
+
+    /// Agents are served by this loop from now on. A process leads once in its life.
+    pub fn open(&self, driver: Driver) {
+        // It leads already.
+        let _ = self.driver.set(driver);
+    }
+
+    fn refusal(&self) -> Status {
+        let mut status = Status::unavailable("this control plane does not lead");
+        let leader = self.heard.borrow().as_ref().and_then(|heard| heard.leader.clone());
+        if let Some(leader) = leader.and_then(|leader| leader.agents.parse().ok()) {
+            status.metadata_mut().insert(LEADER_KEY, leader);
+        }
+        status
+    }
+}
+
 struct Service {
-    driver: Driver,
+    gate: Gate,
     links: Arc<AtomicU64>,
 }
 
@@ -40,10 +73,12 @@ impl AgentLink for Service {
         &self,
         request: Request<Streaming<proto::Report>>,
     ) -> Result<Response<Directives>, Status> {
+        let Some(driver) = self.gate.driver.get().cloned() else {
+            return Err(self.gate.refusal());
+        };
         let link = LinkId(self.links.fetch_add(1, Ordering::Relaxed));
         let (outbox, directives) = mpsc::channel(OUTBOX);
-        self.driver.link_opened(link, outbox);
-        let driver = self.driver.clone();
+        driver.link_opened(link, outbox);
         let reports = request.into_inner();
         tokio::spawn(async move {
             read_reports(&driver, link, reports).await;
@@ -77,11 +112,11 @@ async fn read_reports(driver: &Driver, link: LinkId, mut reports: Streaming<prot
 /// # Errors
 /// When the listener fails for good.
 pub async fn serve(
-    driver: Driver,
+    gate: Gate,
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service = AgentLinkServer::new(Service { driver, links: Arc::default() })
+    let service = AgentLinkServer::new(Service { gate, links: Arc::default() })
         .max_decoding_message_size(MAX_FRAME_BYTES)
         .max_encoding_message_size(MAX_FRAME_BYTES);
     tonic::transport::Server::builder()

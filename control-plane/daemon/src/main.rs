@@ -7,12 +7,14 @@ mod allocation;
 mod chronicle;
 mod config;
 mod driver;
+mod elected;
 mod grpc;
 mod links;
 mod plane;
 mod probes;
 mod rest;
 mod serve;
+mod standing;
 mod streams;
 mod turn;
 
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
+use tepui_store::StoreError;
 use tracing::error;
 
 use crate::config::{Config, Settings};
@@ -56,7 +59,7 @@ enum Verb {
 fn exit_code(ended: &Ended) -> u8 {
     match ended {
         Ended::Stopped => 0,
-        Ended::Abdicated => 103,
+        Ended::Abdicated | Ended::Store(StoreError::Fenced { .. }) => 103,
         Ended::Store(_) => 1,
         Ended::Halted(tepui_apps::Halt::FrameworkIdMissing { .. }) => 108,
         Ended::Halted(tepui_apps::Halt::FrameworkRemoved { .. }) => 110,

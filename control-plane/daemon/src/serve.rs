@@ -1,52 +1,33 @@
 //! From a configuration to a serving process, and back down.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::Router;
 use sd_notify::NotifyState;
 use tepui_api::Timings;
-use tepui_leader::{Event, Leader};
+use tepui_election::Candidate;
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
-use tepui_store::{Embedded, Store, records};
-use tepui_types::{Entropy, Role, Span, Term};
-use tepui_wire::v1;
+use tepui_standby::{Front, Standby};
+use tepui_store::StoreError;
+use tepui_types::{Entropy, Uuid};
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, oneshot, watch};
-use tracing::{error, info};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
 
-use crate::allocation::Allocation;
 use crate::config::Config;
-use crate::driver::Driver;
-use crate::grpc;
-use crate::links::Links;
-use crate::plane::MesosPlane;
-use crate::probes::Probes;
-use crate::rest::MarathonApps;
-use crate::streams::{Streams, Watchers};
-use crate::turn::{Ended, Turn};
+use crate::elected::{Elected, Maker, open_own};
+use crate::grpc::{self, Gate};
+use crate::standing::Standing;
+use crate::turn::Ended;
 
-/// Events that may wait for a slow reader of `/v2/events` before it is cut
-/// (`spec/marathon-behaviour.md` 17).
-const EVENT_STREAM_BUFFER: usize = 1024;
 /// How long open requests may take to end once the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// From a client's request to give up leadership to doing so (`spec/marathon-api.md` 8).
 const ABDICATION_DELAY: Duration = Duration::from_millis(500);
-
-/// Shortest pause between two revivals of the apps. Marathon waits 5 s because each one makes
-/// Mesos look at every agent; here the allocator looks at what changed, so apps need not wait.
-const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
-
-/// When the apps ask about their tasks after an election. Marathon waits 15 s; agents are back
-/// within one here, and until then no task counts as healthy.
-const FIRST_RECONCILIATION: Span = Span::from_secs(1);
 
 /// Serves until asked to stop or unable to go on.
 ///
@@ -76,6 +57,80 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("failed to listen on {key} = {address}"))
 }
 
+/// This process as others reach it.
+fn candidate(config: &Config, id: Uuid) -> Candidate {
+    let at = |host: &str, port: u16| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let host = |address: SocketAddr| {
+        if config.hostname == config.listen.ip().to_string() {
+            address.ip().to_string()
+        } else {
+            config.hostname.clone()
+        }
+    };
+    Candidate {
+        id: id.to_string(),
+        hostname: config.hostname.clone(),
+        mesos: at(&host(config.listen), config.listen.port()),
+        marathon: at(&host(config.marathon_listen), config.marathon_listen.port()),
+        agents: at(&host(config.agent_listen), config.agent_listen.port()),
+    }
+}
+
+/// Everything that serves: as a standby at first, later as the leader.
+struct Servers {
+    mesos: Front,
+    marathon: Front,
+    agents: Gate,
+    running: [JoinHandle<()>; 3],
+    stop: watch::Sender<bool>,
+}
+
+impl Servers {
+    fn start(listeners: Listeners, standby: &Standby) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mesos = Front::new(tepui_standby::mesos(standby.clone()));
+        let marathon = Front::new(tepui_standby::marathon(standby.clone()));
+        let agents = Gate::new(standby.heard.clone());
+        let patience = Patience::default();
+        let mut agents_stop = stopped.clone();
+        let until = async move {
+            // The sender outlives every server.
+            let _ = agents_stop.wait_for(|stop| *stop).await;
+        };
+        let served = grpc::serve(agents.clone(), listeners.agents, until);
+        let running = [
+            tokio::spawn(serve_http(listeners.mesos, mesos.router(), patience, stopped.clone())),
+            tokio::spawn(serve_http(listeners.marathon, marathon.router(), patience, stopped)),
+            tokio::spawn(async move {
+                if let Err(problem) = served.await {
+                    error!(error = &problem as &dyn std::error::Error, "agents are not served");
+                }
+            }),
+        ];
+        Self { mesos, marathon, agents, running, stop }
+    }
+
+    fn lead(&self, elected: &Elected, me: &Candidate) {
+        self.agents.open(elected.driver.clone());
+        self.marathon.replace(elected.marathon.clone());
+        self.mesos.replace(elected.mesos.clone().merge(tepui_standby::vigil(me)));
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        let drained = async {
+            for server in self.running {
+                // Whatever a server says now, the process ends.
+                let _ = server.await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+    }
+}
+
 async fn run(config: Config) -> anyhow::Result<Ended> {
     let clock = Clock::start();
     let mut entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
@@ -85,156 +140,45 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         agents: bind("agent_listen", config.agent_listen).await?,
     };
     let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
-    let (store, term, elected) = open_store(&config, &mut entropy, &timings)?;
-    let (sender, inbox) = channel();
-    let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
-    let driver = Driver::new(sender, app_events.clone());
-    let for_plans = driver.clone();
-    let allocation = Allocation::start(
-        clock,
-        Duration::from_millis(config.allocation_delay_ms),
-        entropy.next_u64(),
-        timings.clone(),
-        move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
-    )
-    .context("failed to start the allocator's thread")?;
-    let apps = apps_config(&config)?;
-    let options = crate::rest::options(&config, &apps);
-    let leader = Leader::new(cluster_config(&config), apps, entropy);
-    let probes = Probes::new(tokio::runtime::Handle::current(), driver.clone());
-    let turn = Turn {
-        clock,
-        leader,
-        store,
-        term,
-        inbox,
-        driver: driver.clone(),
-        allocation: allocation.clone(),
-        timings: timings.clone(),
-        probes,
-        app_events,
-        links: Links::default(),
-        streams: Streams::default(),
-        watchers: Watchers::default(),
-        waiting: HashMap::new(),
+    let me = candidate(&config, entropy.uuid());
+    let (hear, heard) = watch::channel(None);
+    let version = env!("CARGO_PKG_VERSION");
+    let standby = Standby { me: Arc::new(me.clone()), version, heard };
+    let maker = Maker { config, me, clock, timings };
+    let Maker { config, me, .. } = &maker;
+    let mut signal = pin!(stop_requested());
+    let (servers, elected) = match &config.store {
+        // Nobody else could lead: requests are taken when they can be answered.
+        None => {
+            let opened = open_own(config, &mut entropy, &maker.timings)?;
+            let elected = maker.lead(opened, entropy)?;
+            let servers = Servers::start(listeners, &standby);
+            servers.lead(&elected, me);
+            (servers, elected)
+        }
+        Some(address) => {
+            let servers = Servers::start(listeners, &standby);
+            said(config, "control plane stands by");
+            let mut standing = Standing::new(address.clone(), config.lease, me.clone(), clock, hear);
+            let opened = tokio::select! {
+                opened = standing.until_elected(entropy.uuid()) => opened?,
+                signal = &mut signal => {
+                    let signal = signal.context("failed to wait for signals")?;
+                    info!(signal, "stopping before any election");
+                    servers.stop().await;
+                    return Ok(Ended::Stopped);
+                }
+            };
+            let elected = maker.lead(opened, entropy)?;
+            servers.lead(&elected, me);
+            standing.announce(elected.driver.clone());
+            (servers, elected)
+        }
     };
-    let (ended, over) = oneshot::channel();
-    thread::Builder::new()
-        .name("driver".into())
-        .spawn(move || {
-            let outcome = turn.run(elected);
-            // The receiver waits until the end of the process.
-            let _ = ended.send(outcome);
-        })
-        .context("failed to start the driver's thread")?;
-    let plane =
-        MesosPlane { driver: driver.clone(), allocation, timings, store: store_folder(&config) };
-    let mesos = tepui_api::router(plane, facts(&config, clock));
-    let (abdicate, abdicated) = watch::channel(false);
-    let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
-    let marathon = tepui_rest::router(apps, options);
-    let servers = Servers { mesos, marathon, listeners };
-    serve_until(&config, driver, servers, abdicated, over).await
-}
-
-struct Servers {
-    mesos: Router,
-    marathon: Router,
-    listeners: Listeners,
-}
-
-type Opened = (Box<dyn Store>, Term, Event);
-
-fn store_folder(config: &Config) -> PathBuf {
-    config.state_dir.join("store")
-}
-
-fn open_store(config: &Config, entropy: &mut Entropy, timings: &Timings) -> anyhow::Result<Opened> {
-    let path = store_folder(config);
-    std::fs::create_dir_all(&config.state_dir)
-        .with_context(|| format!("failed to create {}", config.state_dir.display()))?;
-    let mut store = Embedded::open(&path, entropy.uuid()).context("failed to open the store")?;
-    let term = store.acquire().context("failed to raise the term")?;
-    let begin = Instant::now();
-    let (cluster, apps) = records::load_all(&store).context("failed to load the state")?;
-    timings.loaded(begin.elapsed());
-    info!(term = term.0, agents_and_frameworks = cluster.len(), apps = apps.len(), "state loaded");
-    Ok((Box::new(store), term, Event::Elected { term, cluster, apps }))
-}
-
-fn cluster_config(config: &Config) -> tepui_cluster::Config {
-    let port = u32::from(config.listen.port());
-    tepui_cluster::Config {
-        leader: v1::MasterInfo {
-            port,
-            hostname: Some(config.hostname.clone()),
-            ip: match config.listen.ip() {
-                std::net::IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
-                std::net::IpAddr::V6(_) => 0,
-            },
-            pid: Some(format!("master@{}", config.listen)),
-            version: Some(tepui_api::MESOS_VERSION.into()),
-            address: Some(v1::Address {
-                hostname: Some(config.hostname.clone()),
-                ip: Some(config.listen.ip().to_string()),
-                port: i32::from(config.listen.port()),
-            }),
-            ..v1::MasterInfo::default()
-        },
-        patience: Span::from_secs(config.agent_patience_seconds),
-        offer_timeout: config.offer_timeout_seconds.map(Span::from_secs),
-        ..tepui_cluster::Config::default()
-    }
-}
-
-fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
-    let defaults = tepui_apps::Config::default();
-    let default_role = Role::parse(&config.marathon_role).context("marathon_role is no role")?;
-    Ok(tepui_apps::Config {
-        settings: tepui_marathon::Settings { default_role, ..defaults.settings },
-        hostname: config.hostname.clone(),
-        webui_url: Some(format!("http://{}", config.marathon_listen)),
-        min_revive_interval: MIN_REVIVE_INTERVAL,
-        reconciliation_delay: FIRST_RECONCILIATION,
-        user: config.marathon_user.clone().unwrap_or_default(),
-        ..defaults
-    })
-}
-
-async fn serve_until(
-    config: &Config,
-    driver: Driver,
-    servers: Servers,
-    mut abdicated: watch::Receiver<bool>,
-    mut over: oneshot::Receiver<Ended>,
-) -> anyhow::Result<Ended> {
-    let (stop, stopped) = watch::channel(false);
-    let mut agents_stop = stopped.clone();
-    let until = async move {
-        // The sender outlives every server.
-        let _ = agents_stop.wait_for(|stop| *stop).await;
-    };
-    let Servers { mesos, marathon, listeners } = servers;
-    let patience = Patience::default();
-    let mesos = serve_http(listeners.mesos, mesos, patience, stopped.clone());
-    let marathon = serve_http(listeners.marathon, marathon, patience, stopped);
-    let agents = grpc::serve(driver.clone(), listeners.agents, until);
-    let servers = [
-        tokio::spawn(mesos),
-        tokio::spawn(marathon),
-        tokio::spawn(async move {
-            if let Err(problem) = agents.await {
-                error!(error = &problem as &dyn std::error::Error, "agents are not served");
-            }
-        }),
-    ];
-    info!(
-        mesos = %config.listen, marathon = %config.marathon_listen, agents = %config.agent_listen,
-        "control plane serves"
-    );
-    notify(NotifyState::Ready);
+    said(config, "control plane serves");
+    let Elected { driver, mut abdicated, mut over, .. } = elected;
     let ended = tokio::select! {
-        signal = stop_requested() => {
+        signal = signal => {
             info!(signal = signal.context("failed to wait for signals")?, "stopping");
             notify(NotifyState::Stopping);
             driver.stop().await;
@@ -248,38 +192,24 @@ async fn serve_until(
         }
         ended = &mut over => ended.map_err(|_| anyhow!("the driver's thread is gone"))?,
     };
-    if let Ended::Store(problem) = &ended {
-        error!(error = problem as &dyn std::error::Error, "store failed, the process ends");
-    }
-    if let Ended::Halted(halt) = &ended {
-        error!(%halt, "the apps cannot go on, the process ends");
-    }
-    stop.send_replace(true);
-    let drained = async {
-        for server in servers {
-            // Whatever a server says now, the process ends.
-            let _ = server.await;
+    match &ended {
+        Ended::Store(problem @ StoreError::Fenced { .. }) => {
+            warn!(%problem, "another control plane leads, the process ends");
         }
-    };
-    let _ = tokio::time::timeout(DRAIN, drained).await;
+        Ended::Store(problem) => {
+            error!(error = problem as &dyn std::error::Error, "store failed, the process ends");
+        }
+        Ended::Halted(halt) => error!(%halt, "the apps cannot go on, the process ends"),
+        Ended::Stopped | Ended::Abdicated => {}
+    }
+    servers.stop().await;
     Ok(ended)
 }
 
-fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
-    let mut flags = vec![
-        ("allocation_delay_ms".to_owned(), config.allocation_delay_ms.to_string()),
-        ("agent_patience_seconds".to_owned(), config.agent_patience_seconds.to_string()),
-        ("port".to_owned(), config.listen.port().to_string()),
-        ("state_dir".to_owned(), config.state_dir.display().to_string()),
-    ];
-    if let Some(seconds) = config.offer_timeout_seconds {
-        flags.push(("offer_timeout".to_owned(), format!("{seconds}secs")));
-    }
-    tepui_api::Facts {
-        hostname: config.hostname.clone(),
-        port: config.listen.port(),
-        cluster: config.cluster.clone(),
-        started: clock.now(),
-        flags,
-    }
+fn said(config: &Config, what: &'static str) {
+    info!(
+        mesos = %config.listen, marathon = %config.marathon_listen, agents = %config.agent_listen,
+        "{what}"
+    );
+    notify(NotifyState::Ready);
 }

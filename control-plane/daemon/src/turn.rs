@@ -66,6 +66,8 @@ pub struct Turn {
     pub(crate) streams: Streams,
     pub(crate) watchers: Watchers,
     pub(crate) waiting: HashMap<RequestId, Answer>,
+    /// When the last commit began: as far as others know, this leader lived then.
+    pub(crate) committed: Instant,
 }
 
 impl std::fmt::Debug for Turn {
@@ -84,6 +86,17 @@ struct Later {
 impl Turn {
     /// Runs until asked to stop or unable to go on. `first` is the election.
     pub fn run(mut self, first: Event) -> Ended {
+        let ended = self.turn(first);
+        if matches!(ended, Ended::Stopped | Ended::Abdicated)
+            && let Err(error) = self.store.resign()
+        {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "leadership not given up, others wait for its lease to end");
+        }
+        ended
+    }
+
+    fn turn(&mut self, first: Event) -> Ended {
         let mut effects = Vec::new();
         self.leader.handle(self.clock.now(), first, &mut effects);
         loop {
@@ -109,6 +122,7 @@ impl Turn {
     fn gather(&mut self, effects: &mut Vec<Effect>, later: &mut Later) -> bool {
         let now = self.clock.now().mono;
         let wait = self.leader.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)));
+        let wait = wait.min(self.until_renewal().unwrap_or(IDLE));
         match self.inbox.recv_timeout(wait.min(IDLE)) {
             Ok(input) => self.take(input, effects, later),
             Err(RecvTimeoutError::Timeout) => {}
@@ -141,7 +155,7 @@ impl Turn {
 
     /// Saves, then speaks.
     fn act(&mut self, effects: &mut Vec<Effect>) -> Result<(), Ended> {
-        if effects.is_empty() {
+        if effects.is_empty() && !self.renewal_is_due() {
             return Ok(());
         }
         self.save(effects)?;
@@ -157,9 +171,20 @@ impl Turn {
         Ok(())
     }
 
+    /// How long until the others have to be told that this leader lives, if there are any.
+    fn until_renewal(&self) -> Option<Duration> {
+        Some(self.store.renewal()?.saturating_sub(self.committed.elapsed()))
+    }
+
+    fn renewal_is_due(&self) -> bool {
+        self.until_renewal() == Some(Duration::ZERO)
+    }
+
+    /// Makes the records durable. When the renewal is due there need not be any: a leader that
+    /// was stopped, and whose place another one took, finds out before it does anything else.
     fn save(&mut self, effects: &[Effect]) -> Result<(), Ended> {
         let ops: Vec<_> = effects.iter().filter_map(durable_op).collect();
-        if ops.is_empty() {
+        if ops.is_empty() && !self.renewal_is_due() {
             return Ok(());
         }
         let batch = Batch { ops };
@@ -168,6 +193,7 @@ impl Turn {
             let begin = Instant::now();
             match self.store.commit(self.term, batch.clone()) {
                 Ok(_) => {
+                    self.committed = begin;
                     self.timings.stored(begin.elapsed());
                     if refused > 0 {
                         info!("store has room again");

@@ -105,16 +105,12 @@ impl Ensemble {
         receiver
     }
 
-    /// Tells clients of Mesos who leads, where the ensemble is ZooKeeper: a node
-    /// `json.info_…` with this text, and none of an earlier leader (`spec/mesos-http.md` 1).
-    /// On etcd there is nobody to tell.
-    ///
-    /// # Errors
-    /// When the servers do not answer.
-    pub async fn announce(&self, master_info: &str) -> Result<(), EnsembleError> {
-        match self {
-            Self::Etcd(_) => Ok(()),
-            Self::ZooKeeper(zookeeper) => zookeeper.announce(master_info).await,
+    /// Tells clients of Mesos who leads, where the ensemble is ZooKeeper, until the record of who
+    /// leads is no longer `ours`: by a node `json.info_…` with this text, and none of an earlier
+    /// leader (`spec/mesos-http.md` 0.6). On etcd there is nobody to tell.
+    pub async fn keep_announced(&self, text: &str, ours: impl Fn(&[u8]) -> bool + Send) {
+        if let Self::ZooKeeper(zookeeper) = self {
+            zookeeper.keep_announced(text, ours).await;
         }
     }
 }

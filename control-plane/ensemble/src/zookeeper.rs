@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::RwLock;
 use tokio::sync::mpsc::Sender;
+use tracing::warn;
 use zookeeper_client::{
     Acl, Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, Permission,
 };
@@ -31,8 +32,8 @@ const READS: usize = 512;
 const OURS: &str = "/tepui";
 /// What the announcing nodes' names begin with.
 const ANNOUNCEMENT: &str = "json.info_";
-/// How often announcing is tried while former leaders' nodes vanish meanwhile.
-const ANNOUNCEMENTS: u32 = 5;
+/// The pause before an announcement that came between changes is made again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whoever made a node may do everything, everybody may read.
 static SHOWN: [Acl; 2] = [
@@ -243,34 +244,69 @@ impl ZooKeeper {
         }
     }
 
-    pub(crate) async fn announce(&self, master_info: &str) -> Result<(), EnsembleError> {
-        let what = "announce the leader";
-        let client = self.client(what).await?;
-        for _ in 0..ANNOUNCEMENTS {
-            match self.timely(what, self.try_announce(&client, master_info)).await? {
-                Announced::Yes => return Ok(()),
-                // A node of a former leader expired between the two requests.
-                Announced::Meanwhile => {}
+    pub(crate) async fn keep_announced(&self, text: &str, ours: impl Fn(&[u8]) -> bool + Send) {
+        loop {
+            match self.announce(text, &ours).await {
+                Ok(Announced::Yes(client)) => {
+                    let mut states = client.state_watcher();
+                    // The node ends with the session; then another one is made.
+                    while !client.state().is_terminated() {
+                        states.changed().await;
+                    }
+                }
+                Ok(Announced::Meanwhile) => tokio::time::sleep(PAUSE).await,
+                Ok(Announced::NotOurs) => return,
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "leader not announced to clients of Mesos, retrying"
+                    );
+                    tokio::time::sleep(REQUEST).await;
+                }
             }
         }
-        Err(self.unavailable(what, "others announce themselves all the time".into()))
     }
 
-    async fn try_announce(&self, client: &Client, master_info: &str) -> Result<Announced, Error> {
+    async fn announce(
+        &self,
+        text: &str,
+        ours: &(impl Fn(&[u8]) -> bool + Send),
+    ) -> Result<Announced, EnsembleError> {
+        let what = "announce the leader";
+        let client = self.client(what).await?;
+        let Some((meta, Stamp(version))) = self.meta().await? else {
+            return Ok(Announced::NotOurs);
+        };
+        if !ours(&meta) {
+            return Ok(Announced::NotOurs);
+        }
+        self.timely(what, self.try_announce(&client, text, version)).await
+    }
+
+    /// Announces if the record of who leads has this version yet.
+    async fn try_announce(
+        &self,
+        client: &Client,
+        text: &str,
+        version: i64,
+    ) -> Result<Announced, Error> {
         let root = &self.shared.address.path;
         let former = client.list_children(if root.is_empty() { "/" } else { root }).await?;
         let mut multi = client.new_multi_writer();
+        let version = i32::try_from(version).unwrap_or_default();
+        multi.add_check_version(&self.path(&Place::Meta), version)?;
         for name in former.iter().filter(|name| is_announcement(name)) {
             multi.add_delete(&format!("{root}/{name}"), None)?;
         }
         let node = CreateMode::EphemeralSequential.with_acls(self.shown());
-        let name = format!("{root}/{ANNOUNCEMENT}");
-        multi.add_create(&name, master_info.as_bytes(), &node)?;
+        multi.add_create(&format!("{root}/{ANNOUNCEMENT}"), text.as_bytes(), &node)?;
         match multi.commit().await {
-            Ok(_) => Ok(Announced::Yes),
-            Err(MultiWriteError::OperationFailed { source: Error::NoNode, .. }) => {
-                Ok(Announced::Meanwhile)
-            }
+            Ok(_) => Ok(Announced::Yes(client.clone())),
+            // The leader wrote, or a node of a former one expired, between the two requests.
+            Err(MultiWriteError::OperationFailed {
+                source: Error::NoNode | Error::BadVersion,
+                ..
+            }) => Ok(Announced::Meanwhile),
             Err(error) => Err(error.into()),
         }
     }
@@ -280,9 +316,14 @@ impl ZooKeeper {
     }
 }
 
+/// How an announcement went.
 enum Announced {
-    Yes,
+    /// It stands as long as this session.
+    Yes(Client),
+    /// Something changed while it was made.
     Meanwhile,
+    /// Somebody else leads.
+    NotOurs,
 }
 
 fn is_announcement(name: &str) -> bool {

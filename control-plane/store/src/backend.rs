@@ -1,5 +1,7 @@
 //! The trait that every backend implements; one behavioural suite runs on all of them.
 
+use std::time::Duration;
+
 use tepui_types::Term;
 
 /// A key: path-like text such as `agents/…` or `apps/root`.
@@ -91,4 +93,18 @@ pub trait Store: Send {
     /// [`StoreError::Fenced`] when it is not; [`StoreError::NoSpace`] when nothing was written;
     /// any other error ends the process (design, decision 14).
     fn commit(&mut self, term: Term, batch: Batch) -> Result<Revision, StoreError>;
+
+    /// How long the leader may go without a commit, an empty one if need be, before others take
+    /// it for dead; `None` where there are no others.
+    fn renewal(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Gives leadership up, so that a standby need not wait. What was committed stays.
+    ///
+    /// # Errors
+    /// When the store does not answer; then a standby waits.
+    fn resign(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -77,9 +77,19 @@ pub fn forget_apps(key: &tepui_apps::RecordKey) -> Op {
 pub fn load_all(
     store: &(impl Store + ?Sized),
 ) -> Result<(Vec<tepui_cluster::Record>, Vec<tepui_apps::Record>), LoadError> {
+    read_all(store.load("").map_err(LoadError::Store)?)
+}
+
+/// Reads every fact, given all that a store holds.
+///
+/// # Errors
+/// As [`load_all`].
+pub fn read_all(
+    all: Vec<(Key, Vec<u8>)>,
+) -> Result<(Vec<tepui_cluster::Record>, Vec<tepui_apps::Record>), LoadError> {
     let mut registry = Vec::new();
     let mut definitions = Vec::new();
-    for (key, value) in store.load("").map_err(LoadError::Store)? {
+    for (key, value) in all {
         if key.starts_with(CLUSTER) {
             registry.push(decode_cluster(&key, &value)?);
         } else if key.starts_with(APPS) {

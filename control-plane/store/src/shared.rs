@@ -25,6 +25,9 @@ use replica::read_leadership;
 /// The pause before a request is made again.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Signs of life in one lease, so that some may be late.
+const RENEWALS: u32 = 5;
+
 /// How an attempt to lead ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Campaign {
@@ -43,8 +46,9 @@ pub struct Shared {
     me: Candidate,
     /// The cluster's id if nobody has given it one.
     fresh: Uuid,
-    /// How long the servers may be away before the process gives up.
-    patience: Duration,
+    /// How long a leader is believed without a sign of life; servers that are away longer end
+    /// the leader's process.
+    lease: Duration,
     held: Option<Held>,
 }
 
@@ -64,9 +68,9 @@ impl Shared {
         runtime: Handle,
         me: Candidate,
         fresh: Uuid,
-        patience: Duration,
+        lease: Duration,
     ) -> Self {
-        Self { ensemble, runtime, me, fresh, patience, held: None }
+        Self { ensemble, runtime, me, fresh, lease, held: None }
     }
 
     /// Raises the term if nobody but the leader of `seen` has led since (`None`: nobody ever).
@@ -111,19 +115,6 @@ impl Shared {
         }
     }
 
-    /// Steps down, so that a standby need not wait for the lease to end. Nothing is lost if it
-    /// fails.
-    ///
-    /// # Errors
-    /// When the servers do not answer, or somebody else leads already.
-    pub fn resign(&mut self) -> Result<(), StoreError> {
-        let Some(held) = &self.held else { return Ok(()) };
-        let next = Leadership { leader: None, ..next_write(&held.leadership) };
-        self.advance(next, &[])?;
-        self.held = None;
-        Ok(())
-    }
-
     /// Takes from a copy that followed this leader's election what is there, so that it need not
     /// be read.
     ///
@@ -138,15 +129,6 @@ impl Shared {
         let staged = replica.staged()?;
         let aside = replica.aside()?;
         self.finish(&staged, &aside)
-    }
-
-    /// Tells clients of Mesos who leads.
-    ///
-    /// # Errors
-    /// When the servers do not answer.
-    pub fn announce(&self, master_info: &str) -> Result<(), StoreError> {
-        let announced = self.runtime.block_on(self.ensemble.announce(master_info));
-        announced.map_err(|error| failed("announce the leader", error))
     }
 
     fn current(&self) -> Result<(Option<Stamp>, Leadership), StoreError> {
@@ -192,7 +174,7 @@ impl Shared {
             if let EnsembleError::NoSpace { servers } = error {
                 return Err(StoreError::NoSpace { path: servers });
             }
-            if begin.elapsed() >= self.patience {
+            if begin.elapsed() >= self.lease {
                 return Err(failed("write to the store", error));
             }
             warn!(error = &error as &dyn std::error::Error, "store does not answer, retrying");
@@ -350,5 +332,17 @@ impl Store for Shared {
         self.advance(Leadership { revision, staged, ..next_write(&held.leadership) }, &[])?;
         self.finish(&batch.ops, &aside)?;
         Ok(Revision(revision))
+    }
+
+    fn renewal(&self) -> Option<Duration> {
+        Some(self.lease / RENEWALS)
+    }
+
+    fn resign(&mut self) -> Result<(), StoreError> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let next = Leadership { leader: None, ..next_write(&held.leadership) };
+        self.advance(next, &[])?;
+        self.held = None;
+        Ok(())
     }
 }

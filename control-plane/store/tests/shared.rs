@@ -40,8 +40,8 @@ impl Place {
     fn open(&self, address: &Address, name: &str) -> Shared {
         let ensemble = self.ensemble(address);
         let fresh = Uuid::from_bytes([9; 16]);
-        let patience = Duration::from_secs(10);
-        Shared::new(ensemble, self.runtime.handle().clone(), candidate(name), fresh, patience)
+        let lease = Duration::from_secs(10);
+        Shared::new(ensemble, self.runtime.handle().clone(), candidate(name), fresh, lease)
     }
 
     /// A copy that follows until it has seen this revision.

@@ -32,6 +32,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-accounting",
         "tepui-api",
         "tepui-rest",
+        "tepui-standby",
         "tepui-agent-api",
     ],
     &["tepui-isolators"],

@@ -1,0 +1,214 @@
+//! From a term to a leader at work: the driver's thread, the allocator's, and what they serve.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use axum::Router;
+use tepui_api::Timings;
+use tepui_election::Candidate;
+use tepui_leader::{Event, Leader};
+use tepui_process::Clock;
+use tepui_store::{Embedded, Store, records};
+use tepui_types::{Entropy, Role, Span, Term};
+use tepui_wire::v1;
+use tokio::sync::{broadcast, oneshot, watch};
+use tracing::info;
+
+use crate::allocation::Allocation;
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::links::Links;
+use crate::plane::MesosPlane;
+use crate::probes::Probes;
+use crate::rest::MarathonApps;
+use crate::streams::{Streams, Watchers};
+use crate::turn::{Ended, Turn};
+
+/// Events that may wait for a slow reader of `/v2/events` before it is cut
+/// (`spec/marathon-behaviour.md` 17).
+const EVENT_STREAM_BUFFER: usize = 1024;
+/// Shortest pause between two revivals of the apps. Marathon waits 5 s because each one makes
+/// Mesos look at every agent; here the allocator looks at what changed, so apps need not wait.
+const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
+
+/// When the apps ask about their tasks after an election. Marathon waits 15 s; agents are back
+/// within one here, and until then no task counts as healthy.
+const FIRST_RECONCILIATION: Span = Span::from_secs(1);
+
+/// A store that this process leads on, and everything that was durable.
+pub struct Opened {
+    pub store: Box<dyn Store>,
+    pub term: Term,
+    pub elected: Event,
+}
+
+/// What every leader is made with.
+pub struct Maker {
+    pub config: Config,
+    pub me: Candidate,
+    pub clock: Clock,
+    pub timings: Arc<Timings>,
+}
+
+/// A leader at work.
+pub struct Elected {
+    /// Its loop.
+    pub driver: Driver,
+    /// The Mesos endpoints.
+    pub mesos: Router,
+    /// Marathon's endpoints.
+    pub marathon: Router,
+    /// Raised when a client wants it to give up leadership.
+    pub abdicated: watch::Receiver<bool>,
+    /// Why its loop ended.
+    pub over: oneshot::Receiver<Ended>,
+}
+
+impl Maker {
+    /// Starts leading with what was durable.
+    ///
+    /// # Errors
+    /// When a thread cannot be made.
+    pub fn lead(&self, opened: Opened, mut entropy: Entropy) -> anyhow::Result<Elected> {
+        let Self { config, clock, timings, .. } = self;
+        let (clock, timings) = (*clock, timings.clone());
+        let Opened { store, term, elected } = opened;
+        let (sender, inbox) = channel();
+        let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
+        let driver = Driver::new(sender, app_events.clone());
+        let for_plans = driver.clone();
+        let allocation = Allocation::start(
+            clock,
+            Duration::from_millis(config.allocation_delay_ms),
+            entropy.next_u64(),
+            timings.clone(),
+            move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
+        )
+        .context("failed to start the allocator's thread")?;
+        let apps = apps_config(config)?;
+        let options = crate::rest::options(config, &apps);
+        let leader = Leader::new(cluster_config(config), apps, entropy);
+        let probes = Probes::new(tokio::runtime::Handle::current(), driver.clone());
+        let turn = Turn {
+            clock,
+            leader,
+            store,
+            term,
+            inbox,
+            driver: driver.clone(),
+            allocation: allocation.clone(),
+            timings: timings.clone(),
+            probes,
+            app_events,
+            links: Links::default(),
+            streams: Streams::default(),
+            watchers: Watchers::default(),
+            waiting: HashMap::new(),
+            committed: Instant::now(),
+        };
+        let (ended, over) = oneshot::channel();
+        thread::Builder::new()
+            .name("driver".into())
+            .spawn(move || {
+                let outcome = turn.run(elected);
+                // The receiver waits until the end of the process.
+                let _ = ended.send(outcome);
+            })
+            .context("failed to start the driver's thread")?;
+        let plane =
+            MesosPlane { driver: driver.clone(), allocation, timings, store: store_folder(config) };
+        let mesos = tepui_api::router(plane, facts(config, clock));
+        let (abdicate, abdicated) = watch::channel(false);
+        let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
+        let marathon = tepui_rest::router(apps, options);
+        Ok(Elected { driver, mesos, marathon, abdicated, over })
+    }
+}
+
+fn store_folder(config: &Config) -> PathBuf {
+    config.state_dir.join("store")
+}
+
+/// Opens the store of this host and leads on it.
+///
+/// # Errors
+/// When it cannot be opened or read.
+pub fn open_own(
+    config: &Config,
+    entropy: &mut Entropy,
+    timings: &Timings,
+) -> anyhow::Result<Opened> {
+    let path = store_folder(config);
+    std::fs::create_dir_all(&config.state_dir)
+        .with_context(|| format!("failed to create {}", config.state_dir.display()))?;
+    let mut store = Embedded::open(&path, entropy.uuid()).context("failed to open the store")?;
+    let term = store.acquire().context("failed to raise the term")?;
+    let begin = Instant::now();
+    let (cluster, apps) = records::load_all(&store).context("failed to load the state")?;
+    timings.loaded(begin.elapsed());
+    info!(term = term.0, agents_and_frameworks = cluster.len(), apps = apps.len(), "state loaded");
+    Ok(Opened { store: Box::new(store), term, elected: Event::Elected { term, cluster, apps } })
+}
+
+fn cluster_config(config: &Config) -> tepui_cluster::Config {
+    let port = u32::from(config.listen.port());
+    tepui_cluster::Config {
+        leader: v1::MasterInfo {
+            port,
+            hostname: Some(config.hostname.clone()),
+            ip: match config.listen.ip() {
+                std::net::IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
+                std::net::IpAddr::V6(_) => 0,
+            },
+            pid: Some(format!("master@{}", config.listen)),
+            version: Some(tepui_api::MESOS_VERSION.into()),
+            address: Some(v1::Address {
+                hostname: Some(config.hostname.clone()),
+                ip: Some(config.listen.ip().to_string()),
+                port: i32::from(config.listen.port()),
+            }),
+            ..v1::MasterInfo::default()
+        },
+        patience: Span::from_secs(config.agent_patience_seconds),
+        offer_timeout: config.offer_timeout_seconds.map(Span::from_secs),
+        ..tepui_cluster::Config::default()
+    }
+}
+
+fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
+    let defaults = tepui_apps::Config::default();
+    let default_role = Role::parse(&config.marathon_role).context("marathon_role is no role")?;
+    Ok(tepui_apps::Config {
+        settings: tepui_marathon::Settings { default_role, ..defaults.settings },
+        hostname: config.hostname.clone(),
+        webui_url: Some(format!("http://{}", config.marathon_listen)),
+        min_revive_interval: MIN_REVIVE_INTERVAL,
+        reconciliation_delay: FIRST_RECONCILIATION,
+        user: config.marathon_user.clone().unwrap_or_default(),
+        ..defaults
+    })
+}
+
+fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
+    let mut flags = vec![
+        ("allocation_delay_ms".to_owned(), config.allocation_delay_ms.to_string()),
+        ("agent_patience_seconds".to_owned(), config.agent_patience_seconds.to_string()),
+        ("port".to_owned(), config.listen.port().to_string()),
+        ("state_dir".to_owned(), config.state_dir.display().to_string()),
+    ];
+    if let Some(seconds) = config.offer_timeout_seconds {
+        flags.push(("offer_timeout".to_owned(), format!("{seconds}secs")));
+    }
+    tepui_api::Facts {
+        hostname: config.hostname.clone(),
+        port: config.listen.port(),
+        cluster: config.cluster.clone(),
+        started: clock.now(),
+        flags,
+    }
+}

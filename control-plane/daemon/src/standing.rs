@@ -1,0 +1,252 @@
+//! Standing by: following the shared store, watching the leader, and standing up when it is gone.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+use tepui_election::{Candidate, Effect, Election, Event, Leadership};
+use tepui_ensemble::{Address, Ensemble, EnsembleError, News};
+use tepui_process::Clock;
+use tepui_store::{Campaign, Replica, Shared, records};
+use tepui_types::{Span, Term, Uuid};
+use tepui_wire::v1;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::driver::Driver;
+use crate::elected::Opened;
+
+/// The pause before a store that does not answer is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A control plane that does not lead yet.
+pub struct Standing {
+    address: Address,
+    lease: Span,
+    me: Candidate,
+    clock: Clock,
+    /// Tells the rest of the process who leads.
+    hear: watch::Sender<Option<Leadership>>,
+    ensemble: Option<Ensemble>,
+}
+
+/// What is under way while a control plane stands by.
+struct Watch {
+    election: Election,
+    replica: Replica,
+    /// Waits for the end of the leader's process.
+    vigil: Option<JoinHandle<()>>,
+    gone: mpsc::Sender<Term>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(vigil) = &self.vigil {
+            vigil.abort();
+        }
+    }
+}
+
+type NewsOf = mpsc::Receiver<Result<News, EnsembleError>>;
+
+impl Standing {
+    /// Stands by at the store of this address.
+    pub fn new(
+        address: Address,
+        lease: Span,
+        me: Candidate,
+        clock: Clock,
+        hear: watch::Sender<Option<Leadership>>,
+    ) -> Self {
+        Self { address, lease, me, clock, hear, ensemble: None }
+    }
+
+    /// Follows the store until this process leads, with everything that was durable at hand.
+    ///
+    /// # Errors
+    /// When what is stored is of no use to this program. A store that is away is waited for.
+    pub async fn until_elected(&mut self, fresh: Uuid) -> anyhow::Result<Opened> {
+        let ensemble = self.connect().await?;
+        self.ensemble = Some(ensemble.clone());
+        let lease = Duration::from(self.lease);
+        let runtime = Handle::current();
+        let mut store = Shared::new(ensemble.clone(), runtime, self.me.clone(), fresh, lease);
+        let (gone, mut goings) = mpsc::channel(1);
+        let election = Election::new(self.lease);
+        let mut watch = Watch { election, replica: Replica::default(), vigil: None, gone };
+        let mut news = ensemble.follow();
+        let mut won = None;
+        loop {
+            let wait = self.next_wakeup(&watch.election);
+            let event = tokio::select! {
+                told = news.recv() => self.take(told, &mut watch, &mut news, &ensemble).await?,
+                Some(term) = goings.recv() => {
+                    info!(term = term.0, "leader's process is gone");
+                    Event::LeaderGone { term }
+                }
+                () = tokio::time::sleep(wait) => Event::Tick,
+            };
+            if let (Some(term), Some(record)) = (won, watch.replica.leadership()) {
+                if record.term == term {
+                    return self.opened(store, term, &watch.replica).await;
+                }
+                // Somebody raised it again before this process was ready.
+                if record.term > term {
+                    won = None;
+                }
+            }
+            let mut effects = Vec::new();
+            watch.election.handle(self.clock.now().mono, event, &mut effects);
+            for effect in effects {
+                if let Some(term) = self.perform(effect, &mut watch, &mut store).await {
+                    info!(term = term.0, "elected");
+                    won = Some(term);
+                }
+            }
+        }
+    }
+
+    /// Connects, as often as it takes; an address that is refused is an error.
+    async fn connect(&self) -> anyhow::Result<Ensemble> {
+        let mut said = false;
+        loop {
+            match Ensemble::connect(&self.address).await {
+                Ok(ensemble) => return Ok(ensemble),
+                Err(error @ EnsembleError::Unavailable { .. }) => {
+                    if !std::mem::replace(&mut said, true) {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "store does not answer, retrying");
+                    }
+                }
+                Err(error) => return Err(error).context("the store is of no use"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn next_wakeup(&self, election: &Election) -> Duration {
+        let now = self.clock.now().mono;
+        election.next_wakeup().map_or(Duration::from_secs(60), |at| Duration::from(at.since(now)))
+    }
+
+    async fn take(
+        &self,
+        told: Option<Result<News, EnsembleError>>,
+        watch: &mut Watch,
+        news: &mut NewsOf,
+        ensemble: &Ensemble,
+    ) -> anyhow::Result<Event> {
+        match told {
+            Some(Ok(told)) => {
+                watch.replica.take(told).context("what is stored is of no use")?;
+                let record = watch.replica.leadership().cloned();
+                self.hear.send_replace(record.clone());
+                Ok(Event::Heard(record))
+            }
+            Some(Err(error)) => {
+                warn!(error = &error as &dyn std::error::Error, "store not followed, retrying");
+                tokio::time::sleep(PAUSE).await;
+                *news = ensemble.follow();
+                Ok(Event::Deaf)
+            }
+            None => {
+                tokio::time::sleep(PAUSE).await;
+                *news = ensemble.follow();
+                Ok(Event::Deaf)
+            }
+        }
+    }
+
+    async fn perform(&self, effect: Effect, watch: &mut Watch, store: &mut Shared) -> Option<Term> {
+        match effect {
+            Effect::Watch { term, leader } => {
+                info!(term = term.0, leader = %leader.mesos, "standing by");
+                let gone = watch.gone.clone();
+                let vigil = tokio::spawn(async move {
+                    tepui_standby::keep_vigil(&leader).await;
+                    // Nobody listens when this process leads by now.
+                    let _ = gone.send(term).await;
+                });
+                if let Some(former) = watch.vigil.replace(vigil) {
+                    former.abort();
+                }
+                None
+            }
+            Effect::WatchNobody => {
+                if let Some(former) = watch.vigil.take() {
+                    former.abort();
+                }
+                None
+            }
+            Effect::StandUp { seen, gone } => {
+                let campaign = tokio::task::block_in_place(|| store.campaign(seen.as_ref(), gone));
+                match campaign {
+                    Ok(Campaign::Won(term)) => return Some(term),
+                    Ok(Campaign::Lost) => {}
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "election failed, standing by");
+                    }
+                }
+                let now = self.clock.now().mono;
+                watch.election.handle(now, Event::Lost, &mut Vec::new());
+                None
+            }
+        }
+    }
+
+    async fn opened(
+        &self,
+        mut store: Shared,
+        term: Term,
+        replica: &Replica,
+    ) -> anyhow::Result<Opened> {
+        tokio::task::block_in_place(|| store.adopt(replica)).context("failed to take over")?;
+        let all = replica.records("").context("failed to load the state")?;
+        let (cluster, apps) = records::read_all(all).context("failed to load the state")?;
+        let (facts, definitions) = (cluster.len(), apps.len());
+        info!(term = term.0, agents_and_frameworks = facts, apps = definitions, "state taken over");
+        let elected = tepui_leader::Event::Elected { term, cluster, apps };
+        Ok(Opened { store: Box::new(store), term, elected })
+    }
+
+    /// Tells Mesos's clients who leads, for as long as this process does.
+    pub fn announce(&self, driver: Driver) {
+        let Some(ensemble) = self.ensemble.clone() else { return };
+        let id = self.me.id.clone();
+        tokio::spawn(async move {
+            let Ok(info) = driver.read(|leader, _| leader.cluster().leader().clone()).await else {
+                return;
+            };
+            let text = master_info(&info);
+            let ours = move |meta: &[u8]| {
+                let record = Leadership::decode(meta).ok();
+                record.and_then(|record| record.leader).is_some_and(|leader| leader.id == id)
+            };
+            ensemble.keep_announced(&text, ours).await;
+        });
+    }
+}
+
+/// The text of an announcement: MasterInfo in the words of Mesos's first API.
+fn master_info(info: &v1::MasterInfo) -> String {
+    let address = info.address.as_ref();
+    json!({
+        "address": {
+            "hostname": address.and_then(|address| address.hostname.as_deref()),
+            "ip": address.and_then(|address| address.ip.as_deref()),
+            "port": address.map(|address| address.port),
+        },
+        "capabilities": [{"type": "AGENT_UPDATE"}],
+        "hostname": info.hostname,
+        "id": info.id,
+        "ip": info.ip,
+        "pid": info.pid,
+        "port": info.port,
+        "version": info.version,
+    })
+    .to_string()
+}
+

@@ -1,0 +1,133 @@
+//! Seeing a leader's process go: a standby keeps a connection to it on which nothing but signs of
+//! life come. The kernel ends it when the process is gone, whatever it died of.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::header::HOST;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tepui_election::Candidate;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Interval, interval_at, timeout};
+use tracing::debug;
+
+/// Where the leader serves it, among the Mesos endpoints.
+pub(crate) const PATH: &str = "/tepui/v1/vigil";
+/// How far apart the signs of life are.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a connection may take, and a sign of life be late, before it is made anew.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The pause between connections that do not tell whether the leader lives.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What a leader says first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Name {
+    /// The life of its process.
+    id: String,
+}
+
+/// The endpoint of a leader: it names itself, then beats until its process ends.
+pub fn vigil(me: &Candidate) -> Router {
+    let name = serde_json::to_string(&Name { id: me.id.clone() }).unwrap_or_default();
+    let name = Bytes::from(format!("{name}\n"));
+    Router::new().route(PATH, get(move || std::future::ready(beating(name.clone()))))
+}
+
+/// The endpoint of everybody else.
+pub(crate) async fn not_leading() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "this control plane does not lead").into_response()
+}
+
+fn beating(name: Bytes) -> Response {
+    let beats: Interval = interval_at(Instant::now() + BEAT, BEAT);
+    let frames = stream::unfold((Some(name), beats), |(name, mut beats)| async move {
+        let frame = match name {
+            Some(name) => name,
+            None => {
+                beats.tick().await;
+                Bytes::from_static(b"\n")
+            }
+        };
+        Some((Ok::<_, Infallible>(frame), (None, beats)))
+    });
+    Body::from_stream(frames).into_response()
+}
+
+/// How a connection to a leader ended.
+#[derive(Debug)]
+enum Seen {
+    /// It was the leader, and the connection broke.
+    Broke,
+    /// Somebody else answers at its address.
+    Other,
+    /// Nobody accepts connections there.
+    Refused,
+    /// That cannot be told: the network may be at fault.
+    Unclear(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Stays connected to a leader, and ends when its process is gone: it was connected, the
+/// connection broke, and its address refuses or belongs to another process. Where that cannot be
+/// known it never ends, and the lease decides.
+pub async fn keep_vigil(leader: &Candidate) {
+    let mut known = false;
+    loop {
+        match watch(leader, &mut known).await {
+            // At once: a process that is gone refuses now.
+            Seen::Broke => continue,
+            Seen::Refused | Seen::Other if known => return,
+            Seen::Refused | Seen::Other => {}
+            Seen::Unclear(error) => {
+                debug!(leader = %leader.mesos, error = &*error, "leader not watched, trying again");
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn watch(leader: &Candidate, known: &mut bool) -> Seen {
+    let stream = match timeout(PATIENCE, TcpStream::connect(&leader.mesos)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Seen::Refused,
+        Ok(Err(error)) => return Seen::Unclear(error.into()),
+        Err(late) => return Seen::Unclear(late.into()),
+    };
+    match converse(stream, leader, known).await {
+        Ok(seen) => seen,
+        Err(error) => Seen::Unclear(error),
+    }
+}
+
+type Wrong = Box<dyn std::error::Error + Send + Sync>;
+
+async fn converse(stream: TcpStream, leader: &Candidate, known: &mut bool) -> Result<Seen, Wrong> {
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = timeout(PATIENCE, handshake).await??;
+    // It ends with the sender or the stream; what it says then the body says too.
+    let connection = tokio::spawn(connection);
+    let request = Request::get(PATH).header(HOST, &leader.mesos).body(Body::empty())?;
+    let answer = timeout(PATIENCE, sender.send_request(request)).await??;
+    if answer.status() != StatusCode::OK {
+        return Ok(Seen::Other);
+    }
+    let mut body = answer.into_body();
+    let first = timeout(PATIENCE, body.frame()).await?.ok_or("nothing was said")??;
+    let name: Name = serde_json::from_slice(first.data_ref().ok_or("nothing was said")?)?;
+    if name.id != leader.id {
+        return Ok(Seen::Other);
+    }
+    *known = true;
+    while let Ok(Some(Ok(_))) = timeout(PATIENCE, body.frame()).await {}
+    connection.abort();
+    Ok(Seen::Broke)
+}
