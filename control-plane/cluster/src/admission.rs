@@ -22,6 +22,11 @@ const ID_BLOCK: u64 = 64;
 
 /// How many heartbeats an agent may lose before its silence is too long, at least.
 const HEARTBEATS_OF_PATIENCE: u64 = 5;
+/// What each agent adds to the time over which all of them come back to a new leader: so many as
+/// a leader registers without making its other clients wait, with room to spare.
+const NANOS_PER_RETURN: u64 = 100_000;
+/// Few agents come back as good as at once.
+const SHORTEST_PACE: Span = Span::from_millis(20);
 
 /// Why an agent is not admitted.
 enum Refused {
@@ -282,8 +287,10 @@ impl Cluster {
         let patience = self.config.patience;
         let often = Span::from_nanos(patience.as_nanos() / HEARTBEATS_OF_PATIENCE);
         let heartbeat = self.config.heartbeat.min(often);
+        let expected = u64::try_from(self.agents.len() + self.recovered.len()).unwrap_or(u64::MAX);
+        let pace = Span::from_nanos(expected.saturating_mul(NANOS_PER_RETURN)).max(SHORTEST_PACE);
         if let Some(agent) = self.agents.get_mut(id) {
-            let order = Order::Registered { agent: id.clone(), heartbeat, patience };
+            let order = Order::Registered { agent: id.clone(), heartbeat, patience, pace };
             batch.direct(self.term, agent, order);
         }
     }

@@ -159,7 +159,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         Some(address) => {
             let servers = Servers::start(listeners, &standby);
             said(config, "control plane stands by");
-            let mut standing = Standing::new(address.clone(), config.lease, me.clone(), clock, hear);
+            let mut standing =
+                Standing::new(address.clone(), config.lease, me.clone(), clock, hear);
             let opened = tokio::select! {
                 opened = standing.until_elected(entropy.uuid()) => opened?,
                 signal = &mut signal => {

@@ -249,4 +249,3 @@ fn master_info(info: &v1::MasterInfo) -> String {
     })
     .to_string()
 }
-

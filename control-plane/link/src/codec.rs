@@ -64,11 +64,12 @@ impl From<Directive> for proto::Directive {
 
 fn encode_order(order: Order) -> down::Order {
     match order {
-        Order::Registered { agent, heartbeat, patience } => {
+        Order::Registered { agent, heartbeat, patience, pace } => {
             down::Order::Registered(proto::Registered {
                 agent_id: agent.to_string(),
                 heartbeat_nanos: heartbeat.as_nanos(),
                 patience_nanos: patience.as_nanos(),
+                pace_nanos: pace.as_nanos(),
             })
         }
         Order::Launch(launch) => down::Order::Launch(proto::Launch {
@@ -140,6 +141,7 @@ fn decode_order(order: down::Order) -> Result<Order, FrameError> {
             agent: AgentId::parse(&o.agent_id).map_err(invalid("agent_id"))?,
             heartbeat: Span::from_nanos(o.heartbeat_nanos),
             patience: Span::from_nanos(o.patience_nanos),
+            pace: Span::from_nanos(o.pace_nanos),
         },
         down::Order::Launch(o) => Order::Launch(Box::new(LaunchOrder {
             framework: o.framework.ok_or(FrameError::Missing("framework"))?,
@@ -306,6 +308,7 @@ mod tests {
                 agent: id(AgentId::parse, "a"),
                 heartbeat: Span::from_secs(15),
                 patience: Span::from_secs(75),
+                pace: Span::from_millis(20),
             },
             Order::Launch(Box::new(LaunchOrder {
                 framework: v1::FrameworkInfo::default(),

@@ -26,6 +26,9 @@ pub enum Order {
         heartbeat: Span,
         /// How long the control plane waits before it declares the agent unreachable.
         patience: Span,
+        /// The bound of the random pause before the agent connects again when this link breaks:
+        /// so long that all agents together do not come at once, and zero for the agent's own.
+        pace: Span,
     },
     /// Start tasks. A task that the agent knows already, running or ended, is not started again
     /// (invariant I-5).

@@ -331,7 +331,12 @@ impl Rig {
 
     pub fn answer_registration(&mut self) {
         let agent = AgentId::parse("a1").unwrap();
-        self.order(Order::Registered { agent, heartbeat: secs(15), patience: secs(75) });
+        self.order(Order::Registered {
+            agent,
+            heartbeat: secs(15),
+            patience: secs(75),
+            pace: secs(0),
+        });
     }
 
     pub fn disconnect(&mut self) {

@@ -122,7 +122,7 @@ impl Rig {
             inner.event(Event::LinkUp);
             let agent = AgentId::parse("a1").unwrap();
             let (heartbeat, patience) = (Span::from_secs(15), Span::from_secs(75));
-            inner.order(Order::Registered { agent, heartbeat, patience });
+            inner.order(Order::Registered { agent, heartbeat, patience, pace: Span::ZERO });
         });
         rig
     }
