@@ -18,7 +18,7 @@ pub struct Finder {
 #[derive(Debug)]
 enum Place {
     /// A control plane.
-    At(Endpoint),
+    At(Box<Endpoint>),
     /// The store that names the leader; connected when it is first asked.
     Store { address: Address, ensemble: OnceCell<Ensemble> },
 }
@@ -38,7 +38,7 @@ impl Finder {
         let mut found = Vec::new();
         for place in &*self.places {
             match place {
-                Place::At(endpoint) => found.push(endpoint.clone()),
+                Place::At(endpoint) => found.push(Endpoint::clone(endpoint)),
                 Place::Store { address, ensemble } => match leader(address, ensemble).await {
                     Ok(leader) => found.extend(leader),
                     Err(error) => warn!("leader not found at {address}: {error:#}, retrying"),
@@ -69,7 +69,7 @@ impl Place {
                  zk://host:2181/tepui or etcd://host:2379"
             )
         })?;
-        Ok(Self::At(endpoint))
+        Ok(Self::At(Box::new(endpoint)))
     }
 }
 

@@ -148,7 +148,8 @@ fn check_server(server: &str) -> Result<(), String> {
     let plain = !host.is_empty()
         && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     let inside = host.trim_start_matches('[').trim_end_matches(']');
-    if !plain && !(bracketed && inside.parse::<std::net::Ipv6Addr>().is_ok()) {
+    let literal = bracketed && inside.parse::<std::net::Ipv6Addr>().is_ok();
+    if !plain && !literal {
         return Err(format!("{host:?} is no host"));
     }
     match port.parse::<u16>() {

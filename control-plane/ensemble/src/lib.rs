@@ -80,7 +80,8 @@ impl Ensemble {
         }
     }
 
-    /// Everything that is kept, as of one moment after the call began.
+    /// Everything that is kept. While others write, records may be newer than the record of who
+    /// leads says, never older.
     ///
     /// # Errors
     /// When the servers do not answer; never a shortened list.

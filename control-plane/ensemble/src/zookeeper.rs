@@ -77,7 +77,7 @@ impl ZooKeeper {
         let root = &self.shared.address.path;
         let ours = format!("{root}{OURS}");
         let made = async {
-            let folder = CreateMode::Persistent.with_acls(shown.clone());
+            let folder = CreateMode::Persistent.with_acls(shown);
             client.mkdir(&ours, &folder).await?;
             for space in SPACES {
                 let space = format!("{ours}/{space}");
@@ -85,7 +85,7 @@ impl ZooKeeper {
                     continue;
                 }
                 // The space appears with all its buckets, or not.
-                let folder = CreateMode::Persistent.with_acls(hidden.clone());
+                let folder = CreateMode::Persistent.with_acls(hidden);
                 let mut multi = client.new_multi_writer();
                 multi.add_create(&space, b"", &folder)?;
                 for bucket in 0..BUCKETS {

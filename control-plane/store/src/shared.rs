@@ -8,7 +8,6 @@
 mod layout;
 mod replica;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tepui_election::{Candidate, Leadership};
@@ -18,7 +17,7 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::backend::{Batch, Key, Op, Revision, Store, StoreError};
-use layout::Parts;
+use layout::{Known, Learned};
 pub use replica::Replica;
 use replica::read_leadership;
 
@@ -58,7 +57,7 @@ struct Held {
     stamp: Stamp,
     leadership: Leadership,
     /// What is there; read when it is first needed.
-    known: Option<BTreeMap<Key, Option<Parts>>>,
+    known: Option<Known>,
 }
 
 impl Shared {
@@ -229,7 +228,7 @@ impl Shared {
         if held.leadership.staged > 0 {
             let id = format!("{}-{}", held.leadership.term.0, held.leadership.revision);
             let known = held.known.as_ref();
-            let empty = BTreeMap::new();
+            let empty = Known::new();
             let (changes, learned) = layout::changes(known.unwrap_or(&empty), ops, &id);
             for group in layout::groups(changes, limits) {
                 let next = self.held.as_ref().map(|held| next_write(&held.leadership));
@@ -253,12 +252,12 @@ impl Shared {
         Ok(())
     }
 
-    fn learn(&mut self, learned: Vec<(Key, Option<Option<Parts>>)>) {
+    fn learn(&mut self, learned: Vec<Learned>) {
         let Some(known) = self.held.as_mut().and_then(|held| held.known.as_mut()) else { return };
-        for (key, there) in learned {
-            match there {
-                Some(parts) => drop(known.insert(key, parts)),
-                None => drop(known.remove(&key)),
+        for one in learned {
+            match one {
+                Learned::There(key, parts) => drop(known.insert(key, parts)),
+                Learned::Gone(key) => drop(known.remove(&key)),
             }
         }
     }

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::mpsc::Sender;
-use zookeeper_client::{AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState};
+use zookeeper_client::{
+    AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, WatchedEvent,
+};
 
 use super::paths::{BUCKETS, SPACES, place};
 use super::{OURS, READS, ZooKeeper};
 use crate::error::EnsembleError;
 use crate::place::{News, Place};
+
+/// The node of the record of who leads.
+const META: &str = "meta";
 
 /// Everything there is: after a `sync`, at least what was written before it.
 pub(super) async fn load(
@@ -17,6 +23,8 @@ pub(super) async fn load(
     client: &Client,
 ) -> Result<Vec<(Place, Vec<u8>)>, Error> {
     let ours = format!("{}{OURS}", zookeeper.shared.address.path);
+    // First, so that no record is older than what it says: others may write meanwhile.
+    let meta = read(client.clone(), format!("{ours}/{META}")).await?;
     let mut listings = Vec::new();
     for space in SPACES {
         for bucket in 0..BUCKETS {
@@ -24,12 +32,13 @@ pub(super) async fn load(
         }
     }
     let listed: Vec<Vec<String>> = stream::iter(listings).buffered(READS).try_collect().await?;
-    let mut nodes: Vec<String> = listed.into_iter().flatten().collect();
-    nodes.push("meta".to_owned());
+    let nodes: Vec<String> = listed.into_iter().flatten().collect();
     let values = read_all(client, &ours, &nodes).await?;
-    Ok(std::iter::zip(&nodes, values)
-        .filter_map(|(node, value)| Some((place(node)?, value?)))
-        .collect())
+    let records = std::iter::zip(&nodes, values);
+    let mut found: Vec<(Place, Vec<u8>)> =
+        records.filter_map(|(node, value)| Some((place(node)?, value?))).collect();
+    found.extend(meta.map(|meta| (Place::Meta, meta)));
+    Ok(found)
 }
 
 /// The nodes of a folder, with the folder's name.
@@ -90,6 +99,35 @@ enum Over {
     Missed,
 }
 
+/// Which nodes changed since they were last read.
+#[derive(Debug, Default)]
+struct Dirty {
+    records: BTreeSet<String>,
+    meta: bool,
+}
+
+impl Dirty {
+    /// Notes an event; `false` when some may have been missed.
+    fn note(&mut self, event: &WatchedEvent, ours: &str) -> Result<bool, Error> {
+        if event.event_type == EventType::Session {
+            return match event.session_state {
+                SessionState::Disconnected | SessionState::ConnectedReadOnly => Ok(true),
+                SessionState::SyncConnected => Ok(false),
+                SessionState::Expired => Err(Error::SessionExpired),
+                SessionState::AuthFailed => Err(Error::AuthFailed),
+                SessionState::Closed => Err(Error::ClientClosed),
+            };
+        }
+        let node = event.path.strip_prefix(ours).and_then(|rest| rest.strip_prefix('/'));
+        match node.map(|node| (node, place(node))) {
+            Some((_, Some(Place::Meta))) => self.meta = true,
+            Some((node, Some(_))) => drop(self.records.insert(node.to_owned())),
+            Some((_, None)) | None => {}
+        }
+        Ok(true)
+    }
+}
+
 async fn changes(
     zookeeper: &ZooKeeper,
     client: &Client,
@@ -97,38 +135,35 @@ async fn changes(
     news: &Sender<Result<News, EnsembleError>>,
 ) -> Result<Over, Error> {
     let ours = format!("{}{OURS}", zookeeper.shared.address.path);
-    let mut dirty = BTreeSet::new();
+    let mut dirty = Dirty::default();
     loop {
-        let event = tokio::select! {
-            event = watcher.changed() => event,
-            () = news.closed() => return Ok(Over::NobodyListens),
-        };
-        if event.event_type == EventType::Session {
-            match event.session_state {
-                SessionState::Disconnected | SessionState::ConnectedReadOnly => continue,
-                SessionState::SyncConnected => return Ok(Over::Missed),
-                SessionState::Expired => return Err(Error::SessionExpired),
-                SessionState::AuthFailed => return Err(Error::AuthFailed),
-                SessionState::Closed => return Err(Error::ClientClosed),
+        // The record of who leads is the last change of each swap.
+        while !dirty.meta {
+            let event = tokio::select! {
+                event = watcher.changed() => event,
+                () = news.closed() => return Ok(Over::NobodyListens),
+            };
+            if !dirty.note(&event, &ours)? {
+                return Ok(Over::Missed);
             }
         }
-        let Some(node) = event.path.strip_prefix(&ours).and_then(|rest| rest.strip_prefix('/'))
-        else {
-            continue;
+        dirty.meta = false;
+        let Some(meta) = read(client.clone(), format!("{ours}/{META}")).await? else {
+            return Ok(Over::Missed);
         };
-        let Some(at) = place(node) else { continue };
-        let whole = at == Place::Meta;
-        dirty.insert(node.to_owned());
-        if !whole {
-            continue;
+        // What was read may be newer than the event. ZooKeeper tells of a change before it answers
+        // with it, so all that led to this record of who leads waits by now.
+        while let Some(event) = watcher.changed().now_or_never() {
+            if !dirty.note(&event, &ours)? {
+                return Ok(Over::Missed);
+            }
         }
-        // The record of who leads is the last change of each swap: now all of it has been told.
-        let nodes: Vec<String> = std::mem::take(&mut dirty).into_iter().collect();
+        let nodes: Vec<String> = std::mem::take(&mut dirty.records).into_iter().collect();
         let values = read_all(client, &ours, &nodes).await?;
         let mut told: Vec<(Place, Option<Vec<u8>>)> = std::iter::zip(&nodes, values)
             .filter_map(|(node, value)| Some((place(node)?, value)))
             .collect();
-        told.sort_by_key(|(place, _)| *place == Place::Meta);
+        told.push((Place::Meta, Some(meta)));
         if news.send(Ok(News::Changes(told))).await.is_err() {
             return Ok(Over::NobodyListens);
         }

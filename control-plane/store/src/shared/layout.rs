@@ -27,6 +27,18 @@ impl Parts {
     }
 }
 
+/// The records that are there, with the parts of those that lie in parts.
+pub(super) type Known = BTreeMap<Key, Option<Parts>>;
+
+/// What a batch changes in what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// The record is there, in parts or not.
+    There(Key, Option<Parts>),
+    /// It is not.
+    Gone(Key),
+}
+
 /// What stands at a record's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stored<'a> {
@@ -56,11 +68,7 @@ pub(super) fn read(stored: &[u8]) -> Result<Stored<'_>, &'static str> {
 
 /// The changes that a batch makes where `known` says what is there. `id` names this batch among
 /// all, ever. Each key is changed once: its last change wins.
-pub(super) fn changes(
-    known: &BTreeMap<Key, Option<Parts>>,
-    ops: &[Op],
-    id: &str,
-) -> (Vec<Change>, Vec<(Key, Option<Option<Parts>>)>) {
+pub(super) fn changes(known: &Known, ops: &[Op], id: &str) -> (Vec<Change>, Vec<Learned>) {
     let mut last: BTreeMap<&str, (usize, Option<&[u8]>)> = BTreeMap::new();
     for (index, op) in ops.iter().enumerate() {
         match op {
@@ -77,7 +85,7 @@ pub(super) fn changes(
             (None, None) => continue,
             (None, Some(_)) => {
                 changes.push(Change::Remove(place));
-                learned.push((key.to_owned(), None));
+                learned.push(Learned::Gone(key.to_owned()));
             }
             (Some(value), there) => {
                 let (stored, parts) = store(value, &format!("{id}.{index}"), &mut changes);
@@ -85,7 +93,7 @@ pub(super) fn changes(
                     Some(_) => Change::Set(place, stored),
                     None => Change::Create(place, stored),
                 });
-                learned.push((key.to_owned(), Some(parts)));
+                learned.push(Learned::There(key.to_owned(), parts));
             }
         }
         // The parts of the former value go after what named them.

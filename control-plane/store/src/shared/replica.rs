@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tepui_election::Leadership;
 use tepui_ensemble::{News, Place};
 
-use super::layout::{self, Parts, Stored};
+use super::layout::{self, Known, Stored};
 use crate::backend::{Key, Op, StoreError};
 
 /// What a standby has at hand when it takes over.
@@ -134,7 +134,7 @@ impl Replica {
     }
 
     /// The keys of all records, with the parts that they lie in.
-    pub(super) fn known(&self) -> Result<BTreeMap<Key, Option<Parts>>, StoreError> {
+    pub(super) fn known(&self) -> Result<Known, StoreError> {
         self.stored()
             .map(|(key, stored)| match layout::read(stored) {
                 Ok(Stored::Whole(_)) => Ok((key.clone(), None)),
