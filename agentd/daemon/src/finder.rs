@@ -19,8 +19,15 @@ pub struct Finder {
 enum Place {
     /// A control plane.
     At(Box<Endpoint>),
-    /// The store that names the leader; connected when it is first asked.
-    Store { address: Address, ensemble: OnceCell<Ensemble> },
+    /// The store that names the leader.
+    Store(Box<Store>),
+}
+
+#[derive(Debug)]
+struct Store {
+    address: Address,
+    /// Connected when it is first asked.
+    ensemble: OnceCell<Ensemble>,
 }
 
 impl Finder {
@@ -39,9 +46,11 @@ impl Finder {
         for place in &*self.places {
             match place {
                 Place::At(endpoint) => found.push(Endpoint::clone(endpoint)),
-                Place::Store { address, ensemble } => match leader(address, ensemble).await {
+                Place::Store(store) => match store.leader().await {
                     Ok(leader) => found.extend(leader),
-                    Err(error) => warn!("leader not found at {address}: {error:#}, retrying"),
+                    Err(error) => {
+                        warn!("leader not found at {}: {error:#}, retrying", store.address);
+                    }
                 },
             }
         }
@@ -60,7 +69,7 @@ impl Place {
     fn parse(text: &str) -> anyhow::Result<Self> {
         if ["etcd://", "etcds://", "zk://"].iter().any(|scheme| text.starts_with(scheme)) {
             let address = Address::parse(text)?;
-            return Ok(Self::Store { address, ensemble: OnceCell::new() });
+            return Ok(Self::Store(Box::new(Store { address, ensemble: OnceCell::new() })));
         }
         let uri = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let endpoint = Endpoint::from_shared(uri).with_context(|| {
@@ -73,16 +82,15 @@ impl Place {
     }
 }
 
-async fn leader(
-    address: &Address,
-    ensemble: &OnceCell<Ensemble>,
-) -> anyhow::Result<Option<Endpoint>> {
-    let ensemble = ensemble.get_or_try_init(|| Ensemble::connect(address)).await?;
-    let Some((meta, _)) = ensemble.meta().await? else { return Ok(None) };
-    let record = Leadership::decode(&meta)?;
-    let Some(leader) = record.leader else { return Ok(None) };
-    let endpoint = Endpoint::from_shared(format!("http://{}", leader.agents));
-    Ok(Some(endpoint.with_context(|| format!("{:?} is no address", leader.agents))?))
+impl Store {
+    async fn leader(&self) -> anyhow::Result<Option<Endpoint>> {
+        let connected = self.ensemble.get_or_try_init(|| Ensemble::connect(&self.address));
+        let Some((meta, _)) = connected.await?.meta().await? else { return Ok(None) };
+        let record = Leadership::decode(&meta)?;
+        let Some(leader) = record.leader else { return Ok(None) };
+        let endpoint = Endpoint::from_shared(format!("http://{}", leader.agents));
+        Ok(Some(endpoint.with_context(|| format!("{:?} is no address", leader.agents))?))
+    }
 }
 
 #[cfg(test)]
