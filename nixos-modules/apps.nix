@@ -17,6 +17,7 @@ let
   cfg = config.services.tepui.apply;
   apps = config.services.tepui.apps;
   json = pkgs.formats.json { };
+  hardening = import ./hardening.nix;
   tepui = lib.getExe' cfg.package "tepui";
 
   isId = name: builtins.match "(/[a-z0-9]([a-z0-9.-]*[a-z0-9])?)+" name != null;
@@ -138,7 +139,7 @@ in
         ConditionPathExists = "/etc/tepui/apps.json";
         StartLimitIntervalSec = 0;
       };
-      serviceConfig = {
+      serviceConfig = hardening // {
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = lib.escapeShellArgs (
@@ -164,30 +165,6 @@ in
         RestartPreventExitStatus = 2;
 
         DynamicUser = true;
-        CapabilityBoundingSet = "";
-        DevicePolicy = "closed";
-        LockPersonality = true;
-        MemoryDenyWriteExecute = true;
-        PrivateDevices = true;
-        PrivateUsers = true;
-        ProcSubset = "pid";
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        SystemCallArchitectures = "native";
-        SystemCallFilter = [
-          "@system-service"
-          "~@privileged @resources"
-        ];
-        UMask = "0077";
       };
     };
   };

@@ -12,6 +12,7 @@ let
   path = "services.tepui.control-plane";
   program = "tepui-control-plane";
   daemon = import ./daemon.nix { inherit lib pkgs; };
+  hardening = import ./hardening.nix;
   addresses = [
     "listen"
     "marathon_listen"
@@ -76,7 +77,7 @@ in
       unitConfig.StartLimitIntervalSec = 0;
 
       # It needs a folder for its records and its sockets, and has nothing else.
-      serviceConfig = {
+      serviceConfig = hardening // {
         Type = "notify";
         ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/control-plane.toml";
         DynamicUser = true;
@@ -88,39 +89,6 @@ in
         RestartSec = "100ms";
         # One connection for each agent, framework and reader.
         LimitNOFILE = 1048576;
-
-        CapabilityBoundingSet = "";
-        AmbientCapabilities = "";
-        NoNewPrivileges = true;
-        UMask = "0077";
-        DevicePolicy = "closed";
-        KeyringMode = "private";
-        LockPersonality = true;
-        MemoryDenyWriteExecute = true;
-        PrivateDevices = true;
-        PrivateTmp = true;
-        PrivateUsers = true;
-        ProcSubset = "pid";
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProtectSystem = "strict";
-        RemoveIPC = true;
-        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallErrorNumber = "EPERM";
-        SystemCallFilter = [
-          "@system-service"
-          "~@privileged @resources"
-        ];
       };
     };
   };
