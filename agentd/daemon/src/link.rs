@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tepui_agent::Event;
 use tepui_link::proto::agent_link_client::AgentLinkClient;
-use tepui_link::{Directive, Report, proto};
+use tepui_link::{Directive, LEADER_KEY, Report, proto};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -30,8 +30,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Before a leader is asked that another control plane named.
 const HINT_PAUSE: Duration = Duration::from_millis(10);
-/// Where a control plane that does not lead says who does.
-const LEADER_KEY: &str = "tepui-leader";
 /// The longest pause between tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 

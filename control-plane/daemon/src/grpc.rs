@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use tepui_cluster::Event;
 use tepui_link::proto::agent_link_server::{AgentLink, AgentLinkServer};
-use tepui_link::{Report, proto};
+use tepui_link::{LEADER_KEY, Report, proto};
 use tepui_standby::Heard;
 use tepui_types::LinkId;
 use tokio::net::TcpListener;
@@ -25,9 +25,6 @@ use crate::links::OUTBOX;
 const MAX_FRAME_BYTES: usize = 64 << 20;
 /// How often a silent connection is probed, and how long the answer may take: finds partitions.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// Where a control plane that does not lead says who does.
-pub const LEADER_KEY: &str = "tepui-leader";
 
 /// Who serves agents: the leader's loop, as soon as there is one.
 #[derive(Clone, Debug)]

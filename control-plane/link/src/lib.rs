@@ -11,6 +11,10 @@ mod report;
 pub use directive::{Directive, LaunchOrder, Order};
 pub use report::{Leftover, Registration, Report};
 
+/// The key of a session's refusal under which a control plane that does not lead says who does:
+/// `host:port` for agents.
+pub const LEADER_KEY: &str = "tepui-leader";
+
 /// The generated frames and, with the feature `grpc`, the service.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
 pub mod proto {
