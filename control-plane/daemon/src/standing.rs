@@ -41,11 +41,29 @@ struct Watch {
     gone: mpsc::Sender<Term>,
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(vigil) = &self.vigil {
+impl Watch {
+    /// Waits for the end of this leader's process instead of any other's.
+    fn keep_vigil(&mut self, term: Term, leader: Candidate) {
+        info!(term = term.0, leader = %leader.mesos, "standing by");
+        self.end_vigil();
+        let gone = self.gone.clone();
+        self.vigil = Some(tokio::spawn(async move {
+            tepui_standby::keep_vigil(&leader).await;
+            // Nobody listens when this process leads by now.
+            let _ = gone.send(term).await;
+        }));
+    }
+
+    fn end_vigil(&mut self) {
+        if let Some(vigil) = self.vigil.take() {
             vigil.abort();
         }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end_vigil();
     }
 }
 
@@ -77,7 +95,6 @@ impl Standing {
         let election = Election::new(self.lease);
         let mut watch = Watch { election, replica: Replica::default(), vigil: None, gone };
         let mut news = ensemble.follow();
-        let mut won = None;
         loop {
             let wait = self.next_wakeup(&watch.election);
             let event = tokio::select! {
@@ -88,21 +105,21 @@ impl Standing {
                 }
                 () = tokio::time::sleep(wait) => Event::Tick,
             };
-            if let (Some(term), Some(record)) = (won, watch.replica.leadership()) {
-                if record.term == term {
-                    return self.opened(store, term, &watch.replica).await;
-                }
-                // Somebody raised it again before this process was ready.
-                if record.term > term {
-                    won = None;
-                }
-            }
-            let mut effects = Vec::new();
-            watch.election.handle(self.clock.now().mono, event, &mut effects);
-            for effect in effects {
-                if let Some(term) = self.perform(effect, &mut watch, &mut store).await {
-                    info!(term = term.0, "elected");
-                    won = Some(term);
+            let mut pending = vec![event];
+            while let Some(event) = pending.pop() {
+                let mut effects = Vec::new();
+                watch.election.handle(self.clock.now().mono, event, &mut effects);
+                for effect in effects {
+                    match effect {
+                        Effect::Watch { term, leader } => watch.keep_vigil(term, leader),
+                        Effect::WatchNobody => watch.end_vigil(),
+                        Effect::StandUp { seen, gone } => {
+                            pending.push(stand_up(&mut store, seen.as_ref(), gone));
+                        }
+                        Effect::Lead { term } => {
+                            return take_over(store, term, &watch.replica);
+                        }
+                    }
                 }
             }
         }
@@ -159,59 +176,6 @@ impl Standing {
         }
     }
 
-    async fn perform(&self, effect: Effect, watch: &mut Watch, store: &mut Shared) -> Option<Term> {
-        match effect {
-            Effect::Watch { term, leader } => {
-                info!(term = term.0, leader = %leader.mesos, "standing by");
-                let gone = watch.gone.clone();
-                let vigil = tokio::spawn(async move {
-                    tepui_standby::keep_vigil(&leader).await;
-                    // Nobody listens when this process leads by now.
-                    let _ = gone.send(term).await;
-                });
-                if let Some(former) = watch.vigil.replace(vigil) {
-                    former.abort();
-                }
-                None
-            }
-            Effect::WatchNobody => {
-                if let Some(former) = watch.vigil.take() {
-                    former.abort();
-                }
-                None
-            }
-            Effect::StandUp { seen, gone } => {
-                let campaign = tokio::task::block_in_place(|| store.campaign(seen.as_ref(), gone));
-                match campaign {
-                    Ok(Campaign::Won(term)) => return Some(term),
-                    Ok(Campaign::Lost) => {}
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        warn!(error, "election failed, standing by");
-                    }
-                }
-                let now = self.clock.now().mono;
-                watch.election.handle(now, Event::Lost, &mut Vec::new());
-                None
-            }
-        }
-    }
-
-    async fn opened(
-        &self,
-        mut store: Shared,
-        term: Term,
-        replica: &Replica,
-    ) -> anyhow::Result<Opened> {
-        tokio::task::block_in_place(|| store.adopt(replica)).context("failed to take over")?;
-        let all = replica.records("").context("failed to load the state")?;
-        let (cluster, apps) = records::read_all(all).context("failed to load the state")?;
-        let (facts, definitions) = (cluster.len(), apps.len());
-        info!(term = term.0, agents_and_frameworks = facts, apps = definitions, "state taken over");
-        let elected = tepui_leader::Event::Elected { term, cluster, apps };
-        Ok(Opened { store: Box::new(store), term, elected })
-    }
-
     /// Tells Mesos's clients who leads, for as long as this process does.
     pub fn announce(&self, driver: Driver) {
         let Some(ensemble) = self.ensemble.clone() else { return };
@@ -228,6 +192,30 @@ impl Standing {
             ensemble.keep_announced(&text, ours).await;
         });
     }
+}
+
+fn stand_up(store: &mut Shared, seen: Option<&Leadership>, gone: bool) -> Event {
+    match tokio::task::block_in_place(|| store.campaign(seen, gone)) {
+        Ok(Campaign::Won(term)) => {
+            info!(term = term.0, "elected");
+            Event::Won { term }
+        }
+        Ok(Campaign::Lost) => Event::Lost,
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "election failed, standing by");
+            Event::Lost
+        }
+    }
+}
+
+fn take_over(mut store: Shared, term: Term, replica: &Replica) -> anyhow::Result<Opened> {
+    tokio::task::block_in_place(|| store.adopt(replica)).context("failed to take over")?;
+    let all = replica.records("").context("failed to load the state")?;
+    let (cluster, apps) = records::read_all(all).context("failed to load the state")?;
+    let (facts, definitions) = (cluster.len(), apps.len());
+    info!(term = term.0, agents_and_frameworks = facts, apps = definitions, "state taken over");
+    let elected = tepui_leader::Event::Elected { term, cluster, apps };
+    Ok(Opened { store: Box::new(store), term, elected })
 }
 
 /// The text of an announcement: MasterInfo in the words of Mesos's first API.

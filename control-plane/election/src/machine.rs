@@ -15,7 +15,12 @@ pub enum Event {
         /// The term.
         term: Term,
     },
-    /// The last attempt to raise the term failed; the record is told by itself.
+    /// The last attempt raised the term to this one; the record is told by itself.
+    Won {
+        /// The term.
+        term: Term,
+    },
+    /// The last attempt to raise the term failed.
     Lost,
     /// Time passed.
     Tick,
@@ -41,6 +46,11 @@ pub enum Effect {
         /// The leader is known to be gone. Otherwise it stays if it wrote since.
         gone: bool,
     },
+    /// Lead: the term is this process's, and everything committed before it has been heard.
+    Lead {
+        /// The term.
+        term: Term,
+    },
 }
 
 /// When a standby stands up.
@@ -53,8 +63,18 @@ pub struct Election {
     heard: Heard,
     /// When the record last changed, or was first heard.
     since: Mono,
-    /// An attempt is under way.
-    standing: bool,
+    standing: Standing,
+}
+
+/// How far an attempt to lead is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// None is under way.
+    No,
+    /// The term is being raised.
+    Up,
+    /// It is raised, but what was committed before it is not all heard yet.
+    Won(Term),
 }
 
 #[derive(Debug)]
@@ -69,7 +89,7 @@ enum Heard {
 impl Election {
     /// A standby that has heard nothing yet.
     pub fn new(lease: Span) -> Self {
-        Self { lease, heard: Heard::Deaf, since: Mono::default(), standing: false }
+        Self { lease, heard: Heard::Deaf, since: Mono::default(), standing: Standing::No }
     }
 
     /// Who leads, as far as this standby has heard.
@@ -83,7 +103,7 @@ impl Election {
     /// When the lease runs out.
     pub fn next_wakeup(&self) -> Option<Mono> {
         match &self.heard {
-            Heard::Record(_) if !self.standing => Some(self.since + self.lease),
+            Heard::Record(_) if self.standing == Standing::No => Some(self.since + self.lease),
             _ => None,
         }
     }
@@ -105,12 +125,12 @@ impl Election {
                     self.stand_up(Some(seen), true, out);
                 }
             }
-            Event::Lost => {
-                // Somebody else was quicker, or the leader lives: the lease begins anew, so that
-                // a standby which cannot win does not try all the time.
-                self.standing = false;
-                self.since = now;
+            Event::Won { term } => {
+                self.standing = Standing::Won(term);
+                self.lead_when_heard(out);
             }
+            // Somebody else was quicker, or the leader lives.
+            Event::Lost => self.sit_down(now),
             Event::Tick => {
                 let due = self.next_wakeup().is_some_and(|at| at <= now);
                 if due && let Heard::Record(record) = &self.heard {
@@ -122,6 +142,15 @@ impl Election {
     }
 
     fn hear(&mut self, now: Mono, record: Leadership, out: &mut Vec<Effect>) {
+        if let Standing::Won(term) = self.standing {
+            if record.term > term {
+                // Somebody raised it again before this process was ready to lead.
+                self.sit_down(now);
+            } else {
+                self.heard = Heard::Record(record);
+                return self.lead_when_heard(out);
+            }
+        }
         let former = match &self.heard {
             Heard::Record(former) => Some(former),
             Heard::Deaf | Heard::Nothing => None,
@@ -145,9 +174,25 @@ impl Election {
         }
     }
 
+    /// What is heard comes in the order in which it was committed: once the own term is heard,
+    /// nothing before it is missing.
+    fn lead_when_heard(&mut self, out: &mut Vec<Effect>) {
+        if let (Standing::Won(won), Heard::Record(record)) = (self.standing, &self.heard)
+            && record.term == won
+        {
+            out.push(Effect::Lead { term: won });
+        }
+    }
+
+    /// The lease begins anew, so that a standby which cannot win does not try all the time.
+    fn sit_down(&mut self, now: Mono) {
+        self.standing = Standing::No;
+        self.since = now;
+    }
+
     fn stand_up(&mut self, seen: Option<Leadership>, gone: bool, out: &mut Vec<Effect>) {
-        if !self.standing {
-            self.standing = true;
+        if self.standing == Standing::No {
+            self.standing = Standing::Up;
             out.push(Effect::StandUp { seen, gone });
         }
     }

@@ -131,3 +131,38 @@ fn who_hears_nothing_of_the_store_does_not_stand_up() {
     assert_eq!(handle(&mut election, at(74_999), Event::Tick), []);
     assert_eq!(handle(&mut election, at(75_000), Event::Tick).len(), 1);
 }
+
+#[test]
+fn who_won_leads_once_it_has_heard_its_own_term() {
+    let mut election = Election::new(LEASE);
+    let former = led_by("a", 1, 1);
+    hear(&mut election, at(0), &former);
+    handle(&mut election, at(1), Event::LeaderGone { term: Term(1) });
+    assert_eq!(handle(&mut election, at(2), Event::Won { term: Term(2) }), []);
+    // The former leader's last commit is told late: it is no reason to watch or to lead.
+    let last = led_by("a", 1, 2);
+    assert_eq!(hear(&mut election, at(3), &last), []);
+    let own = led_by("me", 2, 3);
+    assert_eq!(hear(&mut election, at(4), &own), [Effect::Lead { term: Term(2) }]);
+}
+
+#[test]
+fn who_won_and_has_heard_it_before_leads_at_once() {
+    let mut election = Election::new(LEASE);
+    handle(&mut election, at(0), Event::Heard(None));
+    let own = led_by("me", 1, 1);
+    hear(&mut election, at(1), &own);
+    let effects = handle(&mut election, at(2), Event::Won { term: Term(1) });
+    assert_eq!(effects, [Effect::Lead { term: Term(1) }]);
+}
+
+#[test]
+fn who_won_and_was_overtaken_before_it_led_stands_by_again() {
+    let mut election = Election::new(LEASE);
+    handle(&mut election, at(0), Event::Heard(None));
+    handle(&mut election, at(1), Event::Won { term: Term(1) });
+    let other = led_by("b", 2, 2);
+    assert_eq!(hear(&mut election, at(2), &other), [watch(&other)]);
+    let effects = handle(&mut election, at(3), Event::LeaderGone { term: Term(2) });
+    assert_eq!(effects, [Effect::StandUp { seen: Some(other), gone: true }]);
+}
