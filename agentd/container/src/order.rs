@@ -45,6 +45,9 @@ pub struct Order {
     pub seccomp: Seccomp,
     /// The text of the host's profile that `seccomp` names.
     pub seccomp_profile: Option<String>,
+    /// Where filters that were made are kept for further containers.
+    #[serde(default)]
+    pub filters: Option<PathBuf>,
     /// Further paths in it that nobody sees, unless it is privileged.
     #[serde(default)]
     pub hidden: Vec<String>,

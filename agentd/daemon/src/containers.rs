@@ -21,6 +21,7 @@ use tepui_types::ContainerId;
 use tracing::warn;
 
 use crate::runs::chain;
+use crate::sandbox::Folders;
 
 /// The host's servers for names, and those behind a resolver on its loopback.
 const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
@@ -44,6 +45,8 @@ struct Shared {
     networks: Networks,
     /// One folder for each container.
     bundles: PathBuf,
+    /// Filters that were made for containers.
+    filters: PathBuf,
     profiles: Option<PathBuf>,
     /// Images of runs between their fetch and their start.
     fetched: Mutex<HashMap<ContainerId, HashMap<ImageWish, Prepared>>>,
@@ -93,17 +96,19 @@ impl Shared {
 }
 
 impl Containers {
-    /// Makes containers in folders below `bundles`.
+    /// Makes containers in their folders among `folders`.
     pub fn new(
         runtime: Result<PathBuf, String>,
         images: Images,
         networks: Networks,
-        bundles: PathBuf,
+        folders: &Folders,
         profiles: Option<PathBuf>,
     ) -> Self {
         let fetched = Mutex::default();
         let waiting = Mutex::default();
-        let shared = Shared { runtime, images, networks, bundles, profiles, fetched, waiting };
+        let (bundles, filters) = (folders.containers(), folders.filters());
+        let shared =
+            Shared { runtime, images, networks, bundles, filters, profiles, fetched, waiting };
         Self { shared: Arc::new(shared) }
     }
 
@@ -416,6 +421,7 @@ impl Shared {
             capabilities: container.capabilities.clone(),
             seccomp: container.seccomp.clone(),
             seccomp_profile: self.profile(&container.seccomp)?,
+            filters: Some(self.filters.clone()),
             hidden: container.hidden.clone(),
             host_folders: container
                 .host_folders

@@ -74,6 +74,11 @@ impl Folders {
         self.work.join("meta/containers")
     }
 
+    /// Filters of system calls that were made for containers.
+    pub fn filters(&self) -> PathBuf {
+        self.work.join("meta/filters")
+    }
+
     /// Records of networks.
     pub fn networks(&self) -> PathBuf {
         self.work.join("meta/networks")

@@ -114,7 +114,7 @@ pub fn containers(
     })
     .context("failed to read the records of networks")?;
     let (runtime, profiles) = (config.runtime.clone(), config.profiles.clone());
-    Ok(Containers::new(runtime, images.images().clone(), networks, folders.containers(), profiles))
+    Ok(Containers::new(runtime, images.images().clone(), networks, folders, profiles))
 }
 
 /// Says once what the host can and cannot do.

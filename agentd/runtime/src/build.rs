@@ -10,11 +10,11 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Pid, pipe2};
-use oci_spec::runtime::LinuxSeccomp;
 use tepui_container::Tty;
 
 use crate::executor::Task;
 use crate::fault::{Attempt, Fault, chain};
+use crate::filter::Program;
 use crate::talk;
 
 /// Every container is the only one in its folder.
@@ -31,7 +31,7 @@ pub(crate) struct Beginning {
 /// A builder whose executor tells when the task cannot be executed.
 pub(crate) fn begin(
     bundle: &Path,
-    filter: Option<LinuxSeccomp>,
+    filter: Option<Program>,
     tty: Option<Tty>,
 ) -> Result<Beginning, Fault> {
     let state = bundle.join("state");

@@ -9,10 +9,21 @@ use tepui_container::ExecOrder;
 use crate::answer::Answer;
 use crate::build;
 use crate::fault::{Attempt, Fault};
+use crate::filter::{FILTER_FILE, Program};
 use crate::place;
 use crate::seal;
 use crate::terminal::Console;
 use crate::wait::{End, Signals};
+
+/// The filter of the container's own processes. An earlier release wrote down only what it is made of.
+fn filter(spec: &Spec, bundle: &Path) -> Result<Option<Program>, Fault> {
+    let file = bundle.join(FILTER_FILE);
+    if file.exists() {
+        return Program::load(&file).map(Some);
+    }
+    let described = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    described.map(|filter| Program::of(filter, None)).transpose()
+}
 
 /// Runs the order in the container of the bundle, as the container's own user and under its own
 /// restrictions, and stays to its end. The order's file is removed.
@@ -25,8 +36,7 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
     place::enter()?;
     let config = bundle.join("config.json");
     let spec = Spec::load(&config).on("read", &config)?;
-    let linux = spec.linux().as_ref();
-    let filter = linux.and_then(|linux| linux.seccomp().clone());
+    let filter = filter(&spec, bundle)?;
     let mut process =
         spec.process().clone().ok_or_else(|| Fault::new("the container has no process"))?;
     let mut environment = process.env().clone().unwrap_or_default();

@@ -8,18 +8,19 @@ use std::rc::Rc;
 
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::sys::signal::SigSet;
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::Spec;
 use rustix::process::set_parent_process_death_signal;
 
 use tepui_container::Tty;
 
+use crate::filter::Program;
 use crate::{signals, talk, terminal};
 
 /// Executes the task, and tells the runtime when that cannot be done.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
-    /// A filter that libcontainer does not load by itself: that of a further process.
-    pub(crate) filter: Option<Rc<LinuxSeccomp>>,
+    /// The filter, unless libcontainer loads it by itself.
+    pub(crate) filter: Option<Rc<Program>>,
     /// The size of its terminal.
     pub(crate) tty: Option<Tty>,
 }
@@ -70,8 +71,7 @@ impl Task {
             terminal::resize(size);
         }
         if let Some(filter) = &self.filter {
-            libcontainer::seccomp::initialize_seccomp(filter)
-                .map_err(|e| format!("failed to load the system call filter: {e}"))?;
+            filter.enforce().map_err(|fault| fault.to_string())?;
         }
         match nix::unistd::execv(&file, &words) {
             Ok(never) => Ok(never),

@@ -21,6 +21,7 @@ mod devices;
 mod exec;
 mod executor;
 mod fault;
+mod filter;
 mod place;
 mod root;
 mod run;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown};
+use oci_spec::runtime::{Process, Spec};
 use rustix::process::set_child_subreaper;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tepui_container::{
@@ -16,6 +17,7 @@ use crate::answer::Answer;
 use crate::build;
 use crate::devices::devices;
 use crate::fault::{Attempt, Fault, chain};
+use crate::filter::{FILTER_FILE, Program, decides, for_libcontainer};
 use crate::place;
 use crate::root::mount_root;
 use crate::seal;
@@ -54,19 +56,44 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
         sources,
         etc,
     };
-    let spec = runtime_spec(&order, &facts).map_err(|error| Fault(chain(&error)))?;
+    let mut spec = runtime_spec(&order, &facts).map_err(|error| Fault(chain(&error)))?;
+    let program = take_filter(&mut spec, bundle, order.filters.as_deref())?;
     let file = bundle.join("config.json");
     spec.save(&file).on("write", &file)?;
     let console = order.tty.map(|_| Console::open(bundle, "console.sock")).transpose()?;
     // Processes that lose their parent come to us, not to the launcher.
     let _ = set_child_subreaper(Some(rustix::process::getpid()));
-    let beginning = build::begin(bundle, None, order.tty)?;
+    let beginning = build::begin(bundle, program, order.tty)?;
     let (init, starting) = beginning.create(bundle, console.as_ref().map(Console::path))?;
     starting.hear()?;
     answer.close();
     let terminal = console.map(Console::take).transpose()?;
     renounce();
     signals.follow(init, stop, terminal)
+}
+
+/// The filter as a program that the task loads by itself as its last step. Where that needs rights that
+/// the task no longer has then, or more than a program, it stays with libcontainer.
+fn take_filter(
+    spec: &mut Spec,
+    bundle: &Path,
+    kept: Option<&Path>,
+) -> Result<Option<Program>, Fault> {
+    let Some(linux) = spec.linux_mut() else { return Ok(None) };
+    let Some(wanted) = linux.seccomp().clone() else { return Ok(None) };
+    let program = decides(&wanted).then(|| Program::of(&wanted, kept)).transpose()?;
+    if let Some(program) = &program {
+        program.save(&bundle.join(FILTER_FILE))?;
+    }
+    let gives_up = spec.process().as_ref().and_then(Process::no_new_privileges) == Some(true);
+    let is_plain = wanted.flags().as_ref().is_none_or(Vec::is_empty);
+    let program = program.filter(|_| gives_up && is_plain);
+    let left = program.is_none().then(|| for_libcontainer(wanted)).transpose();
+    let left = left.map_err(|error| Fault(chain(&error)))?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(left);
+    }
+    Ok(program)
 }
 
 fn load(bundle: &Path) -> Result<Order, Fault> {

@@ -8,6 +8,7 @@ use crate::wish::{Capabilities, Rlimit, Tty};
 
 fn order() -> Order {
     Order {
+        filters: None,
         run: "run-1".into(),
         root: Root::Layers(vec!["/layers/a".into()]),
         read_only: true,

@@ -1,6 +1,6 @@
-use crate::rig::{host, is_able, words};
+use crate::rig::{Host, host, is_able, words};
 
-use tepui_container::{Capabilities, Rlimit, Seccomp};
+use tepui_container::{Capabilities, ExecOrder, Rlimit, Root, Seccomp};
 
 fn status_line(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -154,4 +154,35 @@ fn a_privileged_container_has_everything() {
             order.new_privileges = true;
         });
     assert_eq!(host.run().printed(), "mounted\n/dev/null\n");
+}
+
+#[test]
+fn nobody_in_a_container_makes_namespaces() {
+    if !is_able() {
+        return;
+    }
+    let clone = if cfg!(target_arch = "x86_64") { 56 } else { 220 };
+    // CLONE_NEWUSER and SIGCHLD; a child ends at once.
+    let line = format!(
+        "perl -e '$r = syscall({clone}, 0x10000011, 0, 0, 0, 0); exit if $r == 0; \
+         print $r < 0 ? \"refused\\n\" : \"made\\n\"'"
+    );
+    for new_privileges in [false, true] {
+        let on_host = |host: Host| {
+            host.with(|order| {
+                order.root = Root::Host;
+                order.environment = vec![("PATH".into(), "/usr/bin:/bin".into())];
+                order.new_privileges = new_privileges;
+            })
+        };
+        assert_eq!(on_host(host().shell(&line)).run().printed(), "refused\n");
+        let lasting = on_host(host().shell("echo up; sleep 100"));
+        let mut running = lasting.start();
+        assert_eq!(running.line(), "up");
+        let argv = vec!["/bin/sh".into(), "-c".into(), line.clone()];
+        let order = ExecOrder { argv, environment: Vec::new(), working_directory: None, tty: None };
+        assert_eq!(lasting.join_with(&order).printed(), "refused\n");
+        running.signal(nix::sys::signal::Signal::SIGKILL);
+        running.end();
+    }
 }

@@ -65,6 +65,7 @@ pub fn host() -> Host {
     fs::create_dir(&sandbox).unwrap();
     fs::create_dir(dir.path().join("bundle")).unwrap();
     let order = Order {
+        filters: Some(dir.path().join("filters")),
         run: "run-1".into(),
         root: Root::Layers(layers.to_vec()),
         read_only: false,
