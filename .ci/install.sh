@@ -119,6 +119,15 @@ need_nix_tools() { # need_nix_tools yes|no
   [ -z "$packages" ] || install_packages "$1" $packages
 }
 
+# What checks rules and dashboards, and what the case `monitoring` runs.
+need_monitoring_tools() { # need_monitoring_tools yes|no
+  local packages
+  packages=$(missing promtool prometheus; missing prometheus prometheus; missing python3 python3)
+  packages=$(xargs -n1 <<<"$packages" | sort -u | xargs)
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || install_packages "$1" $packages
+}
+
 # What the test hosts of vm-tests/ are made of and run in.
 need_vm_tools() { # need_vm_tools yes|no
   local packages

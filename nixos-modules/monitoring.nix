@@ -1,15 +1,19 @@
 # Prometheus reads both daemons and finds the apps' tasks; Grafana shows the dashboards.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib)
-    hasSuffix
     mkIf
     mkOption
     types
     ;
 
   cfg = config.services.tepui.monitoring;
-  shipped = ../monitoring;
+  shipped = ./monitoring;
   targets =
     description: default:
     mkOption {
@@ -17,13 +21,16 @@ let
       inherit default description;
     };
 
-  rulesIn =
-    folder:
-    map (name: folder + "/${name}") (
-      builtins.filter (name: hasSuffix ".yml" name || hasSuffix ".yaml" name) (
-        builtins.attrNames (builtins.readDir folder)
-      )
-    );
+  # The shipped rules, with links to where people find the runbook.
+  shippedRules =
+    if cfg.runbookUrl == null then
+      shipped + "/rules/tepui.yml"
+    else
+      pkgs.writeText "tepui.yml" (
+        builtins.replaceStrings [ "\"runbook.md#" ] [ "\"${cfg.runbookUrl}#" ] (
+          builtins.readFile (shipped + "/rules/tepui.yml")
+        )
+      );
   daemonJob = name: targets: {
     job_name = name;
     metrics_path = "/metrics";
@@ -45,20 +52,36 @@ in
         are scraped whose app has the label `TEPUI_METRICS=true`, at the path that `TEPUI_METRICS_PATH`
         names, `/metrics` if none does.
       '' [ "http://127.0.0.1:8080" ];
+
+      refreshInterval = mkOption {
+        type = types.str;
+        default = "30s";
+        description = "How often tasks are looked for.";
+      };
     };
 
     rules = mkOption {
       type = types.listOf types.path;
-      default = if builtins.pathExists (shipped + "/rules") then rulesIn (shipped + "/rules") else [ ];
-      defaultText = lib.literalMD "those of the repository's `monitoring/rules`";
+      default = [ shippedRules ];
+      defaultText = lib.literalMD "`nixos-modules/monitoring/rules/tepui.yml`";
       description = "Files with recording and alerting rules.";
     };
 
     dashboards = mkOption {
       type = types.nullOr types.path;
-      default = if builtins.pathExists (shipped + "/dashboards") then shipped + "/dashboards" else null;
-      defaultText = lib.literalMD "the repository's `monitoring/dashboards`";
-      description = "Folder with Grafana's dashboards, as JSON.";
+      default = shipped + "/dashboards";
+      defaultText = lib.literalMD "`nixos-modules/monitoring/dashboards`";
+      description = "Folder with Grafana's dashboards, as JSON; null provisions none.";
+    };
+
+    runbookUrl = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "https://wiki.example.org/tepui/runbook";
+      description = ''
+        Where people find `nixos-modules/monitoring/runbook.md`: alerts link to its chapters. By
+        default their links are relative, `runbook.md#…`.
+      '';
     };
 
     prometheusUrl = mkOption {
@@ -96,7 +119,12 @@ in
       ]
       ++ lib.optional (cfg.apps.servers != [ ]) {
         job_name = "tepui-apps";
-        marathon_sd_configs = [ { inherit (cfg.apps) servers; } ];
+        marathon_sd_configs = [
+          {
+            inherit (cfg.apps) servers;
+            refresh_interval = cfg.apps.refreshInterval;
+          }
+        ];
         relabel_configs = [
           {
             source_labels = [ "__meta_marathon_app_label_TEPUI_METRICS" ];

@@ -181,7 +181,9 @@ class Modules(unittest.TestCase):
     def test_prometheus_takes_what_it_is_told_to_scrape(self) -> None:
         host = render.evaluate(HERE / "right.nix")["watcher"]
         with tempfile.TemporaryDirectory() as folder:
-            render.write_prometheus(Path(folder), host["prometheus"] | {"ruleFiles": []})
+            tree, store = Path(folder), Path(folder) / "store"
+            told = host["prometheus"] | {"ruleFiles": []}
+            render.write_prometheus(tree, told, store, render.Places({}))
             words = ["promtool", "check", "config", f"{folder}/etc/prometheus/prometheus.yml"]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

@@ -160,6 +160,8 @@ def make_payload(
     if case.images:
         registry.fill(lab.payload, list(case.images))
     configured = evaluate(case, time_factor)
+    if any(host["prometheus"]["enable"] for host in configured.values()):
+        add_prometheus(lab.payload)
     for name in case.names:
         tree = lab.payload / "hosts" / name
         if case.nodes:
@@ -169,6 +171,14 @@ def make_payload(
             render.write_host(tree, configured[name], ON_HOSTS, store, building)
         else:
             write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)
+
+
+def add_prometheus(payload: Path) -> None:
+    """Prometheus of this machine, which runs on Debian's hosts too."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise TestFailure("no prometheus on this machine: apt-get install prometheus")
+    shutil.copy(program, payload / "bin/prometheus")
 
 
 def evaluate(case: Case, time_factor: float) -> dict[str, Any]:

@@ -26,6 +26,15 @@ LISTS_OF_UNITS = {
 }  # fmt: skip
 
 
+PROMETHEUS = """[Unit]
+Description=Prometheus
+
+[Service]
+ExecStart=/payload/bin/prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/var/lib/prometheus
+StateDirectory=prometheus
+"""
+
+
 class BadConfiguration(TestFailure):
     """A configuration that NixOS would refuse, in its words."""
 
@@ -211,18 +220,22 @@ def add_unit(tree: Path, name: str, text: str, wanted_by: list[str]) -> None:
         (wants / name).symlink_to(f"../{name}")
 
 
-def write_prometheus(tree: Path, prometheus: dict[str, Any]) -> None:
-    """What Debian's Prometheus reads: the scrape configuration, which is YAML as JSON is, and rules."""
+def write_prometheus(
+    tree: Path, prometheus: dict[str, Any], store: Path, building: Places
+) -> None:
+    """Prometheus as NixOS has it: its configuration, which is YAML as JSON is, rules and unit."""
     folder = tree / "etc/prometheus"
     (folder / "rules").mkdir(parents=True)
     for rules in prometheus["ruleFiles"]:
-        shutil.copy(rules, folder / "rules" / Path(rules).name)
+        source = rules if isinstance(rules, str) else build(rules["recipe"], store, building)
+        shutil.copy(source, folder / "rules" / Path(source).name)
     config = {
-        "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+        "global": {"scrape_interval": "5s", "evaluation_interval": "5s", **prometheus["globalConfig"]},
         "rule_files": ["rules/*"],
         "scrape_configs": prometheus["scrapeConfigs"],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config, indent=2))
+    add_unit(tree, "prometheus.service", PROMETHEUS, ["multi-user.target"])
 
 
 def write_host(
@@ -241,7 +254,7 @@ def write_host(
         text = oneshot("users", "systemd-sysusers /etc/sysusers.d/nixos.conf")
         add_unit(tree, "nixos-users.service", text, ["multi-user.target"])
     if host["prometheus"]["enable"]:
-        write_prometheus(tree, host["prometheus"])
+        write_prometheus(tree, host["prometheus"], store, building)
     if host["firewall"]["enable"]:
         (tree / "etc").mkdir(parents=True, exist_ok=True)
         (tree / "etc/nixos-firewall.nft").write_text(firewall_text(host["firewall"]))

@@ -42,6 +42,8 @@ let
         inherit (entry) mode;
       };
 
+  ruleFile = one: if one ? recipe then { recipe = recipe one; } else toString one;
+
   # `source` has no value where `text` has one.
   etc =
     entries:
@@ -74,7 +76,7 @@ let
         inherit (config.users) users groups;
         inherit (config.services) grafana;
         prometheus = config.services.prometheus // {
-          ruleFiles = map toString config.services.prometheus.ruleFiles;
+          ruleFiles = map ruleFile config.services.prometheus.ruleFiles;
         };
         etc = etc config.environment.etc;
         units = lib.mapAttrs (_: unit: unit // { path = map toString unit.path; }) (

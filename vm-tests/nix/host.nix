@@ -92,6 +92,7 @@ in
     systemd.services = option (types.attrsOf (types.submodule service)) { };
     services.prometheus = {
       enable = option types.bool false;
+      globalConfig = option (types.attrsOf types.str) { };
       ruleFiles = option (types.listOf types.path) [ ];
       scrapeConfigs = option (types.listOf scrapeConfig) [ ];
     };

@@ -1,3 +1,5 @@
+use tepui_types::Latencies;
+
 /// What was counted since the daemon started, for `/metrics/snapshot` and Prometheus
 /// (`spec/mesos-metrics.md`, agent).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,4 +42,8 @@ pub struct Counters {
     pub foreign_ports: u64,
     /// Runs killed because they outlived their grace.
     pub escalated_kills: u64,
+    /// How long it took to make sandboxes: artifacts, images and networks.
+    pub preparations: Latencies,
+    /// How long it took from the order to start a main process until it was there.
+    pub starts: Latencies,
 }

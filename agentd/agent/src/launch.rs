@@ -341,5 +341,8 @@ impl Agent {
             images,
             network: if entry.is_pod { network_of_pod(executor) } else { None },
         });
+        if let Some(entry) = self.run_mut(run) {
+            entry.ordered = Some(turn.now.mono);
+        }
     }
 }

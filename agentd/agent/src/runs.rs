@@ -43,6 +43,10 @@ impl Agent {
             }
             Some(_) => return,
         }
+        let ordered = self.run_mut(run).and_then(|run| run.ordered.take());
+        if let Some(ordered) = ordered.filter(|_| outcome.is_ok()) {
+            self.counters.preparations.record(turn.now.mono.since(ordered));
+        }
         if self.book.runs.get(run).is_some_and(|run| run.is_pod) {
             return self.pod_prepared(run, outcome, turn);
         }
@@ -76,6 +80,7 @@ impl Agent {
         }
         if let Some(entry) = self.run_mut(run) {
             entry.phase = Phase::Launching;
+            entry.ordered = Some(turn.now.mono);
             entry.ports = spec.ports.clone();
         }
         turn.push(Effect::Start(Box::new(spec)));
@@ -103,6 +108,9 @@ impl Agent {
             }
         };
         entry.pid = Some(pid);
+        if let Some(ordered) = entry.ordered.take() {
+            self.counters.starts.record(turn.now.mono.since(ordered));
+        }
         self.counters.runs_started += 1;
         self.run_is_up(run, turn);
     }

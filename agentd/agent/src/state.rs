@@ -163,6 +163,8 @@ pub struct Run {
     /// Bytes in its sandbox when they were last counted.
     pub disk_used: Option<u64>,
     pub(crate) started: bool,
+    /// When its sandbox, or its start, was ordered in this life of the daemon; taken when that is done.
+    pub(crate) ordered: Option<Mono>,
     /// What it still holds after its framework was shut down.
     pub(crate) leftover: Option<Leftover>,
     pub(crate) ports: Ranges,
@@ -195,6 +197,7 @@ impl Run {
             opener: None,
             addresses: None,
             started: false,
+            ordered: None,
             leftover: None,
             ports: Ranges::new(),
             denials: Vec::new(),

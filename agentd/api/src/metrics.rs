@@ -1,6 +1,7 @@
 //! What the agent counts: under Mesos's names (`GET /metrics/snapshot`, `GET_METRICS`) and under
 //! our own for Prometheus (`GET /metrics`).
 
+mod exporter;
 mod exposition;
 mod families;
 mod images;
@@ -65,6 +66,20 @@ pub(crate) async fn snapshot<H: Host>(
     gather(&app).await.map(Json)
 }
 
+/// `GET /metrics/mesos`.
+pub(crate) async fn exporter<H: Host>(State(app): State<App<H>>) -> Result<Response, ApiError> {
+    let figures = gather(&app).await?;
+    let containers = app.host.read(legacy::look).await?;
+    let containers = containers.into_iter().filter(|one| one.kind == legacy::Kind::Tasks).collect();
+    let containers = legacy::measure(&app, containers).await?;
+    Ok(as_text(exporter::text(&figures, &containers)))
+}
+
+fn as_text(text: String) -> Response {
+    let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
 /// `GET /system/stats.json`.
 pub(crate) async fn system_stats() -> Json<Value> {
     Json(system::stats())
@@ -88,12 +103,11 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     let host = app.host.clone();
     let report = tokio::task::spawn_blocking(move || host.kernel());
     families.extend(usage::of_kernel(&report.await.map_err(|_| ApiError::stopping())?));
+    families.extend(usage::of_host(&system::pressure()));
     if let Some(figures) = app.host.image_figures() {
         families.extend(images::families(&figures).map_err(failed)?);
     }
-    let text = exposition::text(families).map_err(failed)?;
-    let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    exposition::text(families).map(as_text).map_err(failed)
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -36,7 +36,7 @@ pub fn router<H: Host>(host: H, facts: Facts) -> Router {
     let plain = Router::new()
         .route("/api/v1/executor", any(executor::executor::<H>))
         .route("/files/download", get(files::download::<H>));
-    let both = plain.merge(ordinary);
+    let both = plain.merge(ordinary).layer(from_fn(tepui_process::measured));
     Router::new()
         .merge(both.clone())
         .nest("/slave(1)", both.clone())
@@ -58,6 +58,7 @@ fn ordinary<H: Host>() -> Router<App<H>> {
         .route("/containerizer/debug", get(legacy::containerizer_debug))
         .route("/system/stats.json", get(metrics::system_stats))
         .route("/metrics/snapshot", get(metrics::snapshot::<H>))
+        .route("/metrics/mesos", get(metrics::exporter::<H>))
         .route("/tepui/v1/kernel", get(own::kernel::<H>))
         .route("/tepui/v1/images", get(own::images::<H>))
         .route("/metrics", get(metrics::prometheus::<H>))

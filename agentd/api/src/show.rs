@@ -119,6 +119,14 @@ pub(crate) fn source(info: &v1::ExecutorInfo) -> String {
 #[allow(deprecated)]
 ///
 /// Whoever reads it learns no secrets.
+/// The app of Marathon's API that a command is of, empty for another framework's.
+pub(crate) fn app_of(command: Option<&v1::CommandInfo>) -> String {
+    let environment = command.and_then(|command| command.environment.as_ref());
+    let mut variables = environment.into_iter().flat_map(|all| &all.variables);
+    let app = variables.find(|variable| variable.name == "MARATHON_APP_ID");
+    app.map(|variable| variable.value().to_owned()).unwrap_or_default()
+}
+
 pub(crate) fn executor_info(framework: &Framework, executor: &Executor) -> v1::ExecutorInfo {
     let mut info = whole_executor_info(framework, executor);
     tepui_wire::secrets::redact_executor(&mut info);

@@ -61,6 +61,7 @@ pub struct Usage {
 pub struct Memory {
     pub anonymous: u64,
     pub file: u64,
+    pub inactive_file: u64,
     pub mapped: u64,
     pub kernel: u64,
     pub socket: u64,

@@ -25,6 +25,7 @@ pub(crate) fn endpoints<P: Plane>() -> Router<App<P>> {
         .route("/flags", get(flags::<P>))
         .route("/metrics", get(prometheus::<P>))
         .route("/metrics/snapshot", get(snapshot::<P>))
+        .route("/metrics/mesos", get(exporter::<P>))
         .route("/system/stats.json", get(stats))
         .route("/redirect", get(redirect::<P>))
         .route("/state", get(legacy::state::<P>))
@@ -117,12 +118,21 @@ async fn prometheus<P: Plane>(State(app): State<App<P>>) -> Result<Response, Api
     let families =
         app.plane.read(move |cluster, now| metrics::families(cluster, &facts, now)).await?;
     let timings = app.plane.timings();
+    let more = app.plane.more_families().await;
     let text = families
         .and_then(|mut families| {
+            families.extend(more);
             families.extend(timings.iter().flat_map(|timings| timings.families()));
             metrics::exposition(families)
         })
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())
+}
+
+async fn exporter<P: Plane>(State(app): State<App<P>>) -> Result<Response, ApiError> {
+    let figures = app.snapshot().await?;
+    let agents = app.plane.read(|cluster, _| metrics::exporter::agents(cluster)).await?;
+    let text = metrics::exporter::text(&figures, &agents);
     Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())
 }
 
@@ -131,7 +141,7 @@ async fn help() -> &'static str {
     "POST /api/v1/scheduler   frameworks (Mesos v1)\n\
      POST /api/v1             operators (Mesos v1)\n\
      GET  /state /state-summary /slaves /frameworks /tasks /roles /weights /quota\n\
-     GET  /health /version /flags /redirect /metrics /metrics/snapshot /system/stats.json\n\
+     GET  /health /version /flags /redirect /metrics /metrics/snapshot /metrics/mesos /system/stats.json\n\
      POST /teardown           frameworkId=<id>\n\
      GET  /tepui/v1/explain/frameworks/<id>   why a framework is offered nothing more\n\
      GET  /tepui/v1/openapi.json              what is under /tepui/v1\n"

@@ -1,6 +1,8 @@
 //! What the control plane counts: under Mesos's names (`GET /metrics/snapshot`, `GET_METRICS`) and
 //! under our own for Prometheus (`GET /metrics`).
 
+mod books;
+pub(crate) mod exporter;
 mod exposition;
 mod frameworks;
 pub(crate) mod host;

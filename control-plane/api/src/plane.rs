@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use prometheus::proto::MetricFamily;
 use tepui_allocator::Reason;
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
 use tepui_types::{FrameworkId, Now, Role, StreamId};
@@ -92,6 +93,11 @@ pub trait Plane: Clone + Send + Sync + Unpin + 'static {
     /// How much waits now for the loop, and for the allocator.
     fn backlog(&self) -> Backlog {
         Backlog::default()
+    }
+
+    /// Families about what this layer does not know, such as apps.
+    fn more_families(&self) -> impl Future<Output = Vec<MetricFamily>> + Send {
+        std::future::ready(Vec::new())
     }
 
     /// What the process measures of itself; without it these metrics are left out.

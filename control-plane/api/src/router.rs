@@ -59,7 +59,8 @@ pub fn router<P: Plane>(plane: P, facts: Facts) -> Router {
         .route("/api/v1", any(operator::<P>))
         .layer(middleware::from_fn_with_state(slots, admit))
         // It asks nobody, so it is answered however much there is to do.
-        .route("/health", get(health));
+        .route("/health", get(health))
+        .layer(middleware::from_fn(tepui_process::measured));
     Router::new()
         .merge(all.clone())
         .nest("/master", all)

@@ -63,6 +63,7 @@ impl Apps {
             return false;
         }
         self.delays.reset(app);
+        self.counters.apps.remove(app);
         if self.failures.remove(app).is_some() {
             out.forget(RecordKey::Failure(app.clone()));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tepui_marathon::{AppId, RejectReason};
 use tepui_types::TaskState;
 
 /// Counts since this process leads.
@@ -25,8 +26,22 @@ pub struct Counters {
     pub suppress_calls: u64,
     /// LAUNCH operations.
     pub launch_operations: u64,
+    /// Offers declined by the first reason of the first app that could not use them; `None` where no
+    /// app wanted one.
+    pub declined_for: BTreeMap<Option<RejectReason>, u64>,
+    /// What became of each app's tasks; an app that is gone has none.
+    pub apps: BTreeMap<AppId, AppCounters>,
     /// Status updates by state.
     pub task_updates: BTreeMap<TaskState, u64>,
     /// Unknown tasks that were left running (invariant I-33).
     pub unknown_tasks_spared: u64,
+}
+
+/// What became of an app's tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppCounters {
+    /// Ends of tasks by state and the reason's wire number.
+    pub exits: BTreeMap<(TaskState, Option<i32>), u64>,
+    /// Launches of instances that had run before.
+    pub restarts: u64,
 }

@@ -17,6 +17,7 @@ mod drafts;
 mod effect;
 mod environment;
 mod event;
+mod figures;
 mod group_commands;
 mod health;
 mod instance;
@@ -44,9 +45,10 @@ mod view;
 
 pub use command::{Command, KillTarget, Reply};
 pub use config::Config;
-pub use counters::Counters;
+pub use counters::{AppCounters, Counters};
 pub use effect::{Alarm, Effect, Halt, Probe, ProbeId, ProbeKind, ProbeOutcome};
 pub use event::{Event, Origin};
+pub use figures::{AppFigures, InstanceCounts, WaitReason};
 pub use machine::Apps;
 pub use record::{
     AppRevision, Change, Condition, DeploymentRecord, Goal, GroupDefinition, GroupRevision,

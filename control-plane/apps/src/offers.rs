@@ -40,6 +40,8 @@ struct Table<'a> {
     launched: Vec<TaskInfo>,
     /// Why apps that are to be spread could not take more; by their place in line.
     refused: BTreeMap<usize, Vec<RejectReason>>,
+    /// The first reason of the first app that could not use it.
+    reason: Option<RejectReason>,
 }
 
 impl<'a> Table<'a> {
@@ -50,6 +52,7 @@ impl<'a> Table<'a> {
             view: Arc::new(offer_view(offer)),
             launched: Vec::new(),
             refused: BTreeMap::new(),
+            reason: None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Apps {
         for table in tables {
             if table.launched.is_empty() {
                 self.counters.offers_declined += 1;
+                *self.counters.declined_for.entry(table.reason).or_default() += 1;
                 declined.push(table.offer.id.clone());
             } else {
                 self.counters.offers_used += 1;
@@ -161,10 +165,12 @@ impl Apps {
                 true
             }
             Some(Err(reasons)) if !line.spread.is_empty() => {
+                table.reason = table.reason.or(reasons.first().copied());
                 table.refused.insert(at, reasons);
                 false
             }
             Some(Err(reasons)) => {
+                table.reason = table.reason.or(reasons.first().copied());
                 if let Some(entry) = self.queue.get_mut(&line.app) {
                     entry.not_used(&table.view, reasons, out.stamp());
                 }
@@ -266,6 +272,9 @@ impl Apps {
         };
         let ports = environment::task_ports(app, &placement.host_ports, random);
         let incarnation = self.instances.get(id).map_or(0, |instance| instance.record.incarnation);
+        if incarnation > 0 {
+            self.counters.apps.entry(app.id.clone()).or_default().restarts += 1;
+        }
         let task_id = TaskId::for_app(id, incarnation + 1);
         let info = task_info::task_info(
             app,

@@ -92,10 +92,8 @@ impl Waiting {
 
     pub(crate) fn summary(&self) -> ProcessedOffersSummary {
         let mut last: BTreeMap<RejectReason, u64> = BTreeMap::new();
-        for offer in self.last.values() {
-            if let Some(first) = offer.reasons.first() {
-                *last.entry(*first).or_default() += 1;
-            }
+        for first in self.last_reasons() {
+            *last.entry(first).or_default() += 1;
         }
         ProcessedOffersSummary {
             processed_offers_count: self.processed,
@@ -105,6 +103,11 @@ impl Waiting {
             reject_summary_last_offers: funnel(&last, self.last.len() as u64),
             reject_summary_launch_attempt: funnel(&self.attempt, self.processed),
         }
+    }
+
+    /// The first reason of each agent's last offer.
+    pub(crate) fn last_reasons(&self) -> impl Iterator<Item = RejectReason> {
+        self.last.values().filter_map(|offer| offer.reasons.first().copied())
     }
 
     pub(crate) fn unused_offers(&self) -> Vec<UnusedOffer> {

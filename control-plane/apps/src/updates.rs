@@ -244,6 +244,8 @@ impl Apps {
         let Some(instance) = self.instances.get(id) else { return };
         let Some(task) = instance.task() else { return };
         let app = instance.app.clone();
+        let counted = self.counters.apps.entry(app.id.clone()).or_default();
+        *counted.exits.entry((state, status.reason)).or_default() += 1;
         let asked_for = instance.killing || !instance.wants_to_run();
         let told = !instance.killed_for_health
             && matches!(

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use tepui_types::TaskState;
+use tepui_types::{Latencies, TaskState};
 use tepui_wire::v1::{offer, scheduler, task_status};
 
 /// Everything the cluster counts since it was elected; names in `spec/mesos-metrics.md`.
@@ -16,6 +16,10 @@ pub struct Counters {
     pub ended_tasks: BTreeMap<TaskState, u64>,
     /// How often tasks came to a state from a source for a reason.
     pub outcomes: BTreeMap<TaskOutcome, u64>,
+    /// Ends of tasks by state and the reason's wire number.
+    pub exits: BTreeMap<(TaskState, Option<i32>), u64>,
+    /// How long tasks took from the accepted offer to RUNNING.
+    pub placements: Latencies,
     /// Operations other than launches that were refused, by type.
     pub refused_operations: BTreeMap<offer::operation::Type, u64>,
     /// Proposals of the allocator that were given back.

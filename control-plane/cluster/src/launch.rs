@@ -154,6 +154,7 @@ impl Cluster {
                 state: TaskState::Staging,
                 forwarded: None,
                 statuses: Vec::new(),
+                launched: Some(batch.now.mono),
                 details: details(info),
             },
         );

@@ -142,6 +142,7 @@ impl Cluster {
             state: codec::task_state(wire.state)?,
             forwarded,
             statuses: wire.statuses,
+            launched: None,
             details: (details != TaskDetails::default()).then(|| Box::new(details)),
         })
     }

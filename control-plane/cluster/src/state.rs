@@ -291,6 +291,8 @@ pub struct Task {
     pub forwarded: Option<Forwarded>,
     /// Its statuses, one per run of equal states, without data.
     pub statuses: Vec<v1::TaskStatus>,
+    /// When this leader accepted its launch; `None` once it runs, or when another one did.
+    pub launched: Option<Mono>,
     /// What most tasks do not have.
     pub details: Option<Box<TaskDetails>>,
 }

@@ -121,6 +121,11 @@ impl Cluster {
             return false;
         }
         task.state = to;
+        if to == TaskState::Running
+            && let Some(launched) = task.launched.take()
+        {
+            self.counters.placements.record(batch.now.mono.since(launched));
+        }
         if to.is_terminal() {
             *framework.counters.ended_tasks.entry(to).or_default() += 1;
             *self.counters.ended_tasks.entry(to).or_default() += 1;
@@ -207,6 +212,13 @@ impl Cluster {
         self.count_outcome(status);
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         let Some(task) = framework.tasks.get_mut(task_id) else { return };
+        let end = |status: &v1::TaskStatus| {
+            tepui_link::codec::task_state(status.state).filter(|state| state.is_terminal())
+        };
+        let ended = end(status).filter(|_| task.statuses.last().and_then(end).is_none());
+        if let Some(state) = ended {
+            *self.counters.exits.entry((state, status.reason)).or_default() += 1;
+        }
         task.remember(status);
         let state = task.state;
         self.publish_task_updated(framework_id, status, state, batch);

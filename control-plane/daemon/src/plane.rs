@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use prometheus::proto::MetricFamily;
 use tepui_allocator::Reason;
 use tepui_api::{Backlog, Plane, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
+use tepui_rest::AppsLook;
 use tepui_types::{FrameworkId, Now, Role, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 use crate::allocation::Allocation;
 use crate::driver::Driver;
@@ -102,6 +105,16 @@ impl Plane for MesosPlane {
 
     fn backlog(&self) -> Backlog {
         Backlog { driver: self.driver.queued(), allocator: self.allocation.queued() }
+    }
+
+    async fn more_families(&self) -> Vec<MetricFamily> {
+        let look = self.driver.read(|leader, now| AppsLook::of(leader.apps(), now)).await;
+        // A driver that is stopping tells nothing more.
+        let Ok(look) = look else { return Vec::new() };
+        look.families().unwrap_or_else(|error| {
+            error!(%error, "families of apps not made, left out");
+            Vec::new()
+        })
     }
 
     fn timings(&self) -> Option<Arc<Timings>> {

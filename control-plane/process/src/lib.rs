@@ -1,14 +1,17 @@
 //! What both daemons need of the process that they are: clocks, configuration files, the log,
-//! signals, HTTP connections, and word to the service manager.
+//! signals, HTTP connections and how long requests take, and word to the service manager.
 
 mod clock;
 mod config;
+pub mod exporter;
 mod http;
 mod log;
+mod requests;
 mod signals;
 
 pub use clock::{Clock, seed};
 pub use config::{guard_address, load_settings};
 pub use http::{Patience, serve_http};
 pub use log::{LogFormat, start_log};
+pub use requests::{answered, measured};
 pub use signals::{notify, raise_descriptor_limit, stop_requested};

@@ -22,5 +22,6 @@ mod state;
 mod tasks_api;
 
 pub use apps::{Apps, Leadership, Metrics, ServiceError};
+pub use metrics::AppsLook;
 pub use options::{InfoConfig, Options};
 pub use router::router;

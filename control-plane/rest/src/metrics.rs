@@ -1,6 +1,8 @@
 //! `/metrics` and `/metrics/prometheus` (`marathon-behaviour.md` section 18). Names are those of
 //! Marathon, prefix `marathon.`.
 
+mod families;
+
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +15,8 @@ use crate::answer::{self, Answer};
 use crate::apps::{Apps, Metrics};
 use crate::request::Request;
 use crate::state::Traffic;
+
+pub use families::AppsLook;
 
 /// `GET /metrics`.
 pub(crate) async fn json<A: Apps>(request: &Request<A>) -> Answer {

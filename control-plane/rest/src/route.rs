@@ -110,6 +110,45 @@ impl Resource {
         }
     }
 
+    /// The pattern of the paths that address such a resource, for metrics.
+    pub(crate) fn route(&self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Ui => "/ui",
+            Self::Help => "/help",
+            Self::Ping => "/ping",
+            Self::Metrics => "/metrics",
+            Self::Prometheus => "/metrics/prometheus",
+            Self::Logging => "/logging",
+            Self::Config => "/config",
+            Self::Apps => "/v2/apps",
+            Self::App(_) => "/v2/apps/{id}",
+            Self::AppsBelow(_) => "/v2/apps/{group}/*",
+            Self::Restart(_) => "/v2/apps/{id}/restart",
+            Self::AppTasks(_) => "/v2/apps/{id}/tasks",
+            Self::AppsBelowTasks(_) => "/v2/apps/{group}/*/tasks",
+            Self::AppTask(..) => "/v2/apps/{id}/tasks/{task}",
+            Self::AppVersions(_) => "/v2/apps/{id}/versions",
+            Self::AppVersion(..) => "/v2/apps/{id}/versions/{version}",
+            Self::Tasks => "/v2/tasks",
+            Self::TasksDelete => "/v2/tasks/delete",
+            Self::Group(_) => "/v2/groups/{id}",
+            Self::GroupApps(_) => "/v2/groups/{id}/apps",
+            Self::GroupVersions(_) => "/v2/groups/{id}/versions",
+            Self::GroupVersion(..) => "/v2/groups/{id}/versions/{version}",
+            Self::Deployments => "/v2/deployments",
+            Self::Deployment(_) => "/v2/deployments/{id}",
+            Self::Pods => "/v2/pods",
+            Self::Queue => "/v2/queue",
+            Self::QueueDelay(_) => "/v2/queue/{id}/delay",
+            Self::Info => "/v2/info",
+            Self::Leader => "/v2/leader",
+            Self::Plugins | Self::Plugin(_) => "/v2/plugins",
+            Self::Events => "/v2/events",
+            Self::Unknown => "none",
+        }
+    }
+
     /// The verbs that the resource knows, for `Allow` and 405. `HEAD` goes with `GET`.
     pub(crate) fn verbs(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::HttpBody;
@@ -42,6 +43,8 @@ pub fn router<A: Apps>(apps: A, options: Options) -> Router {
 }
 
 async fn serve<A: Apps>(shared: Arc<Shared<A>>, request: axum::extract::Request) -> Response {
+    let began = Instant::now();
+    let route = Resource::parse(request.uri().path()).route();
     let (_active, count) = Counted::new(&shared.traffic.active);
     let cross_origin = cross_origin_headers(&shared.options, request.headers());
     let mut response = match shared.options.max_concurrent_requests {
@@ -67,6 +70,7 @@ async fn serve<A: Apps>(shared: Arc<Shared<A>>, request: axum::extract::Request)
     }
     let bytes = response.body().size_hint().exact().unwrap_or(0);
     shared.traffic.answered(response.status(), bytes);
+    tepui_process::answered(route, response.status(), began.elapsed());
     response
 }
 

@@ -7,6 +7,7 @@ mod attributes;
 mod entropy;
 mod hash;
 mod ids;
+mod latencies;
 mod ranges;
 mod resources;
 mod role;
@@ -21,6 +22,7 @@ pub use ids::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, InvalidId, LinkId, OfferId, RequestId,
     StreamId, TaskId, Term, UpdateId, Uuid,
 };
+pub use latencies::Latencies;
 pub use ranges::{InvalidRange, Range, Ranges};
 pub use resources::{
     Identity, Reservation, ReservationKind, Resource, ResourceName, Resources, Value,

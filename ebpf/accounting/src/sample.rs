@@ -36,6 +36,8 @@ pub struct Memory {
     pub anonymous: u64,
     /// The page cache.
     pub file: u64,
+    /// Of it, not used lately: taken back first.
+    pub inactive_file: u64,
     /// Of it, mapped.
     pub mapped: u64,
     /// The kernel's own, for the group.

@@ -47,6 +47,8 @@ pub(crate) struct Owner {
     pub(crate) executor: ExecutorId,
     pub(crate) name: String,
     pub(crate) source: String,
+    /// The app of Marathon's API, empty for another framework's.
+    pub(crate) app: String,
     pub(crate) role: Option<Role>,
 }
 
@@ -269,6 +271,7 @@ pub(crate) fn look(agent: &Agent, now: Now) -> Vec<Container> {
                     executor: executor.id.clone(),
                     name: info.name().to_owned(),
                     source: show::source(&info),
+                    app: show::app_of(info.command.as_ref()),
                     role: executor.role.clone(),
                 }
             }),

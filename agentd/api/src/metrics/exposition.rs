@@ -7,7 +7,9 @@ use prometheus::{
 use tepui_agent::Agent;
 use tepui_types::{Now, ResourceName};
 
+use super::families::Families;
 use crate::show;
+use crate::usage::Durations;
 
 /// A family could not be made: a mistake in this file, found by its test.
 pub(super) type Outcome<T> = Result<T, prometheus::Error>;
@@ -22,7 +24,9 @@ pub(super) fn families(agent: &Agent, now: Now) -> Outcome<Vec<MetricFamily>> {
     resources(&registry, agent)?;
     tasks(&registry, agent)?;
     totals(&registry, agent)?;
-    Ok(registry.gather())
+    let mut all = registry.gather();
+    all.extend(launch_stages(agent));
+    Ok(all)
 }
 
 fn process(registry: &Registry, agent: &Agent, now: Now) -> Outcome<()> {
@@ -125,6 +129,23 @@ fn totals(registry: &Registry, agent: &Agent) -> Outcome<()> {
         registry.register(Box::new(counter))?;
     }
     Ok(())
+}
+
+fn launch_stages(agent: &Agent) -> Vec<MetricFamily> {
+    let mut all = Families::default();
+    let counters = agent.counters();
+    for (stage, latencies) in [("prepare", &counters.preparations), ("start", &counters.starts)] {
+        let durations = Durations {
+            sum_seconds: latencies.sum().as_secs_f64(),
+            buckets: latencies.buckets().map(|(bound, n)| (bound.as_secs_f64(), n)).collect(),
+            beyond: latencies.beyond(),
+        };
+        let help = "Time of launches: prepare makes the sandbox, with artifacts, image and network; \
+                    start is from there to the main process";
+        let name = "tepui_launch_stage_seconds";
+        all.histogram(name, help, &[("stage", stage)], &durations);
+    }
+    all.into_vec()
 }
 
 pub(super) fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> Outcome<()> {

@@ -27,6 +27,24 @@ pub(super) fn add(all: &mut Metrics) {
     }
 }
 
+/// Time in which some, or all, that runs on this host waited for a resource, by the resource; without
+/// what the host does not tell.
+pub(super) fn pressure() -> Vec<(&'static str, &'static str, f64)> {
+    let mut found = Vec::new();
+    for resource in ["cpu", "memory", "io"] {
+        let text = std::fs::read_to_string(format!("/proc/pressure/{resource}"));
+        let text = text.unwrap_or_default();
+        for kind in ["some", "full"] {
+            let line = text.lines().find_map(|line| line.strip_prefix(kind));
+            let total = line.and_then(|rest| rest.split("total=").nth(1)?.trim().parse().ok());
+            if let Some(micros) = total.map(number) {
+                found.push((resource, kind, micros / 1e6));
+            }
+        }
+    }
+    found
+}
+
 /// Averages, processors and memory for `GET /system/stats.json`.
 pub(super) fn stats() -> serde_json::Value {
     let mut all = Metrics::new();

@@ -4,7 +4,7 @@ use prometheus::proto::MetricFamily;
 
 use super::families::{Families, Label};
 use super::number;
-use super::tasks::{Known, labels};
+use super::tasks::{Known, MEASURED, labels};
 use crate::legacy::Container;
 use crate::usage::{Block, KernelReport, Memory, Tcp, Traffic, Usage};
 
@@ -13,9 +13,8 @@ pub(super) fn families(known: &Known, containers: &[Container]) -> Vec<MetricFam
     let mut all = Families::default();
     for container in containers {
         let Some(usage) = &container.usage else { continue };
-        let [framework, task, role, agent] = &labels(known, container);
-        let whose =
-            [("framework", framework.as_str()), ("task", task), ("role", role), ("agent", agent)];
+        let values = labels(known, container);
+        let whose = std::array::from_fn(|at| (MEASURED[at], values[at].as_str()));
         let mut one = Of { all: &mut all, whose };
         one.processors(usage);
         one.memory(usage);
@@ -29,7 +28,7 @@ pub(super) fn families(known: &Known, containers: &[Container]) -> Vec<MetricFam
 /// The families of one task.
 struct Of<'a> {
     all: &'a mut Families,
-    whose: [Label<'a>; 4],
+    whose: [Label<'a>; MEASURED.len()],
 }
 
 impl Of<'_> {
@@ -93,7 +92,10 @@ impl Of<'_> {
     fn memory(&mut self, usage: &Usage) {
         let used = Some(number(usage.memory_bytes));
         self.gauge("tepui_task_memory_used_bytes", "Memory in use", &[], used);
-        if let Some(Memory { anonymous, file, kernel, swap, .. }) = usage.memory {
+        if let Some(Memory { anonymous, file, inactive_file, kernel, swap, .. }) = usage.memory {
+            let help = "Memory in use without files that were not used lately";
+            let working = number(usage.memory_bytes.saturating_sub(inactive_file));
+            self.gauge("tepui_task_memory_working_set_bytes", help, &[], Some(working));
             let help = "Memory by what it is";
             let kinds = [("anon", Some(anonymous)), ("file", Some(file)), ("kernel", Some(kernel))];
             for (kind, bytes) in kinds.into_iter().chain([("swap", swap)]) {
@@ -207,6 +209,17 @@ impl Of<'_> {
             self.count("tepui_task_port_denied_total", help, &[("op", op)], count);
         }
     }
+}
+
+/// The family of what the whole host lacks.
+pub(super) fn of_host(pressure: &[(&str, &str, f64)]) -> Vec<MetricFamily> {
+    let mut all = Families::default();
+    for (resource, kind, seconds) in pressure {
+        let help = "Time in which some, or all, of this host waited for a resource";
+        let labels = [("resource", *resource), ("kind", *kind)];
+        all.count("tepui_agent_pressure_seconds_total", help, &labels, *seconds);
+    }
+    all.into_vec()
 }
 
 /// The families of the kernel's side itself.

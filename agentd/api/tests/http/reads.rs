@@ -150,10 +150,10 @@ async fn every_task_has_its_series() {
     let sandbox = rig.sandbox("t1");
     let container = sandbox.file_name().unwrap().to_str().unwrap();
     let info = format!(
-        "tepui_task_info{{agent=\"a1\",container=\"{container}\",executor=\"t1\",\
-         framework=\"f1\",name=\"t1\",role=\"*\",task=\"t1\"}} 1"
+        "tepui_task_info{{agent=\"a1\",app=\"\",container=\"{container}\",executor=\"t1\",\
+         framework=\"f1\",image=\"\",name=\"t1\",role=\"*\",task=\"t1\"}} 1"
     );
-    let task = "agent=\"a1\",framework=\"f1\"";
+    let task = "agent=\"a1\",app=\"\",framework=\"f1\"";
     for line in [
         info,
         format!("tepui_task_cpu_seconds_total{{{task},mode=\"user\",role=\"*\",task=\"t1\"}} 1.5"),
@@ -167,6 +167,17 @@ async fn every_task_has_its_series() {
         format!("tepui_task_start_timestamp_seconds{{{task},role=\"*\",task=\"t1\"}} 1700000000"),
     ] {
         assert!(text.contains(&line), "{line} is missing:\n{text}");
+    }
+    let state = "tepui_task_state{agent=\"a1\",app=\"\",framework=\"f1\",role=\"*\",\
+                 state=\"running\",task=\"t1\"} 1";
+    assert!(text.contains(state), "{state} is missing:\n{text}");
+    let exporter = rig.get("/metrics/mesos").await.text();
+    for line in [
+        "mesos_slave_cpus{type=\"free\"} 3",
+        "mesos_agent_cpus_limit{id=\"t1\",framework_id=\"f1\",source=\"t1\"} 0.5",
+        "mesos_agent_mem_limit_bytes{id=\"t1\",framework_id=\"f1\",source=\"t1\"} 33554432",
+    ] {
+        assert!(exporter.lines().any(|one| one == line), "{line} is not in\n{exporter}");
     }
     assert!(!text.contains("name=\"t2\""), "t2 waits for its executor:\n{text}");
 }
@@ -306,13 +317,13 @@ async fn what_of_the_kernel_serves_the_agent_is_told() {
         "tepui_agent_port_enforcement 1",
         "tepui_ebpf_program_run_seconds_total{program=\"tepui_bind4\"} 0.25",
         "tepui_ebpf_program_runs_total{program=\"tepui_bind4\"} 1000",
-        "tepui_task_network_bytes_total{agent=\"a1\",direction=\"received\",framework=\"f1\",\
+        "tepui_task_network_bytes_total{agent=\"a1\",app=\"\",direction=\"received\",framework=\"f1\",\
          proto=\"tcp\",role=\"*\",task=\"t1\"} 1000",
-        "tepui_task_port_denied_total{agent=\"a1\",framework=\"f1\",op=\"bind\",role=\"*\",\
+        "tepui_task_port_denied_total{agent=\"a1\",app=\"\",framework=\"f1\",op=\"bind\",role=\"*\",\
          task=\"t1\"} 4",
-        "tepui_task_network_tcp_rtt_seconds_bucket{agent=\"a1\",framework=\"f1\",role=\"*\",\
+        "tepui_task_network_tcp_rtt_seconds_bucket{agent=\"a1\",app=\"\",framework=\"f1\",role=\"*\",\
          task=\"t1\",le=\"0.001\"} 2",
-        "tepui_task_network_tcp_rtt_seconds_count{agent=\"a1\",framework=\"f1\",role=\"*\",\
+        "tepui_task_network_tcp_rtt_seconds_count{agent=\"a1\",app=\"\",framework=\"f1\",role=\"*\",\
          task=\"t1\"} 2",
     ] {
         assert!(metrics.lines().any(|one| one == line), "{line} is not in\n{metrics}");

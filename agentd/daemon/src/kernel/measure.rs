@@ -163,6 +163,7 @@ fn memory(one: &tepui_accounting::Memory) -> Memory {
     Memory {
         anonymous: one.anonymous,
         file: one.file,
+        inactive_file: one.inactive_file,
         mapped: one.mapped,
         kernel: one.kernel,
         socket: one.socket,

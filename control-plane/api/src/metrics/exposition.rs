@@ -1,15 +1,17 @@
 //! `GET /metrics`: our own families in the text format of Prometheus (`conventions.md`).
 
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use tepui_cluster::Cluster;
-use tepui_types::{Now, TaskState};
+use tepui_types::Now;
 
-use super::tasks_by_state;
+use super::{books, tasks_by_state};
 use crate::plane::Facts;
 
 /// A family could not be made: a mistake in this file, found by its test.
-type Outcome<T> = Result<T, prometheus::Error>;
+pub(super) type Outcome<T> = Result<T, prometheus::Error>;
 
 fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> Outcome<()> {
     let gauge = IntGauge::new(name, help)?;
@@ -48,8 +50,12 @@ pub(crate) fn families(cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<Ve
     process(&registry, cluster, facts, now)?;
     agents(&registry, cluster)?;
     tasks(&registry, cluster)?;
-    offers(&registry, cluster)?;
-    Ok(registry.gather())
+    offers(&registry, cluster, now)?;
+    books::ends(&registry, cluster)?;
+    books::resources(&registry, cluster)?;
+    let mut all = registry.gather();
+    all.push(books::placements(cluster));
+    Ok(all)
 }
 
 fn process(registry: &Registry, cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<()> {
@@ -82,27 +88,34 @@ fn agents(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
 
 fn tasks(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
     let live = tasks_by_state(cluster).into_iter().filter(|(state, _)| !state.is_terminal());
-    let name = |state: TaskState| state.wire_name().trim_start_matches("TASK_").to_lowercase();
     gauges(
         registry,
         ("tepui_tasks", "Tasks that are not terminal, by newest state", "state"),
-        live.map(|(state, count)| (name(state), count)),
+        live.map(|(state, count)| (books::name_of(state), count)),
     )?;
     let ended = &cluster.counters().ended_tasks;
     counters(
         registry,
         ("tepui_tasks_ended_total", "Tasks that came to a terminal state", "state"),
-        ended.iter().map(|(state, count)| (name(*state), *count)),
+        ended.iter().map(|(state, count)| (books::name_of(*state), *count)),
     )
 }
 
-fn offers(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
+fn offers(registry: &Registry, cluster: &Cluster, now: Now) -> Outcome<()> {
     let outstanding = cluster.frameworks().map(|f| (f.id.to_string(), f.offers.len() as u64));
     gauges(
         registry,
         ("tepui_offers_outstanding", "Offers that wait for an answer", "framework"),
         outstanding,
     )?;
+    let help = "Age of the oldest offer that waits for an answer, 0 where none does";
+    let ages = GaugeVec::new(Opts::new("tepui_offer_age_seconds", help), &["framework"])?;
+    for framework in cluster.frameworks() {
+        let offers = framework.offers.iter().filter_map(|number| cluster.offer(*number));
+        let oldest = offers.map(|offer| now.mono.since(offer.made)).max().unwrap_or_default();
+        ages.with_label_values(&[framework.id.as_str()]).set(oldest.as_secs_f64());
+    }
+    registry.register(Box::new(ages))?;
     let sum = |count: fn(&tepui_cluster::FrameworkCounters) -> u64| {
         cluster.frameworks().map(|f| count(&f.counters)).sum::<u64>()
     };

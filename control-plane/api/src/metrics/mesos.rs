@@ -1,6 +1,6 @@
 //! The families of the control plane itself.
 
-use tepui_cluster::Cluster;
+use tepui_cluster::{Cluster, Sums};
 use tepui_types::{Now, ResourceName, Resources, Scalar, TaskState};
 
 use super::{Metrics, length, number, tasks_by_state};
@@ -51,7 +51,7 @@ pub(super) fn process(all: &mut Metrics, cluster: &Cluster, facts: &Facts, now: 
 
 /// Scalars added up over all agents; ports of different hosts do not add up.
 #[derive(Default)]
-struct Totals([Total; SCALARS.len()]);
+pub(super) struct Totals([Total; SCALARS.len()]);
 
 /// One kind of scalar; the second of each pair is revocable.
 #[derive(Clone, Copy, Default)]
@@ -62,7 +62,7 @@ struct Total {
 }
 
 impl Totals {
-    fn of(cluster: &Cluster) -> Self {
+    pub(super) fn of(cluster: &Cluster) -> Self {
         let mut totals = Self::default();
         for agent in cluster.agents() {
             totals.each(&agent.total, |total, kind, amount| add(&mut total.all[kind], amount));
@@ -78,6 +78,14 @@ impl Totals {
                 visit(&mut self.0[position], usize::from(identity.revocable), amount);
             }
         }
+    }
+
+    /// What there is, what is used, what is offered, revocable or not; 0 of what is no scalar.
+    pub(super) fn of_resource(&self, name: &ResourceName) -> (f64, f64, f64) {
+        let found = self.iter().find(|(other, _)| *other == name).map(|(_, total)| *total);
+        let total = found.unwrap_or_default();
+        let sum = |pair: [Scalar; 2]| pair[0].saturating_add(pair[1]).as_f64();
+        (sum(total.all), sum(total.used), total.offered.as_f64())
     }
 
     fn iter(&self) -> impl Iterator<Item = (&'static ResourceName, &Total)> {
@@ -111,16 +119,18 @@ pub(super) fn resources(all: &mut Metrics, cluster: &Cluster) {
         all.insert(format!("{family}/offered_or_allocated"), held.as_f64());
     }
     for (role, view) in cluster.roles() {
-        let dominant = totals
-            .iter()
-            .map(|(name, total)| {
-                let held =
-                    view.sums.used.scalar(name).saturating_add(view.sums.offered.scalar(name));
-                share(held.as_f64(), total.all[0].saturating_add(total.all[1]).as_f64())
-            })
-            .fold(0.0, f64::max);
+        let dominant = dominant_share(&totals, &view.sums);
         all.insert(format!("allocator/mesos/roles/{role}/shares/dominant"), dominant);
     }
+}
+
+/// The largest part of any resource that is in `sums`.
+pub(super) fn dominant_share(totals: &Totals, sums: &Sums) -> f64 {
+    let shares = totals.iter().map(|(name, total)| {
+        let held = sums.used.scalar(name).saturating_add(sums.offered.scalar(name));
+        share(held.as_f64(), total.all[0].saturating_add(total.all[1]).as_f64())
+    });
+    shares.fold(0.0, f64::max)
 }
 
 pub(super) fn agents(all: &mut Metrics, cluster: &Cluster) {

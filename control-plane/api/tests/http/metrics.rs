@@ -182,6 +182,7 @@ async fn prometheus_reads_our_own_families() {
         "tepui_tasks{state=\"running\"} 2",
         "tepui_tasks_ended_total{state=\"finished\"} 1",
         "tepui_frameworks{state=\"connected\"} 1",
+        "tepui_placement_latency_seconds_count 2",
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
     }
@@ -189,5 +190,46 @@ async fn prometheus_reads_our_own_families() {
         let name = line.split(' ').nth(2).unwrap();
         let ours = name.starts_with("tepui_") || name.starts_with("process_");
         assert!(ours, "{name} has another prefix");
+    }
+}
+
+/// What dashboards and alerts made for Mesos ask for.
+#[tokio::test(start_paused = true)]
+async fn dashboards_for_mesos_find_the_names_of_its_exporter() {
+    let busy = busy().await;
+    let timings = &busy.rig.plane.timings;
+    timings.stored(std::time::Duration::from_millis(4));
+    timings.loaded(std::time::Duration::from_millis(3));
+    timings.allocated(std::time::Duration::ZERO, std::time::Duration::from_millis(2));
+    let text = busy.rig.get("/metrics/mesos").await.text();
+    for line in [
+        "mesos_master_elected 1",
+        "mesos_master_slaves_state{state=\"connected_active\"} 1",
+        "mesos_master_slaves_state{state=\"disconnected_inactive\"} 0",
+        "mesos_master_task_states_current{state=\"running\"} 2",
+        "mesos_master_task_states_current{state=\"unreachable\"} 0",
+        "mesos_master_event_queue_length{type=\"message\"} 0",
+        "mesos_master_allocation_run_ms{type=\"mean\"} 2",
+        "mesos_master_allocation_run_ms_count 1",
+        "mesos_registrar_state_store_ms{type=\"mean\"} 4",
+        "mesos_registrar_state_fetch_ms 3",
+        "mesos_registrar_log_recovered 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
+    }
+    for start in [
+        "mesos_master_uptime_seconds ",
+        "mesos_master_cpus{type=\"total\"} ",
+        "mesos_master_mem{type=\"percent\"} ",
+        "mesos_master_disk{type=\"percent\"} ",
+        "mesos_master_gpus{type=\"total\"} ",
+        "mesos_master_messages{type=\"status_update\"} ",
+        "mesos_master_event_queue_dispatches ",
+        "mesos_master_allocation_run_latency_ms{type=\"mean\"} ",
+        "mesos_slave_mem_bytes{slave=\"",
+        "mesos_slave_mem_used_bytes{slave=\"",
+        "mesos_slave_disk_used_bytes{slave=\"",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(start)), "no {start:?} in\n{text}");
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn memory(text: &str, swap: Option<u64>) -> Option<Memory> {
     Some(Memory {
         anonymous: bytes("anon")?,
         file: bytes("file")?,
+        inactive_file: bytes("inactive_file").unwrap_or(0),
         mapped: bytes("file_mapped").unwrap_or(0),
         // Before 5.18 the sum is not told.
         kernel: bytes("kernel").or_else(|| bytes("slab")).unwrap_or(0),
