@@ -113,6 +113,10 @@ impl Standing {
                     match effect {
                         Effect::Watch { term, leader } => watch.keep_vigil(term, leader),
                         Effect::WatchNobody => watch.end_vigil(),
+                        Effect::Listen => {
+                            warn!("store told less than it has, following it anew");
+                            news = ensemble.follow();
+                        }
                         Effect::StandUp { seen, gone } => {
                             pending.push(stand_up(&mut store, seen.as_ref(), gone));
                         }
@@ -202,8 +206,8 @@ fn stand_up(store: &mut Shared, seen: Option<&Leadership>, gone: bool) -> Event 
         }
         Ok(Campaign::Lost) => Event::Lost,
         Err(error) => {
-            warn!(error = &error as &dyn std::error::Error, "election failed, standing by");
-            Event::Lost
+            warn!(error = &error as &dyn std::error::Error, "election failed, trying again");
+            Event::Failed
         }
     }
 }

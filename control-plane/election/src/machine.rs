@@ -20,8 +20,10 @@ pub enum Event {
         /// The term.
         term: Term,
     },
-    /// The last attempt to raise the term failed.
+    /// In the last attempt to raise the term somebody else was quicker, or the leader lives.
     Lost,
+    /// The store did not answer the last attempt to raise the term.
+    Failed,
     /// Time passed.
     Tick,
 }
@@ -38,6 +40,8 @@ pub enum Effect {
     },
     /// Nobody leads: watch nobody.
     WatchNobody,
+    /// Begin to follow the store anew: it has more than was told.
+    Listen,
     /// Raise the term.
     StandUp {
         /// The record as it was last heard; `None` if there is none. Whoever leads in another
@@ -53,16 +57,27 @@ pub enum Effect {
     },
 }
 
+/// How long after a failed attempt the next one comes, where nobody's lease has to be waited for.
+const RETRY: Span = Span::from_millis(250);
+
 /// When a standby stands up.
 ///
 /// The lease is counted from when the record was last heard to change, on this host's own
-/// clock: no two hosts' clocks are compared.
+/// clock: no two hosts' clocks are compared. While nothing is heard it does not run.
 #[derive(Debug)]
 pub struct Election {
     lease: Span,
     heard: Heard,
-    /// When the record last changed, or was first heard.
+    /// The store tells nothing now; what was heard before is kept.
+    deaf: bool,
+    /// From here on is counted how long nothing happens …
     since: Mono,
+    /// … and so long is waited before standing up.
+    patience: Span,
+    /// The process that led in this term is gone.
+    gone: Option<Term>,
+    /// An attempt was lost to a record that was not heard yet.
+    missing: bool,
     standing: Standing,
 }
 
@@ -79,8 +94,8 @@ enum Standing {
 
 #[derive(Debug)]
 enum Heard {
-    /// Nothing yet, or not any more.
-    Deaf,
+    /// Nothing yet.
+    Never,
     /// There is no record.
     Nothing,
     Record(Leadership),
@@ -89,23 +104,30 @@ enum Heard {
 impl Election {
     /// A standby that has heard nothing yet.
     pub fn new(lease: Span) -> Self {
-        Self { lease, heard: Heard::Deaf, since: Mono::default(), standing: Standing::No }
+        Self {
+            lease,
+            heard: Heard::Never,
+            deaf: false,
+            since: Mono::default(),
+            patience: lease,
+            gone: None,
+            missing: false,
+            standing: Standing::No,
+        }
     }
 
     /// Who leads, as far as this standby has heard.
     pub fn leader(&self) -> Option<&Candidate> {
         match &self.heard {
-            Heard::Record(record) => record.leader.as_ref(),
-            Heard::Deaf | Heard::Nothing => None,
+            Heard::Record(record) if !self.deaf => record.leader.as_ref(),
+            _ => None,
         }
     }
 
-    /// When the lease runs out.
+    /// When the lease runs out, the next attempt is due, or what must be heard is overdue.
     pub fn next_wakeup(&self) -> Option<Mono> {
-        match &self.heard {
-            Heard::Record(_) if self.standing == Standing::No => Some(self.since + self.lease),
-            _ => None,
-        }
+        let may = !self.deaf && self.standing != Standing::Up;
+        (may && !matches!(self.heard, Heard::Never)).then(|| self.since + self.patience)
     }
 
     /// Takes one event.
@@ -113,31 +135,57 @@ impl Election {
         match event {
             Event::Heard(None) => {
                 self.heard = Heard::Nothing;
-                self.stand_up(None, true, out);
+                (self.deaf, self.missing) = (false, false);
+                self.stand_up(out);
             }
             Event::Heard(Some(record)) => self.hear(now, record, out),
-            Event::Deaf => self.heard = Heard::Deaf,
+            Event::Deaf => self.fall_deaf(now),
             Event::LeaderGone { term } => {
-                if let Heard::Record(record) = &self.heard
-                    && record.term == term
-                {
-                    let seen = record.clone();
-                    self.stand_up(Some(seen), true, out);
+                self.gone = Some(term);
+                if !self.deaf && matches!(&self.heard, Heard::Record(heard) if heard.term == term) {
+                    self.stand_up(out);
                 }
             }
             Event::Won { term } => {
+                self.sit_down(now, self.lease);
                 self.standing = Standing::Won(term);
                 self.lead_when_heard(out);
             }
-            // Somebody else was quicker, or the leader lives.
-            Event::Lost => self.sit_down(now),
-            Event::Tick => {
-                let due = self.next_wakeup().is_some_and(|at| at <= now);
-                if due && let Heard::Record(record) = &self.heard {
-                    let seen = record.clone();
-                    self.stand_up(Some(seen), false, out);
-                }
+            Event::Lost => {
+                self.sit_down(now, self.lease);
+                self.missing = true;
             }
+            Event::Failed if self.nobody_leads() || self.since + self.patience <= now => {
+                self.sit_down(now, RETRY);
+            }
+            // Meanwhile a leader was heard of, whose lease runs.
+            Event::Failed => self.standing = Standing::No,
+            Event::Tick if self.next_wakeup().is_none_or(|at| at > now) => {}
+            // A watch that tells nothing and does not end would leave the cluster without a leader.
+            Event::Tick if self.missing || self.standing != Standing::No => {
+                self.since = now;
+                out.push(Effect::Listen);
+            }
+            Event::Tick => self.stand_up(out),
+        }
+    }
+
+    /// The lease stands still while nothing is heard: when the store is away the leader cannot
+    /// write either. It has some time to do so once the store is back.
+    fn fall_deaf(&mut self, now: Mono) {
+        if !self.deaf {
+            let left = self.patience.saturating_sub(now.since(self.since));
+            self.patience = left.max(Span::from_nanos(self.lease.as_nanos() / 2));
+            self.deaf = true;
+        }
+    }
+
+    /// Whether it is known that no process leads; a silent leader may live.
+    fn nobody_leads(&self) -> bool {
+        match &self.heard {
+            Heard::Never => false,
+            Heard::Nothing => true,
+            Heard::Record(record) => record.leader.is_none() || self.gone == Some(record.term),
         }
     }
 
@@ -145,32 +193,35 @@ impl Election {
         if let Standing::Won(term) = self.standing {
             if record.term > term {
                 // Somebody raised it again before this process was ready to lead.
-                self.sit_down(now);
+                self.sit_down(now, self.lease);
             } else {
                 self.heard = Heard::Record(record);
+                (self.deaf, self.missing) = (false, false);
                 return self.lead_when_heard(out);
             }
         }
         let former = match &self.heard {
             Heard::Record(former) => Some(former),
-            Heard::Deaf | Heard::Nothing => None,
+            Heard::Never | Heard::Nothing => None,
         };
         let same_leader = former
             .is_some_and(|former| (former.term, &former.leader) == (record.term, &record.leader));
         if former != Some(&record) {
             self.since = now;
+            self.patience = self.lease;
+        } else if self.deaf {
+            self.since = now;
         }
+        (self.deaf, self.missing) = (false, false);
         if !same_leader {
             out.push(match &record.leader {
                 Some(leader) => Effect::Watch { term: record.term, leader: leader.clone() },
                 None => Effect::WatchNobody,
             });
         }
-        let vacant = record.leader.is_none();
-        let seen = vacant.then(|| record.clone());
         self.heard = Heard::Record(record);
-        if vacant {
-            self.stand_up(seen, true, out);
+        if self.nobody_leads() {
+            self.stand_up(out);
         }
     }
 
@@ -184,15 +235,21 @@ impl Election {
         }
     }
 
-    /// The lease begins anew, so that a standby which cannot win does not try all the time.
-    fn sit_down(&mut self, now: Mono) {
+    /// Waits again, so that a standby which cannot win does not try all the time.
+    fn sit_down(&mut self, now: Mono, patience: Span) {
         self.standing = Standing::No;
         self.since = now;
+        self.patience = patience;
     }
 
-    fn stand_up(&mut self, seen: Option<Leadership>, gone: bool, out: &mut Vec<Effect>) {
+    fn stand_up(&mut self, out: &mut Vec<Effect>) {
         if self.standing == Standing::No {
             self.standing = Standing::Up;
+            let gone = self.nobody_leads();
+            let seen = match &self.heard {
+                Heard::Record(record) => Some(record.clone()),
+                Heard::Never | Heard::Nothing => None,
+            };
             out.push(Effect::StandUp { seen, gone });
         }
     }

@@ -122,14 +122,99 @@ fn who_hears_nothing_of_the_store_does_not_stand_up() {
     let mut election = Election::new(LEASE);
     let record = led_by("a", 1, 1);
     hear(&mut election, at(0), &record);
-    handle(&mut election, at(1), Event::Deaf);
+    handle(&mut election, at(1000), Event::Deaf);
     assert_eq!(election.next_wakeup(), None);
     assert_eq!(handle(&mut election, at(60_000), Event::Tick), []);
-    assert_eq!(handle(&mut election, at(60_000), Event::LeaderGone { term: Term(1) }), []);
-    // Hearing again, it gives the leader a whole lease.
-    assert_eq!(hear(&mut election, at(70_000), &record), [watch(&record)]);
-    assert_eq!(handle(&mut election, at(74_999), Event::Tick), []);
-    assert_eq!(handle(&mut election, at(75_000), Event::Tick).len(), 1);
+    // Hearing again, it gives the leader what was left of the lease; it watches it already.
+    assert_eq!(hear(&mut election, at(70_000), &record), []);
+    assert_eq!(handle(&mut election, at(73_999), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(74_000), Event::Tick).len(), 1);
+}
+
+#[test]
+fn after_an_absence_of_the_store_a_leader_has_time_for_a_sign_of_life() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    hear(&mut election, at(0), &record);
+    handle(&mut election, at(4900), Event::Deaf);
+    handle(&mut election, at(5500), Event::Deaf);
+    hear(&mut election, at(6000), &record);
+    assert_eq!(election.next_wakeup(), Some(at(8500)));
+    hear(&mut election, at(8000), &led_by("a", 1, 2));
+    assert_eq!(election.next_wakeup(), Some(at(13_000)));
+}
+
+#[test]
+fn a_leader_that_went_while_nothing_was_heard_is_followed_when_the_store_is_back() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    hear(&mut election, at(0), &record);
+    handle(&mut election, at(1), Event::Deaf);
+    assert_eq!(handle(&mut election, at(2), Event::LeaderGone { term: Term(1) }), []);
+    assert_eq!(
+        hear(&mut election, at(1000), &record),
+        [Effect::StandUp { seen: Some(record), gone: true }]
+    );
+}
+
+#[test]
+fn an_attempt_that_the_store_did_not_answer_is_made_again_soon() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 1, 1);
+    let stands_up = |gone| Effect::StandUp { seen: Some(record.clone()), gone };
+    hear(&mut election, at(0), &record);
+    assert_eq!(handle(&mut election, at(5000), Event::Tick), [stands_up(false)]);
+    handle(&mut election, at(7000), Event::Failed);
+    assert_eq!(handle(&mut election, at(7249), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(7250), Event::Tick), [stands_up(false)]);
+    // That its process is gone is learned once, and not forgotten with the attempt.
+    assert_eq!(handle(&mut election, at(7300), Event::LeaderGone { term: Term(1) }), []);
+    handle(&mut election, at(7400), Event::Failed);
+    assert_eq!(handle(&mut election, at(7650), Event::Tick), [stands_up(true)]);
+    // Another leader has its whole lease, also when it was heard of during an attempt.
+    hear(&mut election, at(7700), &led_by("b", 2, 2));
+    handle(&mut election, at(7800), Event::Failed);
+    assert_eq!(election.next_wakeup(), Some(at(12_700)));
+}
+
+#[test]
+fn who_won_and_does_not_hear_it_follows_the_store_anew() {
+    let mut election = Election::new(LEASE);
+    handle(&mut election, at(0), Event::Heard(None));
+    assert_eq!(handle(&mut election, at(1), Event::Won { term: Term(1) }), []);
+    assert_eq!(handle(&mut election, at(5000), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(5001), Event::Tick), [Effect::Listen]);
+    assert_eq!(handle(&mut election, at(10_000), Event::Tick), []);
+    assert_eq!(handle(&mut election, at(10_001), Event::Tick), [Effect::Listen]);
+    let own = led_by("me", 1, 1);
+    assert_eq!(hear(&mut election, at(10_002), &own), [Effect::Lead { term: Term(1) }]);
+}
+
+#[test]
+fn who_lost_to_a_record_that_is_never_told_follows_the_store_anew() {
+    let mut election = Election::new(LEASE);
+    hear(&mut election, at(0), &led_by("a", 1, 1));
+    handle(&mut election, at(5000), Event::Tick);
+    handle(&mut election, at(5001), Event::Lost);
+    assert_eq!(handle(&mut election, at(10_001), Event::Tick), [Effect::Listen]);
+    let other = led_by("b", 2, 2);
+    assert_eq!(hear(&mut election, at(10_100), &other), [watch(&other)]);
+    assert_eq!(
+        handle(&mut election, at(15_100), Event::Tick),
+        [Effect::StandUp { seen: Some(other), gone: false }]
+    );
+}
+
+#[test]
+fn in_an_empty_store_that_fails_a_standby_tries_again() {
+    let mut election = Election::new(LEASE);
+    handle(&mut election, at(0), Event::Heard(None));
+    handle(&mut election, at(100), Event::Failed);
+    assert_eq!(election.next_wakeup(), Some(at(350)));
+    assert_eq!(
+        handle(&mut election, at(350), Event::Tick),
+        [Effect::StandUp { seen: None, gone: true }]
+    );
 }
 
 #[test]
