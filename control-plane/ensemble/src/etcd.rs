@@ -2,6 +2,7 @@
 //! and is then left alone.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -83,7 +84,10 @@ impl Etcd {
                 client: tokio::sync::OnceCell::new(),
             })
             .collect();
-        let shared = Shared { address: address.clone(), servers, turn: AtomicUsize::new(0) };
+        // Each process begins at another server, so that the end of one does not stop them all.
+        let first = RandomState::new().hash_one(std::process::id());
+        let first = AtomicUsize::new(usize::try_from(first % 1024).unwrap_or_default());
+        let shared = Shared { address: address.clone(), servers, turn: first };
         let etcd = Self { shared: Arc::new(shared) };
         etcd.meta().await?;
         Ok(etcd)
@@ -282,11 +286,16 @@ impl Etcd {
             return Ok(());
         }
         let mut seen = revision;
-        // A watch that breaks goes on from where it was, at the next server.
-        let mut failures = 0;
+        // A watch that breaks goes on from where it was, at the next server; it ends when none of
+        // them tells anything.
+        let (mut failures, mut told) = (0, seen);
         while failures < self.shared.servers.len() {
             let turn = self.shared.turn.load(Ordering::Relaxed);
-            match self.watch_from(&mut seen, news).await {
+            let watched = self.watch_from(&mut seen, news).await;
+            if std::mem::replace(&mut told, seen) != seen {
+                failures = 0;
+            }
+            match watched {
                 Ok(()) => return Ok(()),
                 Err(wrong) => {
                     if let Some(Compacted) = wrong.downcast_ref::<Compacted>() {

@@ -24,6 +24,8 @@ use paths::{BUCKETS, SPACES};
 pub(crate) const LIMITS: Limits = Limits { changes: 2_000, bytes: 900_000 };
 /// How long the servers keep a silent session, and with it the leader's announcement.
 const SESSION: Duration = Duration::from_secs(10);
+/// How long a server may be silent before the session goes to another one.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(3);
 /// Reads on their way at once while everything is loaded.
@@ -343,7 +345,8 @@ fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
 }
 
 async fn session(address: &Address) -> Result<Client, EnsembleError> {
-    let mut connector = Client::connector().with_session_timeout(SESSION);
+    let connector = Client::connector().with_session_timeout(SESSION);
+    let mut connector = connector.with_connection_timeout(SILENCE);
     if let Some((user, password)) = &address.login {
         connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
     }

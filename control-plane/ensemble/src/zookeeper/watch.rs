@@ -73,14 +73,12 @@ pub(super) async fn follow(
 ) -> Result<(), EnsembleError> {
     let what = "tell what changes";
     let client = zookeeper.client(what).await?;
-    let mut watcher = client
-        .watch(
-            &format!("{}{OURS}", zookeeper.shared.address.path),
-            AddWatchMode::PersistentRecursive,
-        )
-        .await
-        .map_err(|error| zookeeper.wrong(what, error))?;
+    let ours = format!("{}{OURS}", zookeeper.shared.address.path);
     loop {
+        // Anew for every server that the session comes to: zookeeper-client 0.11.2 takes only
+        // watches of one shot with it, so the next server would tell nothing.
+        let watching = client.watch(&ours, AddWatchMode::PersistentRecursive);
+        let mut watcher = watching.await.map_err(|error| zookeeper.wrong(what, error))?;
         let all = load(zookeeper, &client).await.map_err(|error| zookeeper.wrong(what, error))?;
         if news.send(Ok(News::Snapshot(all))).await.is_err() {
             return Ok(());
