@@ -1,6 +1,5 @@
 //! The link to the control plane: one gRPC stream, made anew whenever it breaks.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tepui_agent::Event;
@@ -9,20 +8,26 @@ use tepui_link::{Directive, LEADER_KEY, Report, proto};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tracing::{debug, info, warn};
 
 use crate::driver::Driver;
 use crate::finder::Finder;
+use crate::round::Round;
 
 /// Reports that may wait on a slow link before it is cut; nothing is lost, updates are sent
 /// again.
 const OUTBOX: usize = 16_384;
 /// A directive may carry many tasks.
 const MAX_FRAME_BYTES: usize = 64 << 20;
-/// How often a silent connection is probed, and how long the answer may take: finds partitions.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long a connection may take to stand.
+/// How often a silent connection is probed: finds leaders that are cut off, stopped or without
+/// power. About when the lease of such a leader is over the agent looks for the next one.
+const KEEPALIVE: Duration = Duration::from_secs(3);
+/// How long the answer may take. A new leader that every agent of a large cluster registers with
+/// answers late, and cutting it off would make that worse.
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
+/// How long a connection may take to stand, and then the word whether this one leads: a stopped
+/// process is connected to, and says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the agent may take to say when the next link is wanted.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -52,7 +57,7 @@ enum Tried {
     /// That control plane does not lead; it may know who does.
     Elsewhere(Option<String>),
     /// Nobody answers there.
-    Nobody(tonic::transport::Error),
+    Nobody(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Keeps a link to whoever leads, for ever. The first is made when the agent has recovered and
@@ -60,12 +65,13 @@ enum Tried {
 pub async fn keep(driver: Driver, finder: Finder, mut wish: watch::Receiver<Wish>) {
     anew(&mut wish, Wish::default().round).await;
     let mut pause = FIRST_PAUSE;
-    let mut round: VecDeque<Endpoint> = VecDeque::new();
+    let mut round = Round::default();
+    let mut suspect: Option<Uri> = None;
     loop {
-        if round.is_empty() {
-            round = finder.candidates().await.into();
+        if round.is_over() {
+            round = Round::new(finder.candidates().await, suspect.clone());
         }
-        let Some(endpoint) = round.pop_front() else {
+        let Some(endpoint) = round.take() else {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             continue;
@@ -74,7 +80,8 @@ pub async fn keep(driver: Driver, finder: Finder, mut wish: watch::Receiver<Wish
         match try_link(&driver, &endpoint, &mut wish, wanted).await {
             Tried::Linked => {
                 pause = FIRST_PAUSE;
-                round.clear();
+                round = Round::default();
+                suspect = Some(endpoint.uri().clone());
                 driver.event(Event::LinkDown);
                 // The agent answers the end of a link with how long to wait, unless it wanted the
                 // end itself and said so before.
@@ -88,24 +95,22 @@ pub async fn keep(driver: Driver, finder: Finder, mut wish: watch::Receiver<Wish
             }
             Tried::Elsewhere(leader) => {
                 debug!(uri = %endpoint.uri(), ?leader, "this control plane does not lead");
-                // Its word is tried next, once: who sent us there may be out of date.
-                if let Some(leader) = leader.and_then(|leader| finder.told(&endpoint, &leader)) {
-                    round.retain(|other| other.uri() != leader.uri());
-                    round.push_front(leader);
+                let leader = leader.and_then(|leader| finder.told(&endpoint, &leader));
+                if leader.is_some_and(|leader| round.told(leader)) {
                     tokio::time::sleep(HINT_PAUSE).await;
                     continue;
                 }
             }
             Tried::Nobody(error) => {
                 let uri = endpoint.uri();
-                debug!(%uri, error = &error as &dyn std::error::Error, "no control plane here");
+                debug!(%uri, error = &*error as &dyn std::error::Error, "no control plane here");
                 if pause == LONGEST_PAUSE {
                     warn!(%uri, %error, "control plane does not answer, retrying");
                 }
             }
         }
         // Others of the round are asked at once.
-        if round.is_empty() {
+        if round.is_over() {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -120,12 +125,14 @@ async fn try_link(
 ) -> Tried {
     let mut client = match connect(endpoint).await {
         Ok(client) => client,
-        Err(error) => return Tried::Nobody(error),
+        Err(error) => return Tried::Nobody(error.into()),
     };
     let (outbox, reports) = mpsc::channel(OUTBOX);
-    let directives = match client.session(ReceiverStream::new(reports)).await {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => {
+    let session = client.session(ReceiverStream::new(reports));
+    let directives = match tokio::time::timeout(CONNECT_TIMEOUT, session).await {
+        Err(late) => return Tried::Nobody(late.into()),
+        Ok(Ok(answer)) => answer.into_inner(),
+        Ok(Err(status)) => {
             let leader = status.metadata().get(LEADER_KEY);
             let leader = leader.and_then(|leader| leader.to_str().ok()).map(str::to_owned);
             return Tried::Elsewhere(leader);
@@ -150,7 +157,7 @@ async fn connect(endpoint: &Endpoint) -> Result<AgentLinkClient<Channel>, tonic:
         .clone()
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_ANSWER)
         .keep_alive_while_idle(true)
         .tcp_nodelay(true)
         .connect()

@@ -14,6 +14,7 @@ mod images;
 mod isolation;
 mod kernel;
 mod link;
+mod round;
 mod runs;
 mod sandbox;
 mod secrets;
