@@ -7,6 +7,8 @@ let
   casesFolder = ../vm-tests/cases;
   hasNodes = name: builtins.pathExists (casesFolder + "/${name}/nodes.nix");
   cases = builtins.filter hasNodes (builtins.attrNames (builtins.readDir casesFolder));
+  # Cases that show the same on other hosts name whose script they run.
+  scriptOf = name: (lib.importTOML (casesFolder + "/${name}/meta.toml")).script or name;
 
   case =
     name:
@@ -14,7 +16,7 @@ let
       inherit name;
       defaults = self.nixosModules.default;
       nodes = import (casesFolder + "/${name}/nodes.nix") { timeFactor = 1; };
-      testScript = builtins.readFile (casesFolder + "/${name}/test.py");
+      testScript = builtins.readFile (casesFolder + "/${scriptOf name}/test.py");
     };
 
   look =

@@ -24,7 +24,7 @@ NEEDS = {
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
-OPTIONAL_KEYS = {"only_by_name", "images", "previous_release"}
+OPTIONAL_KEYS = {"only_by_name", "full_only", "images", "previous_release", "script"}
 ROLES = {"control-plane", "agent"}
 
 
@@ -43,6 +43,8 @@ class Case:
     hosts: dict[str, dict[str, Any]]
     only_by_name: bool = False
     """Left out where no case is named: it measures, and takes its time."""
+    full_only: bool = False
+    """Left out of the quick round: another case shows the same in less time."""
     images: tuple[str, ...] = ()
     """Container images that a registry on the hosts has, as `web:TAG` or `mysql:TAG`."""
     previous_release: bool = False
@@ -50,11 +52,13 @@ class Case:
     /payload/previous; those under test are in /payload/next."""
     nodes: Path | None = None
     """The hosts as NixOS configurations, where the case has them."""
+    script_of: str = ""
+    """The case whose script this is, if not its own: the same shown on other hosts."""
 
     @property
     def script(self) -> Path:
         """The script."""
-        return CASES / self.name / "test.py"
+        return CASES / (self.script_of or self.name) / "test.py"
 
     @property
     def extensions(self) -> frozenset[str]:
@@ -100,12 +104,18 @@ def load(name: str) -> Case:
         if strange := roles.keys() - ROLES:
             raise BadCase(f"{name}/meta.toml: host {host} is {sorted(strange)}; known: {ROLES}")
     needs = frozenset(meta["needs"])
-    return Case(
+    case = Case(
         name, meta["description"], needs, meta["timeout_seconds"], hosts,
-        meta.get("only_by_name", False), tuple(meta.get("images", ())),
-        meta.get("previous_release", False),
-        nodes if nodes.is_file() else None,
+        only_by_name=meta.get("only_by_name", False),
+        full_only=meta.get("full_only", False),
+        images=tuple(meta.get("images", ())),
+        previous_release=meta.get("previous_release", False),
+        nodes=nodes if nodes.is_file() else None,
+        script_of=meta.get("script", ""),
     )  # fmt: skip
+    if case.script_of and (path.parent / "test.py").exists() or not case.script.is_file():
+        raise BadCase(f"{name}: a test.py of its own, or `script` names another case's, not both")
+    return case
 
 
 def all_names() -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from . import registry, render
+from . import registry, render, stores
 from .case import BadCase, Case
 from .lab import Lab, command
 from .progress import TestFailure
@@ -24,6 +24,7 @@ STRETCHED = frozenset({"agent_patience_seconds"})
 """Times of daemons that slower hosts need more of."""
 ON_HOSTS = render.Places({
     "tepui": "/usr/local", "nftables": "/usr", "busybox": "/usr", "python3": "/usr",
+    **dict.fromkeys(("etcd", "jre", "zookeeper"), f"/payload/{stores.FOLDER}"),
 })  # fmt: skip
 """Where Debian's hosts have what NixOS takes from packages."""
 
@@ -162,6 +163,7 @@ def make_payload(
     configured = evaluate(case, time_factor)
     if any(host["prometheus"]["enable"] for host in configured.values()):
         add_prometheus(lab.payload)
+    stores.fill(lab.payload, configured)
     for name in case.names:
         tree = lab.payload / "hosts" / name
         if case.nodes:

@@ -59,6 +59,7 @@ let
           specialArgs = { inherit pkgs; };
           modules = [
             ./host.nix
+            ./stores.nix
             ../../nixos-modules
             {
               networking.hostName = lib.mkDefault name;

@@ -71,12 +71,15 @@ in
 lib.genAttrs [
   "busybox"
   "coreutils"
+  "etcd"
   "grafana"
   "iproute2"
+  "jre"
   "nftables"
   "prometheus"
   "python3"
   "tepui"
+  "zookeeper"
 ] package
 // {
   formats.toml = _: {

@@ -1,0 +1,5 @@
+{ timeFactor }:
+import ../ha-figures/hosts.nix {
+  store = "zookeeper";
+  inherit timeFactor;
+}

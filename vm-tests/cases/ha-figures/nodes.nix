@@ -1,0 +1,5 @@
+{ timeFactor }:
+import ./hosts.nix {
+  store = "etcd";
+  inherit timeFactor;
+}
