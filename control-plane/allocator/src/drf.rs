@@ -13,17 +13,19 @@ mod explain;
 mod filters;
 mod inputs;
 mod round;
+mod standby;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use smallvec::SmallVec;
-use tepui_types::{AgentId, Entropy, Mono, ResourceName, Scalar, Span};
+use tepui_types::{AgentId, Entropy, Mono, ResourceName, Role, Scalar, Span};
 
 use crate::{Allocate, Input, Minimum, Plan, Reason};
 use agents::{Agent, AgentIx};
 use amounts::Kinds;
 use clients::{ClientIx, Clients};
+pub use standby::Misfit;
 use tree::{Among, Tree};
 
 /// How soon resources that nobody else wanted come back to a framework that refused them for
@@ -115,5 +117,9 @@ impl Allocate for Drf {
 
     fn explain(&self, now: Mono, framework: &tepui_types::FrameworkId) -> Vec<Reason> {
         self.reasons(now, framework)
+    }
+
+    fn refusals(&self, now: Mono) -> BTreeMap<Role, u64> {
+        self.refusals_by_role(now)
     }
 }

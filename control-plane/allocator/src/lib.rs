@@ -6,11 +6,13 @@ mod drf;
 mod input;
 mod plan;
 
-pub use drf::Drf;
+pub use drf::{Drf, Misfit};
 pub use input::{AgentFacts, Epoch, FrameworkFacts, Input, Minimum, Name, Refusal, Weight};
 pub use plan::{NoOffer, Plan, Proposal, Reason, Work};
 
-use tepui_types::{FrameworkId, Mono};
+use std::collections::BTreeMap;
+
+use tepui_types::{FrameworkId, Mono, Role};
 
 /// An allocator: told everything by [`Input`]s, asked for a [`Plan`] each round.
 pub trait Allocate {
@@ -28,4 +30,7 @@ pub trait Allocate {
 
     /// Why `framework` is not offered more, agent by agent.
     fn explain(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason>;
+
+    /// How many refusals hold, by role; roles with subscribers and without refusals have 0.
+    fn refusals(&self, now: Mono) -> BTreeMap<Role, u64>;
 }

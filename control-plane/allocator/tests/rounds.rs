@@ -173,7 +173,7 @@ fn refusals_count_by_role_until_they_end_or_are_withdrawn() {
     cluster.round();
     cluster.give_back("f1", "*", "a1", "cpus:4;mem:1024", Some(60));
     let count = |cluster: &Cluster| -> Vec<(String, u64)> {
-        let all = cluster.drf.refusals_by_role(cluster.now);
+        let all = cluster.drf.refusals(cluster.now);
         all.into_iter().map(|(role, count)| (role.to_string(), count)).collect()
     };
     let none = [("*".to_owned(), 0), ("eng".to_owned(), 0)];

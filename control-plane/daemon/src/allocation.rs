@@ -162,7 +162,7 @@ impl Worker {
                     self.cause = Some(Instant::now());
                 }
             }
-            Message::Refusals(answer) => answer(self.drf.refusals_by_role(now)),
+            Message::Refusals(answer) => answer(self.drf.refusals(now)),
             Message::Explain(framework, answer) => answer(self.drf.explain(now, &framework)),
         }
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const ROWS: &[&[&str]] = &[
     &["tepui-types"],
     &["tepui-wire", "tepui-marathon", "tepui-allocator"],
-    &["tepui-link", "tepui-container", "tepui-election"],
-    &["tepui-cluster", "tepui-apps", "tepui-agent"],
+    &["tepui-link", "tepui-container", "tepui-election", "tepui-plugin-abi"],
+    &["tepui-cluster", "tepui-apps", "tepui-agent", "tepui-plugin-sdk"],
     &["tepui-leader"],
     &["tepui-ensemble"],
     &[
@@ -82,7 +82,7 @@ fn root() -> PathBuf {
 
 fn crates() -> Vec<Crate> {
     let mut found = Vec::new();
-    for group in ["control-plane", "agentd", "ebpf"] {
+    for group in ["control-plane", "agentd", "ebpf", "plugins"] {
         for entry in fs::read_dir(root().join(group)).unwrap() {
             let folder = entry.unwrap().path();
             let Ok(text) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };

@@ -16,7 +16,7 @@ impl Drf {
     }
 
     /// Notes that anyone may take what is free on the agent, if something is.
-    fn soil(&mut self, at: AgentIx) {
+    pub(super) fn soil(&mut self, at: AgentIx) {
         let Some(agent) = self.agent(at) else { return };
         if agent.facts.active && !agent.free().is_empty() {
             self.spare.insert(at);

@@ -10,8 +10,7 @@ use super::clients::ClientIx;
 use crate::{NoOffer, Reason};
 
 impl Drf {
-    /// How many refusals hold, by role; roles with subscribers and without refusals have 0.
-    pub fn refusals_by_role(&self, now: Mono) -> BTreeMap<Role, u64> {
+    pub(super) fn refusals_by_role(&self, now: Mono) -> BTreeMap<Role, u64> {
         let mut by_client: BTreeMap<ClientIx, u64> = BTreeMap::new();
         let revived = |client| self.clients.existing(client).map(|one| one.revived);
         for agent in self.agents.iter().flatten() {

@@ -22,7 +22,8 @@ fn turn(seed: u64, lot: u64) -> u64 {
 
 impl Minimum {
     /// True when the bundle is worth offering.
-    pub(super) fn allows(&self, bundle: &Resources) -> bool {
+    #[must_use]
+    pub fn allows(&self, bundle: &Resources) -> bool {
         let has = |all: &Vec<_>| all.iter().all(|(name, least)| bundle.scalar(name) >= *least);
         self.0.is_empty() || self.0.iter().any(has)
     }

@@ -290,6 +290,11 @@ impl Tree {
         self.refile(at);
     }
 
+    /// The weights that were given.
+    pub(super) fn weights(&self) -> impl Iterator<Item = (&Role, u64)> {
+        self.weights.iter().map(|(role, weight)| (role, *weight))
+    }
+
     pub(super) fn add_total(&mut self, amounts: &Amounts) {
         self.totals.add(amounts);
         self.stale = true;

@@ -1,0 +1,258 @@
+//! An allocator's books, kept: what there is, who has it, who refused what. An allocator made of
+//! [`Books`] and a [`Policy`] only says whose turn it is.
+
+mod inputs;
+mod refusals;
+mod round;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tepui_allocator::{
+    AgentFacts, Allocate, FrameworkFacts, Input, Minimum, NoOffer, Plan, Reason, Weight,
+};
+use tepui_types::{AgentId, FrameworkId, Mono, Resources, Role};
+
+use refusals::{Held, Refusals};
+
+/// A framework in one of its roles: what offers are made to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Client {
+    /// The framework.
+    pub framework: FrameworkId,
+    /// The role.
+    pub role: Role,
+}
+
+/// An agent and what is booked on it.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    facts: AgentFacts,
+    booked: BTreeMap<Client, Resources>,
+    free: Resources,
+    refusals: Refusals,
+}
+
+impl Agent {
+    /// What the control plane says of it.
+    #[must_use]
+    pub fn facts(&self) -> &AgentFacts {
+        &self.facts
+    }
+
+    /// What nobody has.
+    #[must_use]
+    pub fn free(&self) -> &Resources {
+        &self.free
+    }
+
+    /// What is offered or in use, and by whom.
+    pub fn booked(&self) -> impl Iterator<Item = (&Client, &Resources)> {
+        self.booked.iter()
+    }
+}
+
+/// What somebody could be offered now.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Whom.
+    pub client: Client,
+    /// What of the agent's free resources.
+    pub resources: Resources,
+}
+
+/// What an allocator made of [`Books`] decides.
+pub trait Policy {
+    /// Puts agents with something free in the order in which they are offered; the order by id
+    /// unless said otherwise.
+    fn order(&mut self, _books: &Books, _agents: &mut Vec<AgentId>) {}
+
+    /// Which of the candidates is offered its part of the agent; `None` leaves it free until
+    /// something changes. Candidates are in order of framework and role, and at least one. Asked
+    /// again for what is left.
+    fn choose(&mut self, books: &Books, agent: &AgentId, candidates: &[Candidate])
+    -> Option<usize>;
+}
+
+/// What there is in a cluster, who has it, and who refused what.
+#[derive(Clone, Debug)]
+pub struct Books {
+    agents: BTreeMap<AgentId, Agent>,
+    frameworks: BTreeMap<FrameworkId, FrameworkFacts>,
+    /// Scalars only: the same port of two agents is not one port.
+    held: BTreeMap<Client, Resources>,
+    weights: BTreeMap<Role, Weight>,
+    minimum: Minimum,
+    dirty: BTreeSet<AgentId>,
+    ends: BTreeSet<(Mono, AgentId)>,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            held: BTreeMap::new(),
+            weights: BTreeMap::new(),
+            minimum: Minimum::default_of_mesos(),
+            dirty: BTreeSet::new(),
+            ends: BTreeSet::new(),
+        }
+    }
+}
+
+impl Books {
+    /// All agents, by id.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &Agent)> {
+        self.agents.iter()
+    }
+
+    /// One agent.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id)
+    }
+
+    /// One framework, while it is registered.
+    #[must_use]
+    pub fn framework(&self, id: &FrameworkId) -> Option<&FrameworkFacts> {
+        self.frameworks.get(id)
+    }
+
+    /// Everybody who wants offers now, in order of framework and role.
+    pub fn clients(&self) -> impl Iterator<Item = Client> {
+        self.frameworks.iter().filter(|(_, facts)| facts.active).flat_map(|(id, facts)| {
+            let roles = facts.roles.iter().filter(|role| !facts.suppressed.contains(*role));
+            roles.map(|role| Client { framework: id.clone(), role: role.clone() })
+        })
+    }
+
+    /// The scalars that a client is offered or uses, over all agents.
+    #[must_use]
+    pub fn held(&self, client: &Client) -> Resources {
+        self.held.get(client).cloned().unwrap_or_default()
+    }
+
+    /// The weight of a role; 1000 unless it was given one.
+    #[must_use]
+    pub fn weight(&self, role: &Role) -> Weight {
+        self.weights.get(role).copied().unwrap_or_default()
+    }
+
+    /// What a client would be offered on an agent, or why nothing. An agent or a framework that is
+    /// not there has nothing free.
+    ///
+    /// # Errors
+    ///
+    /// The reason.
+    pub fn judge(&self, now: Mono, agent: &AgentId, client: &Client) -> Result<Resources, NoOffer> {
+        match (self.agents.get(agent), self.frameworks.get(&client.framework)) {
+            (Some(agent), Some(facts)) if agent.facts.active => {
+                self.weigh(now, agent, client, facts).map_err(|(why, _)| why)
+            }
+            (Some(_), Some(_)) => Err(NoOffer::AgentInactive),
+            _ => Err(NoOffer::NothingFree),
+        }
+    }
+
+    fn weigh(
+        &self,
+        now: Mono,
+        agent: &Agent,
+        client: &Client,
+        facts: &FrameworkFacts,
+    ) -> Result<Resources, (NoOffer, Held)> {
+        let no = |why| Err((why, Held::No));
+        if agent.facts.gpus_guarded && !facts.gpus {
+            return no(NoOffer::NeedsGpuCapability);
+        }
+        let bundle = agent.free.filter(|one| {
+            let identity = &one.identity;
+            identity.is_usable_by(&client.role) && (facts.revocable || !identity.revocable)
+        });
+        if bundle.is_empty() {
+            return no(NoOffer::NothingFree);
+        }
+        if !facts.minimum.get(&client.role).unwrap_or(&self.minimum).allows(&bundle) {
+            return no(NoOffer::BelowMinimum { cpus: bundle.cpus(), mem: bundle.mem() });
+        }
+        match agent.refusals.held(now, client, &bundle) {
+            Held::No => Ok(bundle),
+            held @ (Held::OnRound(until) | Held::Until(until)) => {
+                Err((NoOffer::Filtered { remaining: until.since(now) }, held))
+            }
+        }
+    }
+
+    fn reasons(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason> {
+        let Some(facts) = self.frameworks.get(framework) else { return Vec::new() };
+        let mut reasons = Vec::new();
+        for role in &facts.roles {
+            let everywhere = match () {
+                () if !facts.active => Some(NoOffer::FrameworkInactive),
+                () if facts.suppressed.contains(role) => Some(NoOffer::Suppressed),
+                () => None,
+            };
+            if let Some(why) = everywhere {
+                reasons.push(Reason { role: role.clone(), agent: None, why });
+                continue;
+            }
+            let client = Client { framework: framework.clone(), role: role.clone() };
+            reasons.extend(self.agents.keys().map(|id| {
+                let why = self.judge(now, id, &client).err().unwrap_or(NoOffer::NotItsTurn);
+                Reason { role: role.clone(), agent: Some(id.clone()), why }
+            }));
+        }
+        reasons
+    }
+
+    fn refusals_by_role(&self, now: Mono) -> BTreeMap<Role, u64> {
+        let roles = self.frameworks.values().flat_map(|facts| &facts.roles);
+        let mut counts: BTreeMap<Role, u64> = roles.map(|role| (role.clone(), 0)).collect();
+        for client in self.agents.values().flat_map(|agent| agent.refusals.holding(now)) {
+            if let Some(count) = counts.get_mut(&client.role) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// An allocator made of [`Books`] and a [`Policy`].
+#[derive(Clone, Debug)]
+pub struct Kept<P> {
+    books: Books,
+    policy: P,
+}
+
+impl<P: Policy> Kept<P> {
+    /// An allocator of an empty cluster.
+    pub fn new(policy: P) -> Self {
+        Self { books: Books::default(), policy }
+    }
+}
+
+impl<P: Policy> Allocate for Kept<P> {
+    fn apply(&mut self, now: Mono, input: Input) {
+        self.books.take_note(now, input);
+    }
+
+    fn is_dirty(&self) -> bool {
+        !self.books.dirty.is_empty() && self.books.clients().next().is_some()
+    }
+
+    fn next_wakeup(&self) -> Option<Mono> {
+        self.books.ends.first().map(|(at, _)| *at)
+    }
+
+    fn round(&mut self, now: Mono) -> Plan {
+        self.books.plan_round(now, &mut self.policy)
+    }
+
+    fn explain(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason> {
+        self.books.reasons(now, framework)
+    }
+
+    fn refusals(&self, now: Mono) -> BTreeMap<Role, u64> {
+        self.books.refusals_by_role(now)
+    }
+}
