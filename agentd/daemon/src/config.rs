@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
 use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
+use tepui_ensemble::TlsFiles;
 use tepui_isolators::DiskQuota;
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
@@ -43,10 +44,19 @@ pub const DISK_WATCH_SECONDS: u64 = 15;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Address of a control plane, or of the store that control planes share (zk://…, etcd://…);
-    /// may be repeated [default: http://127.0.0.1:5052]
-    #[arg(long, env = "TEPUI_CONTROL_PLANE", value_delimiter = ',')]
+    /// Addresses of control planes, or of the store that they share (zk://…, etcd://…, or
+    /// file:///PATH of a file in which it stands); with commas, or repeated [default: http://127.0.0.1:5052]
+    #[arg(long, env = "TEPUI_CONTROL_PLANE")]
     pub control_plane: Vec<String>,
+    /// Certificates (PEM) of who signs the store's servers, for etcds://
+    #[arg(long)]
+    pub store_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) that the agent shows the store's servers
+    #[arg(long, requires = "store_key_file")]
+    pub store_cert_file: Option<PathBuf>,
+    /// Key (PEM) of that certificate
+    #[arg(long, requires = "store_cert_file")]
+    pub store_key_file: Option<PathBuf>,
     /// Address of the agent's own endpoints [default: 127.0.0.1:5051]
     #[arg(long, env = "TEPUI_AGENT_LISTEN")]
     pub listen: Option<SocketAddr>,
@@ -273,6 +283,9 @@ impl Settings {
         let list = |own: Vec<String>, file| if own.is_empty() { file } else { own };
         Self {
             control_plane: list(self.control_plane, file.control_plane),
+            store_ca_file: self.store_ca_file.or(file.store_ca_file),
+            store_cert_file: self.store_cert_file.or(file.store_cert_file),
+            store_key_file: self.store_key_file.or(file.store_key_file),
             listen: self.listen.or(file.listen),
             work_dir: self.work_dir.or(file.work_dir),
             hostname: self.hostname.or(file.hostname),
@@ -378,9 +391,14 @@ impl Settings {
             gc_config: self.image_gc_config,
             gc_delay_days: self.image_gc_delay_days,
         };
+        let store_files = TlsFiles {
+            ca: self.store_ca_file,
+            certificate: self.store_cert_file,
+            key: self.store_key_file,
+        };
         Ok(Config {
             images: images.resolve(&work_dir)?,
-            control_plane: finder(&self.control_plane)?,
+            control_plane: finder(&self.control_plane, &store_files)?,
             hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
             listen,
             work_dir,
@@ -409,9 +427,9 @@ fn either<T>(own: Vec<T>, file: Vec<T>) -> Vec<T> {
     if own.is_empty() { file } else { own }
 }
 
-fn finder(addresses: &[String]) -> anyhow::Result<Finder> {
+fn finder(addresses: &[String], files: &TlsFiles) -> anyhow::Result<Finder> {
     let default = [CONTROL_PLANE.to_owned()];
-    Finder::parse(if addresses.is_empty() { &default } else { addresses })
+    Finder::parse(if addresses.is_empty() { &default } else { addresses }, files)
 }
 
 fn policy(name: Option<&str>) -> anyhow::Result<tepui_agent::Reconfiguration> {

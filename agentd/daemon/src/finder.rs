@@ -1,60 +1,28 @@
-//! Where the control planes are: listed, or told by the store that they share.
-
-use std::sync::Arc;
+//! Where the control planes are, as endpoints of gRPC.
 
 use anyhow::Context;
-use tepui_election::Leadership;
-use tepui_ensemble::{Address, Ensemble};
-use tokio::sync::OnceCell;
+use tepui_ensemble::TlsFiles;
+use tepui_finder::{FindError, Found};
 use tonic::transport::Endpoint;
 use tracing::warn;
 
 /// Finds control planes.
 #[derive(Clone, Debug)]
-pub struct Finder {
-    places: Arc<Vec<Place>>,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// A control plane.
-    At(Box<Endpoint>),
-    /// The store that names the leader.
-    Store(Box<Store>),
-}
-
-#[derive(Debug)]
-struct Store {
-    address: Address,
-    /// Connected when it is first asked.
-    ensemble: OnceCell<Ensemble>,
-}
+pub struct Finder(tepui_finder::Finder<Endpoint>);
 
 impl Finder {
     /// Reads `host:port`, `http://…`, and addresses of stores.
     ///
     /// # Errors
     /// When a text is neither; the error says what is expected.
-    pub fn parse(texts: &[String]) -> anyhow::Result<Self> {
-        let places = texts.iter().map(|text| Place::parse(text)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { places: Arc::new(places) })
+    pub fn parse(texts: &[String], files: &TlsFiles) -> anyhow::Result<Self> {
+        tepui_finder::Finder::parse(texts, files, endpoint).map(Self)
     }
 
     /// Control planes to try, in order.
     pub async fn candidates(&self) -> Vec<Endpoint> {
-        let mut found = Vec::new();
-        for place in &*self.places {
-            match place {
-                Place::At(endpoint) => found.push(Endpoint::clone(endpoint)),
-                Place::Store(store) => match store.leader().await {
-                    Ok(leader) => found.extend(leader),
-                    Err(error) => {
-                        warn!("leader not found at {}: {error:#}, retrying", store.address);
-                    }
-                },
-            }
-        }
-        found
+        let found = self.0.look().await.into_iter();
+        found.filter_map(|found| found.map_or_else(not_found, reached)).collect()
     }
 
     /// The leader that a control plane named, reached as that one is.
@@ -65,32 +33,32 @@ impl Finder {
     }
 }
 
-impl Place {
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        if ["etcd://", "etcds://", "zk://"].iter().any(|scheme| text.starts_with(scheme)) {
-            let address = Address::parse(text)?;
-            return Ok(Self::Store(Box::new(Store { address, ensemble: OnceCell::new() })));
+fn endpoint(text: &str) -> anyhow::Result<Endpoint> {
+    let uri = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    Endpoint::from_shared(uri).with_context(|| {
+        format!(
+            "control_plane = {text:?} is not an address like http://host:5052, \
+             zk://host:2181/tepui or etcd://host:2379"
+        )
+    })
+}
+
+fn reached(found: Found<Endpoint>) -> Option<Endpoint> {
+    match found {
+        Found::Listed(endpoint) => Some(endpoint),
+        Found::Leader(leader) => {
+            let endpoint = Endpoint::from_shared(format!("http://{}", leader.agents));
+            if endpoint.is_err() {
+                warn!(agents = leader.agents, "the leader's address is none, retrying");
+            }
+            endpoint.ok()
         }
-        let uri = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let endpoint = Endpoint::from_shared(uri).with_context(|| {
-            format!(
-                "control_plane = {text:?} is not an address like http://host:5052, \
-                 zk://host:2181/tepui or etcd://host:2379"
-            )
-        })?;
-        Ok(Self::At(Box::new(endpoint)))
     }
 }
 
-impl Store {
-    async fn leader(&self) -> anyhow::Result<Option<Endpoint>> {
-        let connected = self.ensemble.get_or_try_init(|| Ensemble::connect(&self.address));
-        let Some((meta, _)) = connected.await?.meta().await? else { return Ok(None) };
-        let record = Leadership::decode(&meta)?;
-        let Some(leader) = record.leader else { return Ok(None) };
-        let endpoint = Endpoint::from_shared(format!("http://{}", leader.agents));
-        Ok(Some(endpoint.with_context(|| format!("{:?} is no address", leader.agents))?))
-    }
+fn not_found(error: FindError) -> Option<Endpoint> {
+    warn!(error = &error as &dyn std::error::Error, "no control plane known there, retrying");
+    None
 }
 
 #[cfg(test)]
@@ -98,13 +66,14 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<Finder> {
-        Finder::parse(&[text.to_owned()])
+        Finder::parse(&[text.to_owned()], &TlsFiles::default())
     }
 
     #[tokio::test]
     async fn a_listed_control_plane_needs_no_scheme() {
-        let found = parse("10.0.0.1:5052").unwrap().candidates().await;
+        let found = parse("10.0.0.1:5052,b:1").unwrap().candidates().await;
         assert_eq!(found[0].uri().to_string(), "http://10.0.0.1:5052/");
+        assert_eq!(found[1].uri().to_string(), "http://b:1/");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::error::EnsembleError;
+
 /// Which service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -19,6 +21,17 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// The client's certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// The files for TLS that an operator named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificates of who signs the servers' (`store_ca_file`).
+    pub ca: Option<PathBuf>,
+    /// The certificate that the servers are shown (`store_cert_file`).
+    pub certificate: Option<PathBuf>,
+    /// Its key (`store_key_file`).
+    pub key: Option<PathBuf>,
 }
 
 /// Servers, credentials and where among their data ours is.
@@ -51,8 +64,52 @@ pub struct AddressError {
 
 /// Paths that name nothing else are below this one.
 const DEFAULT_PATH: &str = "/tepui";
+/// What addresses of stores begin with, in place of `http://`.
+const SCHEMES: [&str; 3] = ["etcd://", "etcds://", "zk://"];
+/// What the name of a file begins with in which an address stands, for the password's sake.
+const FILE: &str = "file://";
 
 impl Address {
+    /// Whether a text is meant as the address of a store, or of a file in which one stands.
+    pub fn is_one(text: &str) -> bool {
+        SCHEMES.iter().chain([&FILE]).any(|scheme| text.starts_with(scheme))
+    }
+
+    /// Reads an address, from the file that `text` names if it begins with `file://`, and gives it
+    /// the files for TLS. The files themselves are read when somebody connects.
+    ///
+    /// # Errors
+    /// When it is none, the file cannot be read, or the files for TLS do not belong together.
+    pub fn read(text: &str, files: &TlsFiles) -> Result<Self, EnsembleError> {
+        let wrong = |why: String| Err(EnsembleError::Address(why));
+        let mut address = match text.strip_prefix(FILE) {
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Self::parse(text.trim()),
+                Err(error) => {
+                    return wrong(format!("cannot read the store's address from {path}: {error}"));
+                }
+            },
+            None => Self::parse(text),
+        }
+        .map_err(|error| EnsembleError::Address(error.to_string()))?;
+        let identity = match (&files.certificate, &files.key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            _ => return wrong("store_cert_file and store_key_file belong together".to_owned()),
+        };
+        let shown = address.to_string();
+        match &mut address.tls {
+            Some(tls) => *tls = Tls { ca: files.ca.clone(), identity },
+            None if files.ca.is_some() || identity.is_some() => {
+                return wrong(format!(
+                    "store_ca_file and store_cert_file are for etcds://, and the store is {shown}"
+                ));
+            }
+            None => {}
+        }
+        Ok(address)
+    }
+
     /// Reads an address; what it names is not looked up.
     ///
     /// # Errors
@@ -197,6 +254,31 @@ mod tests {
         let error = Address::parse("zk://ada:secret@a/mesos").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
         assert!(error.to_string().contains("\"a\" has no port"), "{error}");
+    }
+
+    #[test]
+    fn a_password_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("store");
+        std::fs::write(&file, "etcds://ada:secret@a:2379\n").unwrap();
+        let text = format!("file://{}", file.display());
+        assert!(Address::is_one(&text) && Address::is_one("zk://a:1/x") && !Address::is_one("a:1"));
+        let ca = TlsFiles { ca: Some("/ca.pem".into()), ..TlsFiles::default() };
+        let address = Address::read(&text, &ca).unwrap();
+        assert_eq!(address.login, Some(("ada".into(), "secret".into())));
+        assert_eq!(address.tls.unwrap().ca, ca.ca);
+        let error = Address::read("file:///nowhere/store", &ca).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/store"), "{error}");
+    }
+
+    #[test]
+    fn files_for_tls_need_each_other_and_a_store_that_speaks_it() {
+        let certificate = TlsFiles { certificate: Some("/c.pem".into()), ..TlsFiles::default() };
+        let error = Address::read("etcds://a:1", &certificate).unwrap_err().to_string();
+        assert!(error.contains("belong together"), "{error}");
+        let ca = TlsFiles { ca: Some("/ca.pem".into()), ..TlsFiles::default() };
+        let error = Address::read("zk://u:secret@a:1/x", &ca).unwrap_err().to_string();
+        assert!(error.contains("for etcds://") && !error.contains("secret"), "{error}");
     }
 
     #[test]

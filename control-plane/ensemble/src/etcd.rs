@@ -388,7 +388,7 @@ impl Etcd {
 #[error("the changes since are compacted")]
 struct Compacted;
 
-async fn tls_options(tls: &Tls) -> Result<TlsOptions, EnsembleError> {
+pub(crate) async fn tls_options(tls: &Tls) -> Result<TlsOptions, EnsembleError> {
     let read = async |path: &std::path::Path| {
         tokio::fs::read(path).await.map_err(|error| {
             EnsembleError::Address(format!("cannot read {} for TLS: {error}", path.display()))

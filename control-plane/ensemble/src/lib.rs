@@ -12,7 +12,7 @@ mod place;
 pub mod servers;
 mod zookeeper;
 
-pub use address::{Address, AddressError, Kind, Tls};
+pub use address::{Address, AddressError, Kind, Tls, TlsFiles};
 pub use error::{EnsembleError, SwapError};
 pub use place::{Change, Limits, News, Place, Stamp};
 
@@ -39,6 +39,18 @@ impl Ensemble {
         match address.kind {
             Kind::Etcd => etcd::Etcd::connect(address).await.map(Self::Etcd),
             Kind::ZooKeeper => zookeeper::ZooKeeper::connect(address).await.map(Self::ZooKeeper),
+        }
+    }
+
+    /// Connects as [`Ensemble::connect`] does, for somebody who only reads who leads: nothing is
+    /// made there, so that neither rights to write are needed nor a wrong path leaves traces.
+    ///
+    /// # Errors
+    /// When no server answers in time, or they refuse the credentials.
+    pub async fn connect_to_read(address: &Address) -> Result<Self, EnsembleError> {
+        match address.kind {
+            Kind::Etcd => etcd::Etcd::connect(address).await.map(Self::Etcd),
+            Kind::ZooKeeper => zookeeper::ZooKeeper::open(address).await.map(Self::ZooKeeper),
         }
     }
 

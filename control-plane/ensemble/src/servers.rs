@@ -1,27 +1,40 @@
-//! Real servers on loopback for tests: etcd and ZooKeeper from the distribution's packages.
-//! They end with the value that holds them.
+//! Real servers on loopback for tests: etcd and ZooKeeper from the distribution's packages, one
+//! alone or three that make an ensemble. They end with the value that holds them.
+
+mod certificates;
+mod programs;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{Address, Ensemble, Kind};
+use crate::{Address, Ensemble, Kind, Tls};
+use certificates::Certificates;
+use programs::{Node, launch};
 
-/// How long a server may take to answer. A virtual machine for Java needs some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-const ZOOKEEPER: &str = "/usr/share/java/zookeeper.jar";
+/// How long servers may take to answer. A virtual machine for Java needs some seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Who may do everything where there is a login.
+const USER: &str = "root";
+const PASSWORD: &str = "s@cret";
 
-/// A server of its own.
+/// A server of its own, or several that keep the same.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    folder: TempDir,
     kind: Kind,
-    port: u16,
+    folder: TempDir,
+    certificates: Option<Certificates>,
+    login: Option<(String, String)>,
+    nodes: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    node: Node,
+    child: Child,
 }
 
 impl Server {
@@ -30,7 +43,7 @@ impl Server {
     /// # Panics
     /// When it is not installed or does not answer: `./test` installs `etcd-server`.
     pub fn etcd() -> Self {
-        Self::start(Kind::Etcd)
+        Self::start(Kind::Etcd, 1, None)
     }
 
     /// Starts ZooKeeper.
@@ -38,69 +51,149 @@ impl Server {
     /// # Panics
     /// When it is not installed or does not answer: `./test` installs `zookeeper` and a Java.
     pub fn zookeeper() -> Self {
-        Self::start(Kind::ZooKeeper)
+        Self::start(Kind::ZooKeeper, 1, None)
     }
 
-    fn start(kind: Kind) -> Self {
+    /// Starts three servers that elect a leader among themselves.
+    ///
+    /// # Panics
+    /// When they are not installed or do not answer.
+    pub fn three(kind: Kind) -> Self {
+        Self::start(kind, 3, None)
+    }
+
+    /// Starts etcd that speaks only TLS, wants a certificate of its clients, and a login.
+    ///
+    /// # Panics
+    /// When it is not installed or does not answer.
+    pub fn etcd_with_tls_and_login() -> Self {
+        let folder = TempDir::new().expect("a folder can be made");
+        let mut server = Self::start(Kind::Etcd, 1, Some(Certificates::make(folder)));
+        let address = server.address("/x");
+        runtime().block_on(programs::enable_auth(&address, USER, PASSWORD));
+        server.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+        server
+    }
+
+    /// Has every address carry this login; ZooKeeper believes any, and holds nodes to it.
+    #[must_use]
+    pub fn with_login(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    fn start(kind: Kind, count: usize, certificates: Option<Certificates>) -> Self {
         let begin = Instant::now();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime can be made");
-        loop {
+        let runtime = runtime();
+        // Another test may take a port meanwhile: then others.
+        'ports: loop {
             let folder = TempDir::new().expect("a folder can be made");
-            let port = free_port();
-            let child = match kind {
-                Kind::Etcd => etcd(folder.path(), port),
-                Kind::ZooKeeper => zookeeper(folder.path(), port),
-            };
-            let child = child.expect("the server's package is installed (./test does it)");
-            let mut server = Self { child, folder, kind, port };
-            let address = server.address("/ready");
-            loop {
-                if runtime.block_on(Ensemble::connect(&address)).is_ok() {
-                    return server;
+            let all: Vec<Node> = (0..count).map(|_| Node::with(free_port)).collect();
+            let nodes = all.iter().enumerate().map(|(number, node)| {
+                let child = launch(kind, folder.path(), &all, number, certificates.as_ref());
+                let child = child.expect("the server's package is installed (./test does it)");
+                Running { node: node.clone(), child }
+            });
+            let nodes = nodes.collect();
+            let certificates = certificates.clone();
+            let mut server = Self { kind, folder, certificates, login: None, nodes };
+            for number in 0..count {
+                // Each one, so that none is still on its way when a test begins.
+                let address = server.address_of("/ready", &[number]);
+                while runtime.block_on(Ensemble::connect(&address)).is_err() {
+                    assert!(begin.elapsed() < PATIENCE, "{}", server.told());
+                    if server.nodes.iter_mut().any(|one| one.ended()) {
+                        continue 'ports;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
                 }
-                assert!(begin.elapsed() < PATIENCE, "{}", server.told());
-                // Another test took the port meanwhile: then another one.
-                if server.child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
             }
+            return server;
         }
     }
 
-    /// Its address, with a path for what a test keeps there.
+    /// The address of all its servers, with a path for what a test keeps there.
     pub fn address(&self, path: &str) -> Address {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.address_of(path, &all)
+    }
+
+    fn address_of(&self, path: &str, which: &[usize]) -> Address {
+        let host = if self.certificates.is_some() { "localhost" } else { "127.0.0.1" };
         Address {
             kind: self.kind,
-            servers: vec![format!("127.0.0.1:{}", self.port)],
-            login: None,
+            servers: which
+                .iter()
+                .map(|number| format!("{host}:{}", self.nodes[*number].node.client))
+                .collect(),
+            login: self.login.clone(),
             path: path.to_owned(),
-            tls: None,
+            tls: self.certificates.as_ref().map(Certificates::of_client),
         }
     }
 
-    /// Sends it a signal, by name.
+    /// An authority that signed none of its certificates.
+    ///
+    /// # Panics
+    /// When the server does not speak TLS.
+    pub fn wrong_authority(&self) -> Tls {
+        self.certificates.as_ref().expect("it speaks TLS").of_another()
+    }
+
+    /// Sends the first server a signal, by name.
     ///
     /// # Panics
     /// When there is no such process or signal.
     pub fn signal(&self, name: &str) {
+        self.nodes[0].signal(name);
+    }
+
+    /// Kills one of its servers.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn kill(&self, number: usize) {
+        self.nodes[number].signal("KILL");
+    }
+
+    /// Kills its first server and starts it again on its data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.start_again(0);
+    }
+
+    /// Starts one of its servers again on its data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self, number: usize) {
+        let all: Vec<Node> = self.nodes.iter().map(|running| running.node.clone()).collect();
+        let certificates = self.certificates.as_ref();
+        self.nodes[number].stop();
+        let child = launch(self.kind, self.folder.path(), &all, number, certificates);
+        self.nodes[number].child = child.expect("the server starts again");
+    }
+
+    fn told(&self) -> String {
+        let logs = (0..self.nodes.len()).map(|number| {
+            let log = programs::folder(self.folder.path(), number).join("log");
+            std::fs::read_to_string(log).unwrap_or_default()
+        });
+        format!("{:?} does not answer; it says:\n{}", self.kind, logs.collect::<String>())
+    }
+}
+
+impl Running {
+    fn ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
+    fn signal(&self, name: &str) {
         let sent =
             Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name} failed");
-    }
-
-    /// Kills it and starts it again on its data.
-    ///
-    /// # Panics
-    /// When it does not come back.
-    pub fn restart(&mut self) {
-        self.stop();
-        let child = match self.kind {
-            Kind::Etcd => etcd(self.folder.path(), self.port),
-            Kind::ZooKeeper => zookeeper(self.folder.path(), self.port),
-        };
-        self.child = child.expect("the server starts again");
     }
 
     fn stop(&mut self) {
@@ -108,65 +201,20 @@ impl Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-
-    fn told(&self) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        format!("{:?} does not answer; it says:\n{log}", self.kind)
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        self.nodes.iter_mut().for_each(Running::stop);
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    made.expect("a runtime can be made")
 }
 
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a listener has an address").port()
-}
-
-fn logged(command: &mut Command, folder: &Path) -> io::Result<Child> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
-    let both = log.try_clone()?;
-    command.stdin(Stdio::null()).stdout(log).stderr(both).spawn()
-}
-
-fn etcd(folder: &Path, port: u16) -> io::Result<Child> {
-    let url = format!("http://127.0.0.1:{port}");
-    // Nobody connects to the port for peers of a single server.
-    let peer = "unix://localhost:0".to_owned();
-    let mut command = Command::new("etcd");
-    command
-        .arg("--data-dir")
-        .arg(folder.join("data"))
-        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-        .args(["--listen-peer-urls", &peer, "--logger", "zap", "--log-level", "error"])
-        .current_dir(folder);
-    logged(&mut command, folder)
-}
-
-fn zookeeper(folder: &Path, port: u16) -> io::Result<Child> {
-    let settings = format!(
-        "tickTime=500\nclientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={}\n\
-         admin.enableServer=false\nmaxClientCnxns=0\n",
-        folder.join("data").display()
-    );
-    std::fs::write(folder.join("zoo.cfg"), settings)?;
-    if !Path::new(ZOOKEEPER).exists() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, ZOOKEEPER));
-    }
-    let mut command = Command::new("java");
-    command
-        .args([
-            "-Xmx256m",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:+UseSerialGC",
-            "-cp",
-            "/usr/share/java/*",
-        ])
-        .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
-        .arg(folder.join("zoo.cfg"))
-        .current_dir(folder);
-    logged(&mut command, folder)
+    let port = || -> io::Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
+    port().expect("loopback has a free port")
 }

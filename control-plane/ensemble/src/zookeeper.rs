@@ -63,11 +63,16 @@ impl fmt::Debug for ZooKeeper {
 
 impl ZooKeeper {
     pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
-        let client = session(address).await?;
-        let shared = Shared { address: address.clone(), client: RwLock::new(client) };
-        let zookeeper = Self { shared: Arc::new(shared) };
+        let zookeeper = Self::open(address).await?;
         zookeeper.prepare().await?;
         Ok(zookeeper)
+    }
+
+    /// A session, and nothing made yet.
+    pub(crate) async fn open(address: &Address) -> Result<Self, EnsembleError> {
+        let client = session(address).await?;
+        let shared = Shared { address: address.clone(), client: RwLock::new(client) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Makes the folders, where they are not there.

@@ -24,6 +24,7 @@ const ROWS: &[&[&str]] = &[
         "tepui-fetch",
         "tepui-images",
         "tepui-store",
+        "tepui-finder",
         "tepui-checkpoint",
     ],
     &[

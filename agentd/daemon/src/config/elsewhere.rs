@@ -6,6 +6,8 @@ use anyhow::ensure;
 
 use super::Settings;
 
+const SCHEME: &str = "file://";
+
 impl Settings {
     /// These settings without the files that they name, which only their own host has.
     ///
@@ -26,15 +28,27 @@ impl Settings {
         ];
         for (key, file) in files {
             let Some(file) = file else { continue };
-            let plain = file.to_str().and_then(|text| text.strip_prefix("file://"));
-            ensure!(
-                plain.map_or(file.as_path(), Path::new).is_absolute(),
-                "{key} = {} is not an absolute path",
-                file.display()
-            );
+            absolute_path(key, &file)?;
+        }
+        for address in std::mem::take(&mut self.control_plane) {
+            if address.starts_with(SCHEME) {
+                absolute_path("control_plane", Path::new(&address))?;
+            } else {
+                self.control_plane.push(address);
+            }
         }
         Ok(self)
     }
+}
+
+fn absolute_path(key: &str, file: &Path) -> anyhow::Result<()> {
+    let plain = file.to_str().and_then(|text| text.strip_prefix(SCHEME));
+    ensure!(
+        plain.map_or(file, Path::new).is_absolute(),
+        "{key} = {} is not an absolute path",
+        file.display()
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -60,6 +74,13 @@ mod tests {
         let gc = Some(" {\"image_disk_headroom\": 2}".to_owned());
         let settings = Settings { image_gc_config: gc.clone(), ..settings() };
         assert_eq!(settings.elsewhere().unwrap().image_gc_config, gc);
+    }
+
+    #[test]
+    fn the_address_of_a_store_in_a_file_of_another_host_is_not_read() {
+        let there = "file:///run/credentials/tepui-agentd.service/store".to_owned();
+        let settings = Settings { control_plane: vec![there, "a:1".into()], ..settings() };
+        assert_eq!(settings.elsewhere().unwrap().control_plane, ["a:1"]);
     }
 
     #[test]
