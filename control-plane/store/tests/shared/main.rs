@@ -2,76 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+mod place;
+mod secured;
+mod three;
 
-use tepui_election::{Candidate, Leadership};
 use tepui_ensemble::servers::Server;
-use tepui_ensemble::{Address, Ensemble};
-use tepui_store::{Batch, Campaign, Op, Replica, Revision, Shared, Store, StoreError, suite};
-use tepui_types::{Term, Uuid};
-use tokio::runtime::Runtime;
+use tepui_store::{Batch, Campaign, Op, Revision, Store, StoreError, suite};
+use tepui_types::Term;
 
-struct Place {
-    runtime: Runtime,
-    server: Server,
-    paths: AtomicU32,
-}
+use place::{Place, put};
 
-impl Place {
-    fn new(server: Server) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        Self { runtime, server, paths: AtomicU32::new(0) }
-    }
-
-    fn fresh(&self) -> Address {
-        let path = self.paths.fetch_add(1, Ordering::Relaxed);
-        self.server.address(&format!("/test-{path}"))
-    }
-
-    fn ensemble(&self, address: &Address) -> Ensemble {
-        self.runtime.block_on(Ensemble::connect(address)).unwrap()
-    }
-
-    fn open(&self, address: &Address, name: &str) -> Shared {
-        let ensemble = self.ensemble(address);
-        let fresh = Uuid::from_bytes([9; 16]);
-        let lease = Duration::from_secs(10);
-        Shared::new(ensemble, self.runtime.handle().clone(), candidate(name), fresh, lease)
-    }
-
-    /// A copy that follows until it has seen this revision.
-    fn follow(&self, address: &Address, until: impl Fn(&Leadership) -> bool) -> Replica {
-        self.runtime.block_on(async {
-            let mut news = Ensemble::connect(address).await.unwrap().follow();
-            let mut replica = Replica::default();
-            while !replica.leadership().is_some_and(&until) {
-                replica.take(news.recv().await.unwrap().unwrap()).unwrap();
-            }
-            replica
-        })
-    }
-}
-
-fn candidate(name: &str) -> Candidate {
-    Candidate {
-        id: name.into(),
-        hostname: name.into(),
-        mesos: format!("{name}:5050"),
-        marathon: format!("{name}:8080"),
-        agents: format!("{name}:5052"),
-    }
-}
-
-fn put(key: &str, value: impl Into<Vec<u8>>) -> Op {
-    Op::Put { key: key.to_owned(), value: value.into() }
-}
-
-fn everything(place: &Place) {
+pub(crate) fn everything(place: &Place) {
     suite::run(|| {
         let address = place.fresh();
         move || -> Box<dyn Store> { Box::new(place.open(&address, "one")) }
