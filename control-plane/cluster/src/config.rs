@@ -24,6 +24,8 @@ pub struct Config {
     /// While leading, when more than this share of the agents is silent, none is declared
     /// unreachable (invariant I-37).
     pub silent_agents_limit_percent: u8,
+    /// So few missing or silent agents are no mass, whatever their share.
+    pub agent_removal_limit_floor: usize,
     /// How fast agents may be declared unreachable; `None` sets no bound.
     pub agent_removal_rate: Option<RemovalRate>,
     /// An unanswered offer is rescinded after so long; `None` waits for ever.
@@ -78,6 +80,7 @@ impl Default for Config {
             agent_reregister_timeout: Span::from_secs(600),
             recovery_agent_removal_limit_percent: 100,
             silent_agents_limit_percent: 100,
+            agent_removal_limit_floor: 0,
             agent_removal_rate: None,
             offer_timeout: None,
             root_submissions: true,

@@ -80,7 +80,13 @@ impl Cluster {
             .values()
             .filter(|agent| agent.last_heard + patience <= batch.mono())
             .count();
-        silent * 100 > self.agents.len() * usize::from(limit)
+        self.is_mass(silent, self.agents.len(), limit)
+    }
+
+    /// Whether so many of the agents are more than may be given up at once.
+    pub(crate) fn is_mass(&self, missing: usize, of: usize, limit_percent: u8) -> bool {
+        missing > self.config.agent_removal_limit_floor
+            && missing * 100 > of * usize::from(limit_percent)
     }
 
     /// Declares an agent of this term unreachable. It may come back.

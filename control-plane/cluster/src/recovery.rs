@@ -124,8 +124,7 @@ impl Cluster {
     pub(crate) fn recovered_agents_timer(&mut self, batch: &mut Batch<'_>) {
         let missing = self.recovered.len();
         let known = missing + self.agents.len();
-        let limit = usize::from(self.config.recovery_agent_removal_limit_percent);
-        if missing * 100 > known * limit {
+        if self.is_mass(missing, known, self.config.recovery_agent_removal_limit_percent) {
             self.counters.agents.removals_held_back += 1;
             let pause = self.config.agent_reregister_timeout.max(Span::from_secs(1));
             self.set_timer(batch.mono() + pause, Timer::RecoveredAgents);

@@ -390,6 +390,21 @@ fn a_mass_of_silent_agents_is_not_believed() {
 }
 
 #[test]
+fn a_few_silent_agents_are_no_mass_in_a_small_cluster() {
+    let config = Config {
+        silent_agents_limit_percent: 50,
+        agent_removal_limit_floor: 2,
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config);
+    let agents: Vec<_> = (0..4).map(|n| rig.agent(&format!("a{n}"), "cpus:1;mem:64")).collect();
+    rig.advance(secs(300));
+    assert_eq!(rig.cluster.unreachable_agents().len(), 0, "all four are");
+    rig.advance_alive(secs(300), &[&agents[0], &agents[1]]);
+    assert_eq!(rig.cluster.unreachable_agents().len(), 2);
+}
+
+#[test]
 fn an_agent_with_more_work_than_it_has_is_offered_to_nobody_until_it_fits() {
     let mut rig = Rig::new();
     let (agent, framework) = rig.with_running_task(PLAIN);
