@@ -5,13 +5,14 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use prometheus::proto::MetricFamily;
 use serde::Deserialize;
 use tepui_types::FrameworkId;
 
 use crate::answer::ApiError;
 use crate::legacy::{self, json};
-use crate::metrics;
-use crate::plane::Plane;
+use crate::metrics::{self, Timings};
+use crate::plane::{Facts, Plane};
 use crate::router::App;
 use crate::{explain, version};
 
@@ -64,18 +65,22 @@ pub(crate) async fn health() -> StatusCode {
     StatusCode::OK
 }
 
-async fn version_of(query: Query<legacy::Padding>) -> Response {
+pub(crate) async fn version_of(query: Query<legacy::Padding>) -> Response {
     json(&query, &version::legacy())
 }
 
-async fn stats(query: Query<legacy::Padding>) -> Response {
+pub(crate) async fn stats(query: Query<legacy::Padding>) -> Response {
     json(&query, &metrics::stats())
 }
 
 async fn flags<P: Plane>(State(app): State<App<P>>, query: Query<legacy::Padding>) -> Response {
+    flags_of(&app.facts, &query)
+}
+
+pub(crate) fn flags_of(facts: &Facts, query: &Query<legacy::Padding>) -> Response {
     let flags: serde_json::Map<String, serde_json::Value> =
-        app.facts.flags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    json(&query, &serde_json::json!({ "flags": flags }))
+        facts.flags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    json(query, &serde_json::json!({ "flags": flags }))
 }
 
 async fn redirect<P: Plane>(State(app): State<App<P>>) -> Response {
@@ -117,12 +122,19 @@ async fn prometheus<P: Plane>(State(app): State<App<P>>) -> Result<Response, Api
     let facts = app.facts.clone();
     let families =
         app.plane.read(move |cluster, now| metrics::families(cluster, &facts, now)).await?;
-    let timings = app.plane.timings();
     let more = app.plane.more_families().await;
+    let families = families.map(|families| [families, more].concat());
+    exposed(families, app.plane.timings().as_deref())
+}
+
+/// The text for Prometheus: these families, and what the process measured of itself.
+pub(crate) fn exposed(
+    families: prometheus::Result<Vec<MetricFamily>>,
+    timings: Option<&Timings>,
+) -> Result<Response, ApiError> {
     let text = families
         .and_then(|mut families| {
-            families.extend(more);
-            families.extend(timings.iter().flat_map(|timings| timings.families()));
+            families.extend(timings.into_iter().flat_map(Timings::families));
             metrics::exposition(families)
         })
         .map_err(|error| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
@@ -137,13 +149,15 @@ async fn exporter<P: Plane>(State(app): State<App<P>>) -> Result<Response, ApiEr
 }
 
 /// What is here, for somebody with a terminal.
-async fn help() -> &'static str {
+pub(crate) async fn help() -> &'static str {
     "POST /api/v1/scheduler   frameworks (Mesos v1)\n\
      POST /api/v1             operators (Mesos v1)\n\
      GET  /state /state-summary /slaves /frameworks /tasks /roles /weights /quota\n\
      GET  /health /version /flags /redirect /metrics /metrics/snapshot /metrics/mesos /system/stats.json\n\
      POST /teardown           frameworkId=<id>\n\
      GET  /tepui/v1/explain/frameworks/<id>   why a framework is offered nothing more\n\
+     GET  /tepui/v1/leadership                who leads, and who stands by\n\
+     POST /tepui/v1/drill/failover?term=<n>   end the leader on purpose\n\
      GET  /tepui/v1/openapi.json              what is under /tepui/v1\n"
 }
 

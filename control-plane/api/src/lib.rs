@@ -17,6 +17,7 @@ mod explain;
 mod legacy;
 mod metrics;
 mod operator;
+mod own;
 pub mod plane;
 mod router;
 mod scheduler;
@@ -26,7 +27,8 @@ mod stream;
 mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
-pub use metrics::Timings;
+pub use metrics::{Leaderships, Timings};
+pub use own::own;
 pub use plane::{Backlog, Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
 pub use shared::Shared;

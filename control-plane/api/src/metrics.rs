@@ -6,6 +6,7 @@ pub(crate) mod exporter;
 mod exposition;
 mod frameworks;
 pub(crate) mod host;
+mod leadership;
 mod mesos;
 mod timings;
 
@@ -18,8 +19,9 @@ use tepui_types::{Now, TaskState};
 use crate::plane::{Facts, Plane, Unavailable};
 use crate::router::App;
 
-pub(crate) use exposition::{exposition, families};
+pub(crate) use exposition::{exposition, families, standing_by};
 pub(crate) use host::stats;
+pub use leadership::Leaderships;
 pub use timings::Timings;
 
 /// Metrics by name.

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
-use tepui_ensemble::Address;
+use tepui_ensemble::{Address, TlsFiles};
 use tepui_process::guard_address;
 use tepui_types::Span;
 
@@ -24,6 +24,11 @@ pub const ALLOCATION_DELAY_MS: u64 = 20;
 pub const LEASE_SECONDS: u64 = 5;
 /// How long an agent may be silent before it is unreachable: Mesos's 5 pings of 15 s.
 pub const AGENT_PATIENCE_SECONDS: u64 = 75;
+
+/// How many agents may be declared unreachable in a minute (invariant I-37).
+pub const AGENT_REMOVALS_PER_MINUTE: u32 = 600;
+/// When more than this share of the agents is silent, none is declared unreachable.
+pub const AGENT_REMOVAL_LIMIT_PERCENT: u8 = 50;
 
 /// The keys of the TOML file, and the flags.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -53,6 +58,13 @@ pub struct Settings {
     /// Declare an agent unreachable after so many seconds of silence [default: 75]
     #[arg(long)]
     pub agent_patience_seconds: Option<u64>,
+    /// Declare at most so many agents unreachable in a minute [default: 600]
+    #[arg(long)]
+    pub agent_removals_per_minute: Option<u32>,
+    /// Declare no agent unreachable while more than this share of them is silent, unless they are
+    /// ten at most: the fault is then more likely here or in between [default: 50]
+    #[arg(long)]
+    pub agent_removal_limit_percent: Option<u8>,
     /// Gather news for so many milliseconds before a round of allocation [default: 20]
     #[arg(long)]
     pub allocation_delay_ms: Option<u64>,
@@ -105,6 +117,10 @@ pub struct Config {
     pub offer_timeout_seconds: Option<u64>,
     /// Seconds of silence after which an agent is unreachable.
     pub agent_patience_seconds: u64,
+    /// How many agents may be declared unreachable in a minute.
+    pub agent_removals_per_minute: u32,
+    /// The share of silent agents above which none is given up.
+    pub agent_removal_limit_percent: u8,
     /// Milliseconds that the allocator gathers news.
     pub allocation_delay_ms: u64,
     /// Role of apps that name none.
@@ -140,6 +156,12 @@ impl Settings {
             cluster: self.cluster.or(file.cluster),
             offer_timeout_seconds: self.offer_timeout_seconds.or(file.offer_timeout_seconds),
             agent_patience_seconds: self.agent_patience_seconds.or(file.agent_patience_seconds),
+            agent_removals_per_minute: self
+                .agent_removals_per_minute
+                .or(file.agent_removals_per_minute),
+            agent_removal_limit_percent: self
+                .agent_removal_limit_percent
+                .or(file.agent_removal_limit_percent),
             allocation_delay_ms: self.allocation_delay_ms.or(file.allocation_delay_ms),
             marathon_role: self.marathon_role.or(file.marathon_role),
             marathon_user: self.marathon_user.or(file.marathon_user),
@@ -150,6 +172,27 @@ impl Settings {
             lease_seconds: self.lease_seconds.or(file.lease_seconds),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
+    }
+
+    /// These settings without what only stands in files of their own host, for whoever builds
+    /// another one's system.
+    ///
+    /// # Errors
+    /// When such a file is not named by an absolute path: it would be another one there.
+    pub fn elsewhere(mut self) -> anyhow::Result<Self> {
+        let Some(file) = self.store.as_deref().and_then(|store| store.strip_prefix("file://"))
+        else {
+            return Ok(self);
+        };
+        ensure!(file.starts_with('/'), "store = \"file://{file}\" is not an absolute path");
+        // Whatever stands there is shared, and may speak TLS or not.
+        let anything = if self.store_ca_file.is_some() || self.store_cert_file.is_some() {
+            "etcds://anywhere:2379"
+        } else {
+            "etcd://anywhere:2379"
+        };
+        self.store = Some(anything.to_owned());
+        Ok(self)
     }
 
     /// Fills in the defaults and checks what belongs together.
@@ -173,6 +216,10 @@ impl Settings {
         }
         let patience = self.agent_patience_seconds.unwrap_or(AGENT_PATIENCE_SECONDS);
         ensure!(patience >= 5, "agent_patience_seconds = {patience} is below 5");
+        let removals = self.agent_removals_per_minute.unwrap_or(AGENT_REMOVALS_PER_MINUTE);
+        ensure!(removals > 0, "agent_removals_per_minute = 0 would keep lost agents for ever");
+        let limit = self.agent_removal_limit_percent.unwrap_or(AGENT_REMOVAL_LIMIT_PERCENT);
+        ensure!(limit <= 100, "agent_removal_limit_percent = {limit} is above 100");
         let delay = self.allocation_delay_ms.unwrap_or(ALLOCATION_DELAY_MS);
         ensure!(delay <= 10_000, "allocation_delay_ms = {delay} is above 10000");
         ensure!(
@@ -201,6 +248,8 @@ impl Settings {
             cluster: self.cluster,
             offer_timeout_seconds: self.offer_timeout_seconds,
             agent_patience_seconds: patience,
+            agent_removals_per_minute: removals,
+            agent_removal_limit_percent: limit,
             allocation_delay_ms: delay,
             marathon_role: role,
             marathon_user: self.marathon_user,
@@ -213,29 +262,14 @@ impl Settings {
     fn shared_store(&self) -> anyhow::Result<Option<Address>> {
         let text = match self.store.as_deref() {
             None | Some("embedded") => return Ok(None),
-            Some(text) => match text.strip_prefix("file://") {
-                Some(path) => std::fs::read_to_string(path)
-                    .with_context(|| format!("failed to read the store's address from {path}"))?,
-                None => text.to_owned(),
-            },
+            Some(text) => text,
         };
-        let mut address = Address::parse(text.trim())?;
-        let identity = match (&self.store_cert_file, &self.store_key_file) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (None, None) => None,
-            _ => bail!("store_cert_file and store_key_file belong together"),
+        let files = TlsFiles {
+            ca: self.store_ca_file.clone(),
+            certificate: self.store_cert_file.clone(),
+            key: self.store_key_file.clone(),
         };
-        match &mut address.tls {
-            Some(tls) => {
-                tls.ca.clone_from(&self.store_ca_file);
-                tls.identity = identity;
-            }
-            None => ensure!(
-                self.store_ca_file.is_none() && identity.is_none(),
-                "store_ca_file and store_cert_file are for etcds://, and the store is {address}"
-            ),
-        }
-        Ok(Some(address))
+        Ok(Some(Address::read(text, &files)?))
     }
 }
 
@@ -281,6 +315,25 @@ mod tests {
         assert!(shared("10.0.0.1:5050", None).resolve().is_ok());
         let error = Settings { store: Some("redis://x".into()), ..Settings::default() };
         assert!(error.resolve().unwrap_err().to_string().contains("etcd://"));
+    }
+
+    #[test]
+    fn a_store_whose_address_is_on_another_host_is_checked_as_far_as_one_can() {
+        let there = |file: &str| Settings {
+            listen: Some("10.0.0.1:5050".parse().unwrap()),
+            store: Some(format!("file://{file}")),
+            allow_unauthenticated: true,
+            ..Settings::default()
+        };
+        let secret = "/run/credentials/tepui-control-plane.service/store";
+        assert!(there(secret).resolve().is_err(), "it is not here");
+        assert!(there(secret).elsewhere().unwrap().resolve().is_ok());
+        let error = there("store").elsewhere().unwrap_err().to_string();
+        assert!(error.contains("absolute"), "{error}");
+        let certificate = Some("/cert.pem".into());
+        let alone = Settings { store_cert_file: certificate, ..there(secret) };
+        let error = alone.elsewhere().unwrap().resolve().unwrap_err().to_string();
+        assert!(error.contains("belong together"), "{error}");
     }
 
     #[test]

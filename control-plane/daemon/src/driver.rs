@@ -12,7 +12,7 @@ use tepui_apps::{Command, Origin, Reply};
 use tepui_cluster::{Operation, Refusal, RefusalKind, Response};
 use tepui_leader::{Event, Leader};
 use tepui_marathon::Rejection;
-use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId};
+use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId, Term};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -37,6 +37,7 @@ pub(crate) enum Input {
     Read(Look),
     Watch(LookAndWatch),
     WatchEnded,
+    Mark(oneshot::Sender<Term>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -149,6 +150,17 @@ impl Driver {
 
     pub(crate) fn watch_ended(&self) {
         let _ = self.send(Input::WatchEnded);
+    }
+
+    /// Has the store take a write of this term, also when there is nothing to write.
+    ///
+    /// # Errors
+    /// When the loop cannot be asked, or ended before the write was durable.
+    pub async fn mark(&self) -> Result<Term, Unavailable> {
+        let _waiting = self.admit()?;
+        let (answer, receiver) = oneshot::channel();
+        self.send(Input::Mark(answer))?;
+        receiver.await.map_err(|_| Unavailable::Stopping)
     }
 
     /// A framework's call other than SUBSCRIBE.

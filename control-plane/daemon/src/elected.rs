@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::Router;
 use tepui_api::Timings;
+use tepui_cluster::RemovalRate;
 use tepui_election::Candidate;
 use tepui_leader::{Event, Leader};
 use tepui_process::Clock;
+use tepui_standby::Standbys;
 use tepui_store::{Embedded, Store, records};
 use tepui_types::{Entropy, Role, Span, Term};
 use tepui_wire::v1;
@@ -39,6 +41,10 @@ const MIN_REVIVE_INTERVAL: Span = Span::from_millis(200);
 /// When the apps ask about their tasks after an election. Marathon waits 15 s; agents are back
 /// within one here, and until then no task counts as healthy.
 const FIRST_RECONCILIATION: Span = Span::from_secs(1);
+
+/// So many silent agents are given up whatever their share: in a small cluster they are soon half
+/// of it.
+const FEW_AGENTS: usize = 10;
 
 /// A store that this process leads on, and everything that was durable.
 pub struct Opened {
@@ -109,6 +115,8 @@ impl Maker {
             streams: Streams::default(),
             watchers: Watchers::default(),
             waiting: HashMap::new(),
+            marks: Vec::new(),
+            held_back: 0,
             committed: Instant::now(),
         };
         let (ended, over) = oneshot::channel();
@@ -120,13 +128,35 @@ impl Maker {
                 let _ = ended.send(outcome);
             })
             .context("failed to start the driver's thread")?;
-        let plane =
-            MesosPlane { driver: driver.clone(), allocation, timings, store: store_folder(config) };
-        let mesos = tepui_api::router(plane, facts(config, clock));
+        let standbys = Standbys::default();
+        let plane = MesosPlane {
+            driver: driver.clone(),
+            allocation,
+            timings,
+            store: store_folder(config),
+            standbys: standbys.clone(),
+        };
+        let drilled = Drilled(driver.clone());
+        let mesos = tepui_api::router(plane, facts(config, clock))
+            .merge(tepui_standby::leading(&self.me, term, standbys, drilled));
         let (abdicate, abdicated) = watch::channel(false);
         let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
         let marathon = tepui_rest::router(apps, options);
         Ok(Elected { driver, mesos, marathon, abdicated, over })
+    }
+}
+
+/// The leader as drills have it.
+#[derive(Clone, Debug)]
+struct Drilled(Driver);
+
+impl tepui_standby::Leader for Drilled {
+    async fn write(&self) -> Result<Term, String> {
+        self.0.mark().await.map_err(|error| error.to_string())
+    }
+
+    fn die(&self) {
+        tepui_process::kill_self();
     }
 }
 
@@ -175,6 +205,13 @@ fn cluster_config(config: &Config) -> tepui_cluster::Config {
             ..v1::MasterInfo::default()
         },
         patience: Span::from_secs(config.agent_patience_seconds),
+        agent_removal_rate: Some(RemovalRate {
+            agents: config.agent_removals_per_minute,
+            per: Span::from_secs(60),
+        }),
+        recovery_agent_removal_limit_percent: config.agent_removal_limit_percent,
+        silent_agents_limit_percent: config.agent_removal_limit_percent,
+        agent_removal_limit_floor: FEW_AGENTS,
         offer_timeout: config.offer_timeout_seconds.map(Span::from_secs),
         ..tepui_cluster::Config::default()
     }
@@ -194,7 +231,7 @@ fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
     })
 }
 
-fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
+pub(crate) fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
     let mut flags = vec![
         ("allocation_delay_ms".to_owned(), config.allocation_delay_ms.to_string()),
         ("agent_patience_seconds".to_owned(), config.agent_patience_seconds.to_string()),

@@ -51,6 +51,9 @@ enum Verb {
     CheckConfig {
         /// The file
         file: PathBuf,
+        /// It is for another host: do not look for the files that it names
+        #[arg(long)]
+        elsewhere: bool,
     },
 }
 
@@ -68,8 +71,10 @@ fn exit_code(ended: &Ended) -> u8 {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Verb::CheckConfig { file }) = &arguments.verb {
-        let checked = load_settings::<Settings>(file).and_then(Settings::resolve);
+    if let Some(Verb::CheckConfig { file, elsewhere }) = &arguments.verb {
+        let settings = load_settings::<Settings>(file);
+        let settings = if *elsewhere { settings.and_then(Settings::elsewhere) } else { settings };
+        let checked = settings.and_then(Settings::resolve);
         return match checked {
             Ok(_) => {
                 println!("{} is a valid configuration", file.display());

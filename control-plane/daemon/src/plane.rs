@@ -9,6 +9,7 @@ use tepui_allocator::Reason;
 use tepui_api::{Backlog, Plane, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
 use tepui_rest::AppsLook;
+use tepui_standby::Standbys;
 use tepui_types::{FrameworkId, Now, Role, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +29,8 @@ pub struct MesosPlane {
     pub timings: Arc<Timings>,
     /// Folder of the store.
     pub store: PathBuf,
+    /// Who would take over.
+    pub standbys: Standbys,
 }
 
 /// Bytes that the files of a folder take.
@@ -119,6 +122,7 @@ impl Plane for MesosPlane {
 
     fn timings(&self) -> Option<Arc<Timings>> {
         self.timings.registry_size(size_of(&self.store));
+        self.timings.leadership.standing_by(self.standbys.list().len());
         Some(self.timings.clone())
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use axum::Router;
 use sd_notify::NotifyState;
 use tepui_api::Timings;
-use tepui_election::Candidate;
+use tepui_election::{Candidate, Leadership};
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
 use tepui_standby::{Front, Standby};
 use tepui_store::StoreError;
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::elected::{Elected, Maker, open_own};
+use crate::elected::{Elected, Maker, facts, open_own};
 use crate::grpc::{self, Gate};
 use crate::standing::Standing;
 use crate::turn::Ended;
@@ -89,9 +90,9 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(listeners: Listeners, standby: &Standby) -> Self {
+    fn start(listeners: Listeners, standby: &Standby, own: Router) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let mesos = Front::new(tepui_standby::mesos(standby.clone()));
+        let mesos = Front::new(tepui_standby::mesos(standby.clone(), own));
         let marathon = Front::new(tepui_standby::marathon(standby.clone()));
         let agents = Gate::new(standby.heard.clone());
         let patience = Patience::default();
@@ -113,10 +114,10 @@ impl Servers {
         Self { mesos, marathon, agents, running, stop }
     }
 
-    fn lead(&self, elected: &Elected, me: &Candidate) {
+    fn lead(&self, elected: &Elected) {
         self.agents.open(elected.driver.clone());
         self.marathon.replace(elected.marathon.clone());
-        self.mesos.replace(elected.mesos.clone().merge(tepui_standby::vigil(me)));
+        self.mesos.replace(elected.mesos.clone());
     }
 
     async fn stop(self) {
@@ -142,25 +143,34 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
     let me = candidate(&config, entropy.uuid());
     let (hear, heard) = watch::channel(None);
-    let version = env!("CARGO_PKG_VERSION");
-    let standby = Standby { me: Arc::new(me.clone()), version, heard };
+    let of = heard.clone();
+    let term = move || of.borrow().as_ref().map_or(0, |heard: &Leadership| heard.term.0);
+    let own = tepui_api::own(facts(&config, clock), timings.clone(), term);
+    let standby = Standby { me: Arc::new(me.clone()), heard };
     let maker = Maker { config, me, clock, timings };
-    let Maker { config, me, .. } = &maker;
+    let Maker { config, me, timings, .. } = &maker;
     let mut signal = pin!(stop_requested());
     let (servers, elected) = match &config.store {
         // Nobody else could lead: requests are taken when they can be answered.
         None => {
-            let opened = open_own(config, &mut entropy, &maker.timings)?;
+            let opened = open_own(config, &mut entropy, timings)?;
+            timings.leadership.changed();
             let elected = maker.lead(opened, entropy)?;
-            let servers = Servers::start(listeners, &standby);
-            servers.lead(&elected, me);
+            let servers = Servers::start(listeners, &standby, own);
+            servers.lead(&elected);
             (servers, elected)
         }
         Some(address) => {
-            let servers = Servers::start(listeners, &standby);
+            let servers = Servers::start(listeners, &standby, own);
             said(config, "control plane stands by");
-            let mut standing =
-                Standing::new(address.clone(), config.lease, me.clone(), clock, hear);
+            let mut standing = Standing::new(
+                address.clone(),
+                config.lease,
+                me.clone(),
+                clock,
+                timings.clone(),
+                hear,
+            );
             let opened = tokio::select! {
                 opened = standing.until_elected(entropy.uuid()) => opened?,
                 signal = &mut signal => {
@@ -171,8 +181,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
                 }
             };
             let elected = maker.lead(opened, entropy)?;
-            servers.lead(&elected, me);
-            standing.announce(elected.driver.clone());
+            servers.lead(&elected);
+            standing.leads(&elected.driver);
             (servers, elected)
         }
     };

@@ -1,9 +1,11 @@
 //! Standing by: following the shared store, watching the leader, and standing up when it is gone.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::json;
+use tepui_api::Timings;
 use tepui_election::{Candidate, Effect, Election, Event, Leadership};
 use tepui_ensemble::{Address, Ensemble, EnsembleError, News};
 use tepui_process::Clock;
@@ -27,13 +29,17 @@ pub struct Standing {
     lease: Span,
     me: Candidate,
     clock: Clock,
+    timings: Arc<Timings>,
     /// Tells the rest of the process who leads.
     hear: watch::Sender<Option<Leadership>>,
     ensemble: Option<Ensemble>,
+    /// When somebody else's leadership last showed life, if anybody's did.
+    last_sign: Option<Instant>,
 }
 
 /// What is under way while a control plane stands by.
 struct Watch {
+    me: Candidate,
     election: Election,
     replica: Replica,
     /// Waits for the end of the leader's process.
@@ -46,9 +52,9 @@ impl Watch {
     fn keep_vigil(&mut self, term: Term, leader: Candidate) {
         info!(term = term.0, leader = %leader.mesos, "standing by");
         self.end_vigil();
-        let gone = self.gone.clone();
+        let (gone, me) = (self.gone.clone(), self.me.clone());
         self.vigil = Some(tokio::spawn(async move {
-            tepui_standby::keep_vigil(&leader).await;
+            tepui_standby::keep_vigil(&leader, &me).await;
             // Nobody listens when this process leads by now.
             let _ = gone.send(term).await;
         }));
@@ -76,9 +82,10 @@ impl Standing {
         lease: Span,
         me: Candidate,
         clock: Clock,
+        timings: Arc<Timings>,
         hear: watch::Sender<Option<Leadership>>,
     ) -> Self {
-        Self { address, lease, me, clock, hear, ensemble: None }
+        Self { address, lease, me, clock, timings, hear, ensemble: None, last_sign: None }
     }
 
     /// Follows the store until this process leads, with everything that was durable at hand.
@@ -90,10 +97,13 @@ impl Standing {
         self.ensemble = Some(ensemble.clone());
         let lease = Duration::from(self.lease);
         let runtime = Handle::current();
-        let mut store = Shared::new(ensemble.clone(), runtime, self.me.clone(), fresh, lease);
+        let timings = self.timings.clone();
+        let mut store = Shared::new(ensemble.clone(), runtime, self.me.clone(), fresh, lease)
+            .on_failure(move || timings.leadership.store_failed("write"));
         let (gone, mut goings) = mpsc::channel(1);
         let election = Election::new(self.lease);
-        let mut watch = Watch { election, replica: Replica::default(), vigil: None, gone };
+        let replica = Replica::default();
+        let mut watch = Watch { me: self.me.clone(), election, replica, vigil: None, gone };
         let mut news = ensemble.follow();
         loop {
             let wait = self.next_wakeup(&watch.election);
@@ -101,6 +111,7 @@ impl Standing {
                 told = news.recv() => self.take(told, &mut watch, &mut news, &ensemble).await?,
                 Some(term) = goings.recv() => {
                     info!(term = term.0, "leader's process is gone");
+                    self.last_sign = Some(Instant::now());
                     Event::LeaderGone { term }
                 }
                 () = tokio::time::sleep(wait) => Event::Tick,
@@ -118,7 +129,7 @@ impl Standing {
                             news = ensemble.follow();
                         }
                         Effect::StandUp { seen, gone } => {
-                            pending.push(stand_up(&mut store, seen.as_ref(), gone));
+                            pending.push(self.stand_up(&mut store, seen.as_ref(), gone));
                         }
                         Effect::Lead { term } => {
                             return take_over(store, term, &watch.replica);
@@ -136,6 +147,7 @@ impl Standing {
             match Ensemble::connect(&self.address).await {
                 Ok(ensemble) => return Ok(ensemble),
                 Err(error @ EnsembleError::Unavailable { .. }) => {
+                    self.timings.leadership.store_failed("connect");
                     if !std::mem::replace(&mut said, true) {
                         let error = &error as &dyn std::error::Error;
                         warn!(error, "store does not answer, retrying");
@@ -153,7 +165,7 @@ impl Standing {
     }
 
     async fn take(
-        &self,
+        &mut self,
         told: Option<Result<News, EnsembleError>>,
         watch: &mut Watch,
         news: &mut NewsOf,
@@ -163,10 +175,12 @@ impl Standing {
             Some(Ok(told)) => {
                 watch.replica.take(told).context("what is stored is of no use")?;
                 let record = watch.replica.leadership().cloned();
+                self.note(record.as_ref());
                 self.hear.send_replace(record.clone());
                 Ok(Event::Heard(record))
             }
             Some(Err(error)) => {
+                self.timings.leadership.store_failed("follow");
                 warn!(error = &error as &dyn std::error::Error, "store not followed, retrying");
                 tokio::time::sleep(PAUSE).await;
                 *news = ensemble.follow();
@@ -180,8 +194,51 @@ impl Standing {
         }
     }
 
+    /// Notes what the record of who leads says about others.
+    fn note(&mut self, record: Option<&Leadership>) {
+        let Some(record) = record else { return };
+        let heard = self.hear.borrow();
+        let former = heard.as_ref();
+        let others = record.leader.as_ref().is_none_or(|leader| leader.id != self.me.id);
+        if others && former != Some(record) {
+            self.last_sign = Some(Instant::now());
+        }
+        let term = former.map(|former| former.term);
+        if record.leader.is_some() && term != Some(record.term) {
+            self.timings.leadership.changed();
+        }
+    }
+
+    fn stand_up(&self, store: &mut Shared, seen: Option<&Leadership>, gone: bool) -> Event {
+        match tokio::task::block_in_place(|| store.campaign(seen, gone)) {
+            Ok(Campaign::Won(term)) => {
+                info!(term = term.0, "elected");
+                Event::Won { term }
+            }
+            Ok(Campaign::Lost) => Event::Lost,
+            Err(error) => {
+                self.timings.leadership.store_failed("elect");
+                warn!(error = &error as &dyn std::error::Error, "election failed, trying again");
+                Event::Failed
+            }
+        }
+    }
+
+    /// This process leads: measures how long nobody did, and tells Mesos's clients who does.
+    pub fn leads(&self, driver: &Driver) {
+        self.announce(driver.clone());
+        let Some(last_sign) = self.last_sign else { return };
+        let (driver, timings) = (driver.clone(), self.timings.clone());
+        tokio::spawn(async move {
+            // Otherwise the process is about to end.
+            if driver.mark().await.is_ok() {
+                timings.leadership.failed_over(last_sign.elapsed());
+            }
+        });
+    }
+
     /// Tells Mesos's clients who leads, for as long as this process does.
-    pub fn announce(&self, driver: Driver) {
+    fn announce(&self, driver: Driver) {
         let Some(ensemble) = self.ensemble.clone() else { return };
         let id = self.me.id.clone();
         tokio::spawn(async move {
@@ -195,20 +252,6 @@ impl Standing {
             };
             ensemble.keep_announced(&text, ours).await;
         });
-    }
-}
-
-fn stand_up(store: &mut Shared, seen: Option<&Leadership>, gone: bool) -> Event {
-    match tokio::task::block_in_place(|| store.campaign(seen, gone)) {
-        Ok(Campaign::Won(term)) => {
-            info!(term = term.0, "elected");
-            Event::Won { term }
-        }
-        Ok(Campaign::Lost) => Event::Lost,
-        Err(error) => {
-            warn!(error = &error as &dyn std::error::Error, "election failed, trying again");
-            Event::Failed
-        }
     }
 }
 

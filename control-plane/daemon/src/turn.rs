@@ -66,6 +66,10 @@ pub struct Turn {
     pub(crate) streams: Streams,
     pub(crate) watchers: Watchers,
     pub(crate) waiting: HashMap<RequestId, Answer>,
+    /// Who waits for the next commit, whatever it carries.
+    pub(crate) marks: Vec<oneshot::Sender<Term>>,
+    /// How often agents were not given up because too many were silent, as far as it was said.
+    pub(crate) held_back: u64,
     /// When the last commit began: as far as others know, this leader lived then.
     pub(crate) committed: Instant,
 }
@@ -135,8 +139,20 @@ impl Turn {
         let now = self.clock.now();
         if self.leader.next_wakeup().is_some_and(|at| at <= now.mono) {
             self.leader.handle(now, Event::Tick, effects);
+            self.alarm_about_agents();
         }
         true
+    }
+
+    /// Says that agents are silent in masses and none is given up (invariant I-37).
+    fn alarm_about_agents(&mut self) {
+        let held_back = self.leader.cluster().counters().agents.removals_held_back;
+        if held_back > std::mem::replace(&mut self.held_back, held_back) {
+            error!(
+                "too many agents are silent at once, so none is given up: is the network between \
+                 them and this control plane broken?"
+            );
+        }
     }
 
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>, later: &mut Later) {
@@ -148,6 +164,7 @@ impl Turn {
                 self.leader.handle(self.clock.now(), event, effects);
             }
             Input::LinkOpened { link, outbox } => self.links.open(link, outbox),
+            Input::Mark(answer) => self.marks.push(answer),
             Input::Stop(done) => later.stop = Some(done),
             look @ (Input::Read(_) | Input::Watch(_) | Input::WatchEnded) => later.looks.push(look),
         }
@@ -155,10 +172,14 @@ impl Turn {
 
     /// Saves, then speaks.
     fn act(&mut self, effects: &mut Vec<Effect>) -> Result<(), Ended> {
-        if effects.is_empty() && !self.renewal_is_due() {
+        if effects.is_empty() && !self.write_is_due() {
             return Ok(());
         }
         self.save(effects)?;
+        for mark in self.marks.drain(..) {
+            // Whoever asked may be gone already.
+            let _ = mark.send(self.term);
+        }
         let mut inputs = Vec::new();
         for effect in effects.drain(..) {
             chronicle::tell(&effect);
@@ -176,15 +197,16 @@ impl Turn {
         Some(self.store.renewal()?.saturating_sub(self.committed.elapsed()))
     }
 
-    fn renewal_is_due(&self) -> bool {
-        self.until_renewal() == Some(Duration::ZERO)
+    /// Whether there has to be a write although nothing changed.
+    fn write_is_due(&self) -> bool {
+        !self.marks.is_empty() || self.until_renewal() == Some(Duration::ZERO)
     }
 
     /// Makes the records durable. When the renewal is due there need not be any: a leader that
     /// was stopped, and whose place another one took, finds out before it does anything else.
     fn save(&mut self, effects: &[Effect]) -> Result<(), Ended> {
         let ops: Vec<_> = effects.iter().filter_map(durable_op).collect();
-        if ops.is_empty() && !self.renewal_is_due() {
+        if ops.is_empty() && !self.write_is_due() {
             return Ok(());
         }
         let batch = Batch { ops };
@@ -282,8 +304,11 @@ impl Turn {
                     self.watchers.prune();
                     self.tell_watchers(now, effects);
                 }
-                Input::Event(_) | Input::Ask { .. } | Input::LinkOpened { .. } | Input::Stop(_) => {
-                }
+                Input::Event(_)
+                | Input::Ask { .. }
+                | Input::LinkOpened { .. }
+                | Input::Mark(_)
+                | Input::Stop(_) => {}
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod leadership;
 mod machine;
+pub mod said;
 
 pub use leadership::{Candidate, Leadership, LeadershipError};
 pub use machine::{Effect, Election, Event};

@@ -38,3 +38,11 @@ pub fn raise_descriptor_limit() {
         warn!(%error, "limit of open files stays low");
     }
 }
+
+/// Ends this process as `kill -9` does: nothing is closed, flushed or said.
+pub fn kill_self() -> ! {
+    use rustix::process::{Signal, getpid, kill_process};
+    // Nobody can refuse it, and nothing comes after it.
+    let _ = kill_process(getpid(), Signal::KILL);
+    std::process::abort()
+}

@@ -1,7 +1,9 @@
 //! What a control plane answers while another one leads: Mesos calls are sent to the leader,
-//! Marathon calls are passed on to it (`spec/mesos-http.md` 0.5, `spec/marathon-api.md` 1.1).
+//! Marathon calls are passed on to it (`spec/mesos-http.md` 0.5, `spec/marathon-api.md` 1.1). And what
+//! the leader answers about its leadership: to those who stand by, and to an operator who drills.
 
 mod front;
+mod leading;
 mod marathon;
 mod mesos;
 mod vigil;
@@ -12,9 +14,10 @@ use tepui_election::{Candidate, Leadership};
 use tokio::sync::watch;
 
 pub use front::Front;
+pub use leading::{Leader, Leads, Standbys, leading};
 pub use marathon::marathon;
 pub use mesos::mesos;
-pub use vigil::{keep_vigil, vigil};
+pub use vigil::keep_vigil;
 
 /// Who leads, as this process has heard; it changes.
 pub type Heard = watch::Receiver<Option<Leadership>>;
@@ -24,8 +27,6 @@ pub type Heard = watch::Receiver<Option<Leadership>>;
 pub struct Standby {
     /// This process as others reach it.
     pub me: Arc<Candidate>,
-    /// The program's version.
-    pub version: &'static str,
     /// Who leads.
     pub heard: Heard,
 }

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::json;
+use tepui_election::said;
 use tracing::warn;
 
 use crate::Standby;
@@ -63,7 +64,7 @@ async fn serve(mut standby: Standby, client: Connections, request: Request) -> R
         return message(StatusCode::BAD_GATEWAY, "Detected proxying loop.");
     }
     let Some(leader) = await_leader(&mut standby).await else {
-        return message(StatusCode::BAD_GATEWAY, "Could not determine the current leader");
+        return message(StatusCode::BAD_GATEWAY, said::UNDETERMINED);
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     if path.starts_with("/v2/events") {
@@ -97,7 +98,7 @@ fn came_through(headers: &HeaderMap, own: &str) -> bool {
 
 async fn pass_on(client: &Connections, leader: &str, own: &str, request: Request) -> Response {
     let Some(request) = outward(leader, own, request) else {
-        return message(StatusCode::BAD_GATEWAY, "the leader's address is of no use");
+        return message(StatusCode::INTERNAL_SERVER_ERROR, "the leader's address is of no use");
     };
     match tokio::time::timeout(ANSWER, client.request(request)).await {
         Ok(Ok(answer)) => {
@@ -109,10 +110,10 @@ async fn pass_on(client: &Connections, leader: &str, own: &str, request: Request
         Ok(Err(error)) => {
             warn!(%leader, error = &error as &dyn std::error::Error, "leader not reached for a client");
             if error.is_connect() {
-                return message(StatusCode::BAD_GATEWAY, "Could not connect to the leader");
+                return message(StatusCode::BAD_GATEWAY, said::UNREACHED);
             }
-            let text = "the leader broke off before it answered; what was asked may be done";
-            message(StatusCode::BAD_GATEWAY, text)
+            let text = format!("{}; what was asked may be done", said::BROKE_OFF);
+            message(StatusCode::INTERNAL_SERVER_ERROR, &text)
         }
         Err(_) => {
             let text = "the leader did not answer in time; what was asked may be done yet";

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::HOST;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
@@ -20,8 +20,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, interval_at, timeout};
 use tracing::debug;
 
+use crate::leading::{Connected, Standbys};
+
 /// Where the leader serves it, among the Mesos endpoints.
 pub(crate) const PATH: &str = "/tepui/v1/vigil";
+/// The header in which a standby says who it is.
+pub(crate) const BY: &str = "tepui-standby";
 /// How far apart the signs of life are.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a connection may take, and a sign of life be late, before it is made anew.
@@ -37,10 +41,13 @@ struct Name {
 }
 
 /// The endpoint of a leader: it names itself, then beats until its process ends.
-pub fn vigil(me: &Candidate) -> Router {
+pub(crate) fn vigil(me: &Candidate, standbys: Standbys) -> Router {
     let name = serde_json::to_string(&Name { id: me.id.clone() }).unwrap_or_default();
     let name = Bytes::from(format!("{name}\n"));
-    Router::new().route(PATH, get(move || std::future::ready(beating(name.clone()))))
+    let answer = move |headers: HeaderMap| {
+        std::future::ready(beating(name.clone(), standbys.connected(&headers)))
+    };
+    Router::new().route(PATH, get(answer))
 }
 
 /// The endpoint of everybody else.
@@ -48,9 +55,10 @@ pub(crate) async fn not_leading() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "this control plane does not lead").into_response()
 }
 
-fn beating(name: Bytes) -> Response {
+fn beating(name: Bytes, by: Option<Connected>) -> Response {
     let beats: Interval = interval_at(Instant::now() + BEAT, BEAT);
-    let frames = stream::unfold((Some(name), beats), |(name, mut beats)| async move {
+    // The standby counts for as long as its stream is read.
+    let frames = stream::unfold((Some(name), beats, by), |(name, mut beats, by)| async move {
         let frame = match name {
             Some(name) => name,
             None => {
@@ -58,7 +66,7 @@ fn beating(name: Bytes) -> Response {
                 Bytes::from_static(b"\n")
             }
         };
-        Some((Ok::<_, Infallible>(frame), (None, beats)))
+        Some((Ok::<_, Infallible>(frame), (None, beats, by)))
     });
     Body::from_stream(frames).into_response()
 }
@@ -79,10 +87,10 @@ enum Seen {
 /// Stays connected to a leader, and ends when its process is gone: it was connected, the
 /// connection broke, and its address refuses or belongs to another process. Where that cannot be
 /// known it never ends, and the lease decides.
-pub async fn keep_vigil(leader: &Candidate) {
+pub async fn keep_vigil(leader: &Candidate, me: &Candidate) {
     let mut known = false;
     loop {
-        match watch(leader, &mut known).await {
+        match watch(leader, me, &mut known).await {
             // At once: a process that is gone refuses now.
             Seen::Broke => continue,
             Seen::Refused | Seen::Other if known => return,
@@ -95,14 +103,14 @@ pub async fn keep_vigil(leader: &Candidate) {
     }
 }
 
-async fn watch(leader: &Candidate, known: &mut bool) -> Seen {
+async fn watch(leader: &Candidate, me: &Candidate, known: &mut bool) -> Seen {
     let stream = match timeout(PATIENCE, TcpStream::connect(&leader.mesos)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Seen::Refused,
         Ok(Err(error)) => return Seen::Unclear(error.into()),
         Err(late) => return Seen::Unclear(late.into()),
     };
-    match converse(stream, leader, known).await {
+    match converse(stream, leader, me, known).await {
         Ok(seen) => seen,
         Err(error) => Seen::Unclear(error),
     }
@@ -110,12 +118,20 @@ async fn watch(leader: &Candidate, known: &mut bool) -> Seen {
 
 type Wrong = Box<dyn std::error::Error + Send + Sync>;
 
-async fn converse(stream: TcpStream, leader: &Candidate, known: &mut bool) -> Result<Seen, Wrong> {
+async fn converse(
+    stream: TcpStream,
+    leader: &Candidate,
+    me: &Candidate,
+    known: &mut bool,
+) -> Result<Seen, Wrong> {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
     let (mut sender, connection) = timeout(PATIENCE, handshake).await??;
     // It ends with the sender or the stream; what it says then the body says too.
     let connection = tokio::spawn(connection);
-    let request = Request::get(PATH).header(HOST, &leader.mesos).body(Body::empty())?;
+    let request = Request::get(PATH)
+        .header(HOST, &leader.mesos)
+        .header(BY, serde_json::to_string(me)?)
+        .body(Body::empty())?;
     let answer = timeout(PATIENCE, sender.send_request(request)).await??;
     if answer.status() != StatusCode::OK {
         return Ok(Seen::Other);

@@ -38,7 +38,6 @@ pub enum Campaign {
 
 /// Records in an ensemble. Its calls block, and so belong into a thread that is not the
 /// runtime's.
-#[derive(Debug)]
 pub struct Shared {
     ensemble: Ensemble,
     runtime: Handle,
@@ -49,6 +48,17 @@ pub struct Shared {
     /// the leader's process.
     lease: Duration,
     held: Option<Held>,
+    /// Told of each write that the servers did not take, which is tried again.
+    on_failure: Box<dyn Fn() + Send>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("me", &self.me)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the leader knows of what it wrote.
@@ -69,7 +79,14 @@ impl Shared {
         fresh: Uuid,
         lease: Duration,
     ) -> Self {
-        Self { ensemble, runtime, me, fresh, lease, held: None }
+        Self { ensemble, runtime, me, fresh, lease, held: None, on_failure: Box::new(|| ()) }
+    }
+
+    /// Has `told` called for each write that the servers did not take; most succeed when they are
+    /// tried again, so nobody else hears of them.
+    #[must_use]
+    pub fn on_failure(self, told: impl Fn() + Send + 'static) -> Self {
+        Self { on_failure: Box::new(told), ..self }
     }
 
     /// Raises the term if nobody but the leader of `seen` has led since (`None`: nobody ever).
@@ -170,6 +187,7 @@ impl Shared {
                 Err(SwapError::Unknown(error)) => error,
             };
             tried = true;
+            (self.on_failure)();
             if let EnsembleError::NoSpace { servers } = error {
                 return Err(StoreError::NoSpace { path: servers });
             }

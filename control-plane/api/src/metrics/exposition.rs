@@ -2,7 +2,8 @@
 
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tepui_cluster::Cluster;
 use tepui_types::Now;
@@ -58,12 +59,22 @@ pub(crate) fn families(cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<Ve
     Ok(all)
 }
 
-fn process(registry: &Registry, cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<()> {
+/// The families of a control plane that stands by while another one leads in `term`.
+pub(crate) fn standing_by(term: u64) -> Outcome<Vec<MetricFamily>> {
+    let registry = Registry::new();
+    leadership(&registry, false, term)?;
+    Ok(registry.gather())
+}
+
+fn leadership(registry: &Registry, leads: bool, term: u64) -> Outcome<()> {
     let version = env!("CARGO_PKG_VERSION");
     gauges(registry, ("tepui_build_info", "The version that runs", "version"), [(version, 1)])?;
-    let leads = u64::from(cluster.elected().is_some());
-    gauge(registry, "tepui_leader", "1 while this process leads", leads)?;
-    gauge(registry, "tepui_term", "The term of the leader", cluster.term().0)?;
+    gauge(registry, "tepui_leader", "1 while this process leads", u64::from(leads))?;
+    gauge(registry, "tepui_term", "The term of the leader", term)
+}
+
+fn process(registry: &Registry, cluster: &Cluster, facts: &Facts, now: Now) -> Outcome<()> {
+    leadership(registry, cluster.elected().is_some(), cluster.term().0)?;
     let uptime = now.mono.since(facts.started.mono).as_nanos() / 1_000_000_000;
     gauge(registry, "tepui_uptime_seconds", "Seconds since this process started", uptime)
 }
@@ -83,7 +94,13 @@ fn agents(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
             ("unreachable", cluster.unreachable_agents().len() as u64),
             ("gone", cluster.gone_agents().len() as u64),
         ],
-    )
+    )?;
+    let held_back = IntCounter::new(
+        "tepui_agent_removals_held_back_total",
+        "How often silent agents were not given up because they were too many at once",
+    )?;
+    held_back.inc_by(cluster.counters().agents.removals_held_back);
+    registry.register(Box::new(held_back))
 }
 
 fn tasks(registry: &Registry, cluster: &Cluster) -> Outcome<()> {

@@ -5,7 +5,7 @@ use super::{Metrics, length, number};
 const KIB: u64 = 1024;
 
 /// Load, processors and memory; what the host does not tell is left out.
-pub(super) fn host(all: &mut Metrics) {
+pub(crate) fn host(all: &mut Metrics) {
     if let Ok(text) = std::fs::read_to_string("/proc/loadavg") {
         for (name, value) in ["1min", "5min", "15min"].iter().zip(text.split(' ')) {
             if let Ok(load) = value.parse::<f64>() {

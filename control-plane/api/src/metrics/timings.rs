@@ -9,7 +9,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts};
 
-use super::{Metrics, length, number};
+use super::{Leaderships, Metrics, length, number};
 
 /// Samples that a timer's percentiles are taken from: the newest ones.
 const WINDOW: usize = 1000;
@@ -76,6 +76,8 @@ pub struct Timings {
     state_fetch: Timer,
     state_store: Timer,
     registry_bytes: AtomicU64,
+    /// Standing by and leading.
+    pub leadership: Leaderships,
 }
 
 impl Timings {
@@ -102,6 +104,7 @@ impl Timings {
                 "How long one commit to the store takes",
             )?,
             registry_bytes: AtomicU64::new(0),
+            leadership: Leaderships::new()?,
         })
     }
 
@@ -140,7 +143,8 @@ impl Timings {
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
         let timers =
             [&self.allocation_run, &self.allocation_latency, &self.state_fetch, &self.state_store];
-        timers.into_iter().flat_map(|timer| timer.histogram.collect()).collect()
+        let timers = timers.into_iter().flat_map(|timer| timer.histogram.collect());
+        timers.chain(self.leadership.families()).collect()
     }
 }
 
@@ -181,6 +185,6 @@ mod tests {
         ] {
             assert!((all[name] - value).abs() < 1e-9, "{name} is {}", all[name]);
         }
-        assert_eq!(timings.families().len(), 4);
+        assert_eq!(timings.families().len(), 8);
     }
 }

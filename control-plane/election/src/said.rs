@@ -1,0 +1,17 @@
+//! What a control plane answers that neither leads nor reaches who does. Whoever reads one of these
+//! knows that nothing was done, and may ask again, elsewhere too.
+
+/// On the Mesos APIs (503).
+pub const NOBODY_LEADS: &str = "No leader elected";
+/// On Marathon's API (502, `spec/marathon-api.md` 1.1): no leader in time.
+pub const UNDETERMINED: &str = "Could not determine the current leader";
+/// On Marathon's API (502): the leader takes no connections.
+pub const UNREACHED: &str = "Could not connect to the leader";
+
+/// On Marathon's API (500): what was asked may be done or not.
+pub const BROKE_OFF: &str = "the leader broke off before it answered";
+
+/// Whether an answer with this text did nothing, because nobody leads.
+pub fn nobody_leads(text: &str) -> bool {
+    [NOBODY_LEADS, UNDETERMINED, UNREACHED].iter().any(|said| text.starts_with(said))
+}

@@ -1,0 +1,156 @@
+//! Marathon calls (`spec/marathon-api.md` 1.1).
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::any;
+use tepui_election::said;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::rig::{Answer, ask, candidate, led_by, nobody, say, serve, standby};
+
+/// A leader that answers with what it was asked.
+async fn echo(request: Request) -> impl IntoResponse {
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let mut text = format!("{} {} {:?}\n", head.method, head.uri, head.version);
+    for (name, value) in &head.headers {
+        text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+    }
+    text.push_str(&String::from_utf8_lossy(&body));
+    let headers = [("x-marathon-leader", "http://leader:8080"), ("via", "1.0 cache")];
+    (StatusCode::CREATED, headers, text)
+}
+
+/// A standby whose leader is at this address.
+async fn before(leader: &str) -> std::net::SocketAddr {
+    let (standby, hear) = standby(led_by(candidate("a", "a:5050", leader)));
+    // It is told nothing more.
+    drop(hear);
+    serve(tepui_standby::marathon(standby)).await
+}
+
+#[tokio::test]
+async fn a_call_is_passed_on_with_the_headers_of_a_proxy() {
+    let leader = serve(Router::new().fallback(any(echo))).await.to_string();
+    let at = before(&leader).await;
+    let request = "PUT /v2/apps//a%2Fb?force=true&x=%20 HTTP/1.1\r\nHost: standby\r\n\
+                   Content-Type: application/json\r\nX-Forwarded-For: 9.9.9.9\r\nVia: 1.1 other\r\n\
+                   Authorization: Basic eA==\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nTE: trailers\r\n\
+                   Content-Length: 8\r\nConnection: close, X-Hop\r\n\r\n{\"a\": 1}";
+    let answer = Answer::read(&say(at, request).await);
+    assert_eq!(answer.status, "201 Created");
+    assert_eq!(answer.header("x-marathon-leader"), Some("http://leader:8080"));
+    assert_eq!(answer.header("via"), Some("1.0 cache, 1.1 me:8080"));
+    let mut lines: Vec<&str> = answer.body.lines().collect();
+    assert_eq!(lines.remove(0), "PUT /v2/apps//a%2Fb?force=true&x=%20 HTTP/1.1");
+    assert_eq!(lines.pop(), Some("{\"a\": 1}"));
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "authorization: Basic eA==",
+            "content-length: 8",
+            "content-type: application/json",
+            &format!("host: {leader}"),
+            "via: 1.1 other, 1.1 me:8080",
+            "x-forwarded-for: 9.9.9.9, 127.0.0.1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_comes_round_again_is_a_loop() {
+    let leader = serve(Router::new().fallback(any(echo))).await.to_string();
+    let at = before(&leader).await;
+    for via in ["1.1 me:8080", "1.1 a:1, 1.1 me:8080 , 1.1 b:2"] {
+        let request =
+            format!("GET /ping HTTP/1.1\r\nHost: s\r\nVia: {via}\r\nConnection: close\r\n\r\n");
+        let answer = Answer::read(&say(at, &request).await);
+        assert_eq!(answer.status, "502 Bad Gateway", "{via}");
+        assert_eq!(answer.body, "{\"message\":\"Detected proxying loop.\"}");
+    }
+    let request = "GET /ping HTTP/1.1\r\nHost: s\r\nVia: 1.1 me:80\r\nConnection: close\r\n\r\n";
+    assert_eq!(Answer::read(&say(at, request).await).status, "201 Created");
+}
+
+#[tokio::test]
+async fn whoever_wants_events_is_sent_to_the_leader() {
+    let at = before("leader.example:8080").await;
+    for path in ["/v2/events", "/v2/events?event_type=a&event_type=b%20c"] {
+        let answer = ask(at, &format!("GET {path}")).await;
+        assert_eq!(answer.status, "302 Found");
+        let location = format!("http://leader.example:8080{path}");
+        assert_eq!(answer.header("location"), Some(location.as_str()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_a_leader_and_not_for_ever() {
+    let (without, _hear) = standby(None);
+    let begin = tokio::time::Instant::now();
+    let request = || Request::get("/v2/apps").body(Body::empty()).unwrap();
+    let answer = tepui_standby::marathon(without).oneshot(request()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(begin.elapsed(), Duration::from_millis(2_500));
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+    assert_eq!(body, format!("{{\"message\":\"{}\"}}", said::UNDETERMINED));
+
+    let (standby, hear) = standby(None);
+    let asked = tokio::spawn(
+        tepui_standby::marathon(standby)
+            .oneshot(Request::get("/v2/events").body(Body::empty()).unwrap()),
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    hear.send_replace(led_by(candidate("a", "a:5050", "a:8080")));
+    let answer = asked.await.unwrap().unwrap();
+    assert_eq!(answer.headers()["location"], "http://a:8080/v2/events");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_not_there_has_done_nothing() {
+    let at = before(&nobody().await.to_string()).await;
+    let answer = ask(at, "POST /v2/apps").await;
+    assert_eq!(answer.status, "502 Bad Gateway");
+    assert_eq!(answer.body, format!("{{\"message\":\"{}\"}}", said::UNREACHED));
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_in_the_middle_may_have_done_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = before(&listener.local_addr().unwrap().to_string()).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read(&mut [0; 1024]).await.unwrap();
+    });
+    let answer = ask(at, "POST /v2/apps").await;
+    assert_eq!(answer.status, "500 Internal Server Error");
+    assert!(answer.body.contains(said::BROKE_OFF), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn an_open_connection_is_served_by_who_leads_now() {
+    let (standby, _hear) = standby(led_by(candidate("a", "a:5050", "a:8080")));
+    let front = tepui_standby::Front::new(tepui_standby::marathon(standby));
+    let at = serve(front.router()).await;
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let mut ask = async |wanted: &str| {
+        stream.write_all(b"GET /v2/events HTTP/1.1\r\nHost: s\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        while !answer.contains(wanted) {
+            let mut bytes = [0; 1024];
+            let count = stream.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "the connection stays open: {answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+    };
+    ask("302 Found").await;
+    front.replace(Router::new().fallback(any(echo)));
+    ask("201 Created").await;
+}
