@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tepui_ensemble::Address;
 
+use crate::client::Api;
 use crate::logs::Instant;
 use crate::output::Format;
 use crate::span;
@@ -33,15 +35,49 @@ pub(crate) struct Args {
     pub(crate) verb: Verb,
 }
 
+/// Where the control planes are when nobody says.
+pub(crate) const MESOS: &str = "http://127.0.0.1:5050";
+pub(crate) const MARATHON: &str = "http://127.0.0.1:8080";
+
 /// Where the cluster listens.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Endpoints {
-    /// The Mesos endpoint of the control plane
-    #[arg(long, global = true, env = "TEPUI_ADDR", default_value = "http://127.0.0.1:5050")]
-    pub(crate) address: String,
-    /// The Marathon endpoint of the control plane
-    #[arg(long, global = true, env = "TEPUI_MARATHON", default_value = "http://127.0.0.1:8080")]
-    pub(crate) marathon: String,
+    /// Mesos endpoints of the control planes, with commas, or the store that they share (zk://…,
+    /// etcd://…, file:///PATH of a file with its address) [default: http://127.0.0.1:5050]
+    #[arg(long, global = true, env = "TEPUI_ADDR", hide_env_values = true)]
+    pub(crate) address: Option<String>,
+    /// Marathon endpoints of the control planes, likewise [default: http://127.0.0.1:8080, or the
+    /// store of --address]
+    #[arg(long, global = true, env = "TEPUI_MARATHON", hide_env_values = true)]
+    pub(crate) marathon: Option<String>,
+    /// Certificates (PEM) of who signs the store's servers, for etcds://
+    #[arg(long, global = true, env = "TEPUI_STORE_CA_FILE", value_name = "FILE")]
+    pub(crate) store_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) that is shown to the store's servers
+    #[arg(long, global = true, env = "TEPUI_STORE_CERT_FILE", value_name = "FILE")]
+    pub(crate) store_cert_file: Option<PathBuf>,
+    /// Key (PEM) of that certificate
+    #[arg(long, global = true, env = "TEPUI_STORE_KEY_FILE", value_name = "FILE")]
+    pub(crate) store_key_file: Option<PathBuf>,
+}
+
+impl Endpoints {
+    /// The addresses of an API as they were given. A store names both APIs, so one is enough.
+    pub(crate) fn of(&self, api: Api) -> &str {
+        let (own, other, default) = match api {
+            Api::Mesos => (&self.address, &self.marathon, MESOS),
+            Api::Marathon => (&self.marathon, &self.address, MARATHON),
+        };
+        let store = other.as_deref().filter(|other| Address::is_one(other));
+        own.as_deref().or(store).unwrap_or(default)
+    }
+
+    /// One control plane that has both APIs at the same address.
+    #[cfg(test)]
+    pub(crate) fn at(address: &str) -> Self {
+        let address = Some(address.to_owned());
+        Self { marathon: address.clone(), address, ..Self::default() }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +109,9 @@ pub(crate) enum Verb {
     Exec(Exec),
     /// Tell why an app does not run, and what would help
     Explain(Explain),
+    /// Break something on purpose, and see what it costs
+    #[command(subcommand)]
+    Drill(Drill),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -80,6 +119,25 @@ pub(crate) enum Verb {
     },
     /// Print the versions of this tool and of the cluster
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Drill {
+    /// End the leader's process as kill -9 does, and tell how long nobody led
+    Failover(Failover),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Failover {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Also where no other control plane stands by: nobody leads until the process is started again
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long to wait for the next leader
+    #[arg(long, value_name = "TIME", value_parser = span::parse, default_value = "60s")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]

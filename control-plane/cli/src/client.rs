@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::args::Endpoints;
-use crate::fault::{Fault, USAGE_OR_PLACEMENT};
+use crate::fault::Fault;
 use crate::model::{Agent, App, Queue};
+use crate::places::{Heard, Places};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For everything but streams.
@@ -18,15 +19,24 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    mesos: Url,
-    marathon: Url,
+    mesos: Places,
+    marathon: Places,
 }
 
-/// Which of the two endpoints.
-#[derive(Clone, Copy, Debug)]
+/// Which of the two APIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     Mesos,
     Marathon,
+}
+
+/// What a second try would do if the first one was heard and its answer lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nothing more: the request reads, or sets what is set already.
+    Harmless,
+    /// The thing would be done twice, so there is no second try.
+    Twice,
 }
 
 impl Client {
@@ -36,24 +46,38 @@ impl Client {
             // The cluster is near; a proxy of the environment is for what is far.
             .no_proxy()
             .build()?;
-        Ok(Self {
-            http,
-            mesos: parse_base("--address", &endpoints.address)?,
-            marathon: parse_base("--marathon", &endpoints.marathon)?,
-        })
+        let mesos = Places::parse(Api::Mesos, endpoints)?;
+        let marathon = Places::parse(Api::Marathon, endpoints)?;
+        Ok(Self { http, mesos, marathon })
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// An absolute URL from a path with its query.
-    pub(crate) fn url(&self, api: Api, path: &str) -> String {
-        let base = match api {
+    pub(crate) fn places(&self, api: Api) -> &Places {
+        match api {
             Api::Mesos => &self.mesos,
             Api::Marathon => &self.marathon,
-        };
-        format!("{}{path}", base.as_str().trim_end_matches('/'))
+        }
+    }
+
+    /// Sends a request to the control plane that answered last, or to any other that can answer in
+    /// its place. The answer is a success; a refusal is an error.
+    pub(crate) async fn ask(
+        &self,
+        api: Api,
+        method: Method,
+        path: &str,
+        again: Again,
+        request: impl Fn(&reqwest::Client, &str) -> RequestBuilder,
+    ) -> anyhow::Result<Response> {
+        let make = |base: &str| request(&self.http, &format!("{base}{path}"));
+        let heard = self.places(api).ask(again, make).await?;
+        match heard {
+            Heard::Yes(response) => Ok(response),
+            Heard::No { status, text } => Err(refused(&method, path, status, &text).into()),
+        }
     }
 
     /// GET of JSON.
@@ -69,10 +93,9 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<T> {
-        let url = self.url(api, path);
         let response = self.send(api, method.clone(), path, body).await?;
         response.json().await.map_err(|error| {
-            let fault = Fault::new(format!("failed to read the answer to {method} {url}"));
+            let fault = Fault::new(format!("failed to read the answer to {method} {path}"));
             anyhow::Error::new(error).context(fault)
         })
     }
@@ -85,18 +108,15 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Response> {
-        let url = self.url(api, path);
-        let mut request = self.http.request(method.clone(), &url).timeout(REQUEST_TIMEOUT);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await.map_err(|error| self.unreachable(api, error))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let text = response.text().await.unwrap_or_default();
-        Err(refused(&method, &url, status, &text).into())
+        let again = if method == Method::GET { Again::Harmless } else { Again::Twice };
+        self.ask(api, method.clone(), path, again, |http, url| {
+            let request = http.request(method.clone(), url).timeout(REQUEST_TIMEOUT);
+            match body {
+                Some(body) => request.json(body),
+                None => request,
+            }
+        })
+        .await
     }
 
     /// The app of a short id; also what it looks like.
@@ -158,24 +178,10 @@ impl Client {
             .fix(format!("{why}: its port must be open to this host"));
         root_cause(error).context(fault)
     }
-
-    /// The error for a control plane that does not answer.
-    pub(crate) fn unreachable(&self, api: Api, error: reqwest::Error) -> anyhow::Error {
-        let (what, flag, variable) = match api {
-            Api::Mesos => ("Mesos", "--address", "TEPUI_ADDR"),
-            Api::Marathon => ("Marathon", "--marathon", "TEPUI_MARATHON"),
-        };
-        let url = self.url(api, "");
-        let fault = Fault::new(format!("failed to reach the {what} endpoint at {url}")).fix(format!(
-            "is the control plane running there? `tepui dev` starts one here, {flag} or {variable} \
-             names another"
-        ));
-        root_cause(&error).context(fault)
-    }
 }
 
 /// The innermost cause alone: the layers above it only say that a request was sent.
-fn root_cause(error: &reqwest::Error) -> anyhow::Error {
+pub(crate) fn root_cause(error: &reqwest::Error) -> anyhow::Error {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -198,19 +204,10 @@ struct Slaves {
     slaves: Vec<Agent>,
 }
 
-fn parse_base(flag: &str, text: &str) -> Result<Url, Fault> {
-    let absolute = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    match Url::parse(&absolute) {
-        Ok(url) if url.has_host() => Ok(url),
-        _ => Err(Fault::new(format!("{flag} '{text}' is no address"))
-            .fix("give it as http://HOST:PORT")
-            .code(USAGE_OR_PLACEMENT)),
-    }
-}
-
 /// The error for an answer that says no.
 pub(crate) fn refused(method: &Method, url: &str, status: StatusCode, body: &str) -> Fault {
     let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
+    let path = path.split('?').next().unwrap_or(&path);
     let why = message(body).unwrap_or_else(|| status.to_string());
     let fault = Fault::new(format!("{method} {path}: {why}"));
     match status {
@@ -298,11 +295,5 @@ mod tests {
         );
         assert_eq!(refusal(500, ""), "PUT /v2/apps/t/web: 500 Internal Server Error");
         assert_eq!(refusal(404, "<html></html>"), "PUT /v2/apps/t/web: 404 Not Found");
-    }
-
-    #[test]
-    fn an_address_may_lack_its_scheme() {
-        assert_eq!(parse_base("--address", "h:5050").unwrap().as_str(), "http://h:5050/");
-        assert!(parse_base("--address", "http://").is_err());
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod apply;
 pub(crate) mod completions;
 pub(crate) mod deployment;
 pub(crate) mod dev;
+pub(crate) mod drill;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod framework;

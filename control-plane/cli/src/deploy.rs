@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::args::Change;
-use crate::client::{Api, Client};
+use crate::client::{Again, Api, Client};
 use crate::explain;
 use crate::fault::{DONE, FAILED, Fault, INTERRUPTED, USAGE_OR_PLACEMENT};
 use crate::model::{App, Deployment};
@@ -22,6 +22,10 @@ const POLL: Duration = Duration::from_millis(400);
 /// Polls without the deployment after which its fate is read from the apps: the event that tells
 /// it is on its way, if there is a stream.
 const POLLS_WITHOUT: u32 = 4;
+/// The same when another control plane leads since the deployment was begun.
+const POLLS_AFTER_FAILOVER: u32 = 25;
+/// The pause before the event stream is made anew.
+const STREAM_PAUSE: Duration = Duration::from_millis(300);
 
 /// What is told of a deployment's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Watch {
         if !change.detach {
             // Without the stream the end is read from the list of deployments.
             if let Some(response) = subscribe(client).await {
-                tokio::spawn(read_ends(response, sender));
+                tokio::spawn(keep_reading(client.clone(), response, sender));
             }
         }
         Self { client: client.clone(), format, change, ends }
@@ -78,6 +82,7 @@ impl Watch {
         let deadline = self.change.timeout.map(|timeout| Instant::now() + timeout);
         let mut without = 0;
         let mut why = None;
+        let moves = self.moves();
         loop {
             let (rows, running) = self.look(deployment, apps).await?;
             screen.show(&rows);
@@ -85,8 +90,11 @@ impl Watch {
                 return screen.end(deployment, &rows, ended.failed);
             }
             without = if running { 0 } else { without + 1 };
-            if without >= POLLS_WITHOUT {
-                let missed = !rows.iter().all(Row::is_there);
+            let missed = !rows.iter().all(Row::is_there);
+            // A new leader knows tasks when their agents have registered.
+            let patience =
+                if missed && self.moves() > moves { POLLS_AFTER_FAILOVER } else { POLLS_WITHOUT };
+            if without >= patience {
                 return screen.end(deployment, &rows, missed.then(String::new));
             }
             if stall.observe(Instant::now(), &rows) {
@@ -119,6 +127,11 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// How often other control planes had to be asked.
+    fn moves(&self) -> u64 {
+        self.client.places(Api::Marathon).moves()
     }
 
     fn take_end(&mut self, deployment: &str) -> Option<Ended> {
@@ -182,15 +195,31 @@ impl Watch {
 
 async fn subscribe(client: &Client) -> Option<reqwest::Response> {
     let path = "/v2/events?event_type=deployment_success&event_type=deployment_failed";
-    let request = client
-        .http()
-        .get(client.url(Api::Marathon, path))
-        .header(reqwest::header::ACCEPT, "text/event-stream");
-    let response = request.send().await.ok()?;
-    response.status().is_success().then_some(response)
+    let accept = |http: &reqwest::Client, url: &str| {
+        http.get(url).header(reqwest::header::ACCEPT, "text/event-stream")
+    };
+    client.ask(Api::Marathon, reqwest::Method::GET, path, Again::Harmless, accept).await.ok()
 }
 
-async fn read_ends(response: reqwest::Response, ends: mpsc::UnboundedSender<Ended>) {
+/// Reads ends from one stream after the other, for as long as somebody wants them.
+async fn keep_reading(
+    client: Client,
+    mut response: reqwest::Response,
+    ends: mpsc::UnboundedSender<Ended>,
+) {
+    loop {
+        tokio::select! {
+            () = read_ends(response, &ends) => {}
+            () = ends.closed() => return,
+        }
+        // What ended meanwhile is read from the list of deployments.
+        tokio::time::sleep(STREAM_PAUSE).await;
+        let Some(next) = subscribe(&client).await else { return };
+        response = next;
+    }
+}
+
+async fn read_ends(response: reqwest::Response, ends: &mpsc::UnboundedSender<Ended>) {
     let mut body = response.bytes_stream();
     let mut pending = Vec::new();
     while let Some(Ok(chunk)) = body.next().await {

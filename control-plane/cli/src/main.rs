@@ -7,6 +7,7 @@ mod apply;
 mod args;
 mod client;
 mod command;
+mod confirm;
 mod deploy;
 mod explain;
 mod fault;
@@ -14,6 +15,7 @@ mod logs;
 mod model;
 mod output;
 mod pick;
+mod places;
 mod progress;
 mod pulling;
 mod run;
@@ -70,6 +72,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
             let code = command::exec::run(&client, exec).await;
             finish(code)
         }
+        Verb::Drill(verb) => command::drill::run(&client, output, verb).await,
         Verb::Explain(explain) => command::explain::run(&client, output, &explain.app).await,
         Verb::Completions { shell } => {
             command::completions::run(shell);

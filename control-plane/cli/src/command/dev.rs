@@ -113,10 +113,10 @@ impl Programs {
 
 impl Plan {
     fn new(endpoints: &Endpoints, dev: &Dev) -> anyhow::Result<Self> {
-        let mesos = address("--address", &endpoints.address)?;
+        let mesos = address("--address", endpoints.of(Api::Mesos))?;
         let plan = Self {
             mesos,
-            marathon: address("--marathon", &endpoints.marathon)?,
+            marathon: address("--marathon", endpoints.of(Api::Marathon))?,
             agent: SocketAddr::new(mesos.ip(), dev.agent_port),
             link: SocketAddr::new(mesos.ip(), dev.link_port),
             programs: Programs::find(dev)?,

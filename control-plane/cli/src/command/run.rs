@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, Response};
 use tepui_wire::recordio::Decoder;
 use tepui_wire::v1::scheduler::{Call, Event};
 use tepui_wire::{decode_json, encode_json};
 
 use crate::args::Run;
-use crate::client::{Api, Client, refused};
+use crate::client::{Again, Api, Client};
 use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 use crate::run::launcher::{FAILOVER_SECONDS, Job, Launcher, Step};
 use crate::run::why::{self, Reasons};
@@ -165,21 +165,17 @@ impl Driver {
     }
 
     async fn subscribe(&mut self) -> anyhow::Result<Events> {
-        let url = self.client.url(Api::Mesos, PATH);
-        let request = self
-            .client
-            .http()
-            .post(&url)
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT, JSON)
-            .body(encode_json(&self.launcher.subscribe()));
-        let response =
-            request.send().await.map_err(|error| self.client.unreachable(Api::Mesos, error))?;
-        let status = response.status();
-        if !status.is_success() {
-            let text = response.text().await.unwrap_or_default();
-            return Err(refused(&reqwest::Method::POST, &url, status, &text).into());
-        }
+        let body = encode_json(&self.launcher.subscribe());
+        // Who has an id already becomes no second framework.
+        let again = match self.launcher.framework_id() {
+            Some(_) => Again::Harmless,
+            None => Again::Twice,
+        };
+        let request = |http: &reqwest::Client, url: &str| {
+            let request = http.post(url).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON);
+            request.body(body.clone())
+        };
+        let response = self.client.ask(Api::Mesos, Method::POST, PATH, again, request).await?;
         let id = response.headers().get(STREAM_ID).and_then(|id| id.to_str().ok());
         self.stream_id = id.map(str::to_owned);
         Ok(events(response).boxed())
@@ -215,23 +211,16 @@ impl Driver {
     }
 
     async fn try_call(&self, call: &Call) -> anyhow::Result<()> {
-        let url = self.client.url(Api::Mesos, PATH);
-        let mut request = self
-            .client
-            .http()
-            .post(&url)
-            .timeout(CALL_TIMEOUT)
-            .header(CONTENT_TYPE, JSON)
-            .body(encode_json(call));
-        if let Some(id) = &self.stream_id {
-            request = request.header(STREAM_ID, id);
-        }
-        let response = request.send().await?;
-        let status = response.status();
-        if !status.is_success() {
-            let text = response.text().await.unwrap_or_default();
-            return Err(refused(&reqwest::Method::POST, &url, status, &text).into());
-        }
+        let body = encode_json(call);
+        let request = |http: &reqwest::Client, url: &str| {
+            let request = http.post(url).timeout(CALL_TIMEOUT).header(CONTENT_TYPE, JSON);
+            let request = request.body(body.clone());
+            match &self.stream_id {
+                Some(id) => request.header(STREAM_ID, id),
+                None => request,
+            }
+        };
+        self.client.ask(Api::Mesos, Method::POST, PATH, Again::Twice, request).await?;
         Ok(())
     }
 
@@ -288,7 +277,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let router = Router::new().route(PATH, post(handler));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Client::new(&Endpoints { address: address.clone(), marathon: address }).unwrap()
+        Client::new(&Endpoints::at(&address)).unwrap()
     }
 
     fn driver(client: Client) -> Driver {

@@ -35,7 +35,7 @@ impl Fixture {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Client::new(&Endpoints { address: address.clone(), marathon: address }).unwrap()
+        Client::new(&Endpoints::at(&address)).unwrap()
     }
 }
 

@@ -1,11 +1,11 @@
 //! The folder of a cluster for development.
 
 use std::fs;
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::confirm::confirm;
 use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 
 /// Tells a folder that an earlier `tepui dev` made from any other.
@@ -34,7 +34,7 @@ impl Place {
         .with_context(|| format!("failed to make {}", path.display()))?;
         let path = path.canonicalize()?;
         let place = Self { path, kept: dir.is_some() };
-        if !place.is_ours()? && !yes && !ask(&place.path)? {
+        if !place.is_ours()? && !yes && !confirm(&place.question())? {
             return Err(Fault::new(format!("{} holds something else", place.path.display()))
                 .fix("name an empty folder with --dir, or insist with --yes")
                 .code(USAGE_OR_PLACEMENT)
@@ -53,6 +53,11 @@ impl Place {
         self.path.join("logs")
     }
 
+    fn question(&self) -> String {
+        let path = self.path.display();
+        format!("{path} is not empty. Put the cluster's files there all the same?")
+    }
+
     /// Removes the folder unless it was asked for.
     pub(super) fn leave(&self) {
         if self.kept {
@@ -68,20 +73,10 @@ impl Place {
     }
 }
 
-fn ask(path: &Path) -> anyhow::Result<bool> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Ok(false);
-    }
-    eprint!("{} is not empty. Put the cluster's files there all the same? [y/N] ", path.display());
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    input.lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::IsTerminal;
+
     use super::*;
 
     #[test]

@@ -23,9 +23,9 @@ async fn agent(files: &[(&str, &str)]) -> (Files, Client, Place) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let agent = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let endpoints = Endpoints { address: agent.clone(), marathon: agent.clone() };
+    let client = Client::new(&Endpoints::at(&agent)).unwrap();
     let place = Place { agent, folder: "/box".into(), name: "stdout".into() };
-    (files, Client::new(&endpoints).unwrap(), place)
+    (files, client, place)
 }
 
 async fn browse(
