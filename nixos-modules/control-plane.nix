@@ -22,6 +22,7 @@ let
     inherit cfg program;
     inherit (cfg) settings;
     name = "control-plane.toml";
+    flags = "--elsewhere";
   };
 in
 {

@@ -152,6 +152,7 @@ rec {
   portOf = address: lib.toInt (last (splitString ":" address));
   isLoopback =
     address: hasPrefix "127." address || hasPrefix "[::1]" address || hasPrefix "localhost:" address;
+  hasPassword = address: isString address && builtins.match "[a-z]+://[^/]*:[^/]*@.*" address != null;
   isAddress = address: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]{1,5})" address != null;
 
   # What is refused for either daemon; `addresses` are the keys of settings that are addresses.
@@ -174,6 +175,11 @@ rec {
           && (builtins.isPath value || (isString value && hasPrefix builtins.storeDir value))
         ) settings
       );
+      # The address of a store may hold a password.
+      logins = filter (key: lib.any hasPassword (lib.toList (settings.${key} or [ ]))) [
+        "store"
+        "control_plane"
+      ];
       badCredentials = builtins.attrNames (
         filterAttrs (_: source: !hasPrefix "/" source || hasPrefix builtins.storeDir source) cfg.credentials
       );
@@ -190,6 +196,10 @@ rec {
       {
         assertion = secrets == [ ];
         message = "${path}.settings.${concatStringsSep ", " secrets} would put a secret into the Nix store, where everybody can read it. Put it into a file that only root reads, name that file in ${path}.credentials, and set the key to its path below /run/credentials.";
+      }
+      {
+        assertion = logins == [ ];
+        message = "${path}.settings.${concatStringsSep ", " logins} has a password, and would put it into the Nix store, where everybody can read it. Put the whole address into a file that only root reads, name that file in ${path}.credentials, and set the key to file:///run/credentials/ and so on.";
       }
       {
         assertion = inStore == [ ];

@@ -113,25 +113,52 @@ let
     )
     ++ option "services.tepui.control-plane.settings.hostname" old.advertiseIp
     ++ nothing old.advertisePort "advertisePort" "clients are told the port of `listen`"
-    ++ nothing old.zk "zk" "the control plane keeps its records itself, on its own disk"
-    ++ nothing old.quorum "quorum" "the control plane keeps its records itself, on its own disk"
+    ++ optionals (old.zk != null) (storeOf old.zk)
+    ++ nothing old.quorum "quorum" "the servers of the store count themselves"
     ++ nothing old.workDir "workDir" ownState
     ++
       nothing old.logLevel "logLevel"
         "set RUST_LOG in systemd.services.tepui-control-plane.environment"
     ++ flags "tepui-control-plane" old.extraCmdLineOptions;
 
+  # An address with a password does not belong into the Nix store.
+  kept = unit: name: address: {
+    value =
+      if builtins.match "[a-z]+://[^/]*@.*" address == null then
+        quoted address
+      else
+        "\"file:///run/credentials/${unit}.service/store\"";
+    credentials =
+      optional (builtins.match "[a-z]+://[^/]*@.*" address != null)
+        "services.tepui.${name}.credentials.store = \"/run/keys/store\"; # a file with the address and its password";
+  };
+
+  storeOf =
+    address:
+    let
+      store = kept "tepui-control-plane" "control-plane" address;
+    in
+    [
+      "services.tepui.control-plane.settings.store = ${store.value}; # records of Mesos that lie there are not read"
+    ]
+    ++ store.credentials;
+
   controlPlaneOf =
     address:
     if hasPrefix "zk://" address then
-      "services.tepui.agent.settings.control_plane = [ \"http://HOST:5052\" ]; # in place of ${address}: every control plane"
+      let
+        store = kept "tepui-agentd" "agent" address;
+      in
+      [ "services.tepui.agent.settings.control_plane = [ ${store.value} ];" ] ++ store.credentials
     else
-      "services.tepui.agent.settings.control_plane = [ \"http://${builtins.head (lib.splitString ":" (removePrefix "http://" address))}:5052\" ];";
+      [
+        "services.tepui.agent.settings.control_plane = [ \"http://${builtins.head (lib.splitString ":" (removePrefix "http://" address))}:5052\" ];"
+      ];
 
   slave =
     old:
     option "services.tepui.agent.enable" old.enable
-    ++ optional (old.master != null) (controlPlaneOf old.master)
+    ++ optionals (old.master != null) (controlPlaneOf old.master)
     ++ listenAt "services.tepui.agent.settings.listen" old (
       if old.port == null && old.ip != null then 5051 else old.port
     )
@@ -165,9 +192,12 @@ let
     option "services.tepui.control-plane.enable" old.enable
     ++ listenAt "services.tepui.control-plane.settings.marathon_listen" old old.httpPort
     ++ nothing old.master "master" "Marathon is a part of the control plane"
-    ++
-      nothing old.zookeeperHosts "zookeeperHosts"
-        "the control plane keeps its records itself, on its own disk"
+    ++ optional (old.zookeeperHosts != null && old.zookeeperHosts != [ ]) (
+      if options.services.mesos.isDefined && (said "mesos").master.zk != null then
+        "# zookeeperHosts: apps are kept where the control plane keeps everything, in its settings.store"
+      else
+        "services.tepui.control-plane.settings.store = ${quoted "zk://${concatStringsSep "," old.zookeeperHosts}/tepui"}; # apps of Marathon that lie there are not read"
+    )
     ++ nothing old.environment "environment" "there is no Java, and nothing to tell it"
     ++ flags "tepui-control-plane" old.extraCmdLineOptions;
 

@@ -34,6 +34,34 @@ in
     };
   };
 
+  # One of several control planes, whose store wants TLS and a login.
+  shared = {
+    services.tepui.control-plane = {
+      enable = true;
+      settings = {
+        listen = "10.0.0.1:5050";
+        store = "file:///run/credentials/tepui-control-plane.service/store";
+        store_ca_file = "/etc/ssl/etcd-ca.pem";
+        store_cert_file = "/run/credentials/tepui-control-plane.service/store-cert";
+        store_key_file = "/run/credentials/tepui-control-plane.service/store-key";
+        allow_unauthenticated = true;
+      };
+      credentials = {
+        store = "/run/keys/store";
+        store-cert = "/run/keys/store.pem";
+        store-key = "/run/keys/store.key";
+      };
+    };
+    services.tepui.agent = {
+      enable = true;
+      settings = {
+        control_plane = [ "file:///run/credentials/tepui-agentd.service/store" ];
+        store_ca_file = "/etc/ssl/etcd-ca.pem";
+      };
+      credentials.store = "/run/keys/store-to-read";
+    };
+  };
+
   # An agent with everything.
   worker =
     { lib, pkgs, ... }:

@@ -163,10 +163,11 @@ in
       "services.mesos was for a package that nixpkgs no longer has"
       "services.tepui.control-plane.enable = true;"
       "services.tepui.control-plane.settings.listen = \"10.0.0.1:5050\";"
-      "# zk: the control plane keeps its records itself"
+      "services.tepui.control-plane.settings.store = \"zk://a:2181,b:2181/mesos\"; # records of Mesos"
+      "# quorum: the servers of the store count themselves"
       "# --credentials=/x: see `tepui-control-plane --help`"
       "services.tepui.agent.enable = true;"
-      "services.tepui.agent.settings.control_plane = [ \"http://HOST:5052\" ]; # in place of zk://a:2181,b:2181/mesos"
+      "services.tepui.agent.settings.control_plane = [ \"zk://a:2181,b:2181/mesos\" ];"
       "services.tepui.agent.settings.listen = \"0.0.0.0:5055\";"
       "services.tepui.agent.settings.attributes = \"os:nixos;rack:aa\";"
       "services.tepui.agent.settings.isolation = \"cgroups/cpu,cgroups/mem\";"
@@ -186,9 +187,37 @@ in
     says = [
       "services.tepui.control-plane.enable = true;"
       "services.tepui.control-plane.settings.marathon_listen = \"0.0.0.0:9090\";"
-      "# zookeeperHosts: the control plane keeps its records itself"
+      "services.tepui.control-plane.settings.store = \"zk://a:2181/tepui\"; # apps of Marathon"
       "# environment: there is no Java, and nothing to tell it"
     ];
+  };
+
+  "the former options with a password" = {
+    config.services.mesos = {
+      master.zk = "zk://ada:secret@a:2181/mesos";
+      slave.master = "zk://ada:secret@a:2181/mesos";
+    };
+    says = [
+      "services.tepui.control-plane.settings.store = \"file:///run/credentials/tepui-control-plane.service/store\";"
+      "services.tepui.control-plane.credentials.store = \"/run/keys/store\";"
+      "services.tepui.agent.settings.control_plane = [ \"file:///run/credentials/tepui-agentd.service/store\" ];"
+    ];
+  };
+
+  "a store whose address has a password" = {
+    config = plane { store = "zk://ada:secret@a:2181/mesos"; };
+    says = [
+      "services.tepui.control-plane.settings.store has a password"
+      "file:///run/credentials/"
+    ];
+  };
+
+  "certificates for a store that does not speak TLS" = {
+    config = plane {
+      store = "etcd://a:2379";
+      store_ca_file = "/etc/ssl/etcd-ca.pem";
+    };
+    buildSays = [ "store_ca_file and store_cert_file are for etcds://" ];
   };
 
   "a key that the daemon does not know" = {
