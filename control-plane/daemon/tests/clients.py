@@ -14,6 +14,7 @@ import traceback
 # The marathon package still looks for this where Python kept it before 3.10.
 collections.Iterable = collections.abc.Iterable
 
+import failover
 import logs
 import pods
 from harness import Cluster, Failed, wait_for
@@ -270,6 +271,7 @@ CHECKS = [
     marathon_events_and_queue,
     *logs.CHECKS,
     *pods.CHECKS,
+    *failover.CHECKS,
 ]
 
 
