@@ -7,6 +7,7 @@ use tepui_types::{FrameworkId, Mono, Role, Span};
 use tepui_wire::v1;
 use tepui_wire::v1::scheduler::{Event as Mesos, call, event};
 
+use crate::instance::Instance;
 use crate::machine::Apps;
 use crate::out::Out;
 use crate::timers::Timer;
@@ -14,8 +15,11 @@ use crate::{Alarm, Effect, Halt, Record};
 
 /// Pause before subscribing again when the last attempt was very recent.
 const RESUBSCRIBE_PAUSE: Span = Span::from_secs(1);
-/// Pause between questions about tasks that have not been confirmed since the election.
-const CONFIRM_PAUSE: Span = Span::from_secs(15);
+/// The shortest and the longest pause between questions about tasks that have not been confirmed
+/// since the election.
+const CONFIRM_PAUSES: (Span, Span) = (Span::from_secs(1), Span::from_secs(15));
+/// For so many of them the pause is a second longer: the questions themselves are work.
+const CONFIRMED_PER_SECOND: u64 = 5_000;
 
 /// The connection to the cluster.
 #[derive(Debug)]
@@ -244,13 +248,31 @@ impl Apps {
         self.reconcile(out);
     }
 
-    /// The regular reconciliation; it comes sooner while tasks have not been confirmed since the
-    /// election.
+    /// The regular reconciliation. While tasks have not been confirmed since the election only
+    /// they are asked about, and soon again: deployments wait for them, and they for the return of
+    /// their agents.
     pub(crate) fn reconcile_in_turn(&mut self, out: &mut Out<'_>) {
-        self.reconcile(out);
-        let unconfirmed = self.instances.iter().any(|instance| !instance.is_confirmed());
-        let pause = if unconfirmed { CONFIRM_PAUSE } else { self.config.reconciliation_interval };
-        self.after(pause, Timer::Reconcile, out);
+        let unconfirmed = self.questions(|instance| !instance.is_confirmed());
+        if unconfirmed.is_empty() {
+            self.reconcile(out);
+            return self.after(self.config.reconciliation_interval, Timer::Reconcile, out);
+        }
+        let (least, most) = CONFIRM_PAUSES;
+        let pause = Span::from_secs(unconfirmed.len() as u64 / CONFIRMED_PER_SECOND);
+        if self.session.connected {
+            self.reconcile_tasks(unconfirmed, out);
+        }
+        self.after(pause.clamp(least, most), Timer::Reconcile, out);
+    }
+
+    fn questions(&self, about: impl Fn(&Instance) -> bool) -> Vec<call::reconcile::Task> {
+        let tasks = self.instances.iter().filter(|one| about(one)).filter_map(Instance::task);
+        tasks
+            .map(|task| call::reconcile::Task {
+                task_id: v1::TaskId { value: task.id.to_string() },
+                agent_id: Some(v1::AgentId { value: task.agent_id.clone() }),
+            })
+            .collect()
     }
 
     /// Asks about every task we know, and for every task the cluster knows.
@@ -258,13 +280,7 @@ impl Apps {
         if !self.session.connected {
             return;
         }
-        let tasks = self.instances.iter().filter_map(|instance| instance.task());
-        let tasks: Vec<call::reconcile::Task> = tasks
-            .map(|task| call::reconcile::Task {
-                task_id: v1::TaskId { value: task.id.to_string() },
-                agent_id: Some(v1::AgentId { value: task.agent_id.clone() }),
-            })
-            .collect();
+        let tasks = self.questions(|_| true);
         if !tasks.is_empty() {
             self.reconcile_tasks(tasks, out);
         }

@@ -53,6 +53,27 @@ fn a_scale_down_before_the_agents_are_back_kills_as_soon_as_they_are() {
 }
 
 #[test]
+fn tasks_are_asked_about_until_their_agents_are_back_and_then_no_more() {
+    let mut rig = big();
+    rig.create(WEB).unwrap();
+    rig.advance(20);
+    rig.agents_unheard = true;
+    rig.fail_over();
+    rig.advance(20);
+    let asked = |rig: &Rig| rig.count_calls(call::Type::Reconcile);
+    let (before, last) = (asked(&rig), rig.calls.len());
+    rig.advance(1);
+    assert_eq!(asked(&rig), before + 1, "every second");
+    assert_eq!(rig.calls[last].reconcile.as_ref().unwrap().tasks.len(), 4);
+    rig.agents_unheard = false;
+    // They are confirmed within one second; one whole reconciliation follows.
+    rig.advance(2);
+    let settled = asked(&rig);
+    rig.advance(500);
+    assert_eq!(asked(&rig), settled);
+}
+
+#[test]
 fn a_running_deployment_goes_on_under_a_new_leader() {
     let mut rig = big();
     rig.create(WEB).unwrap();
