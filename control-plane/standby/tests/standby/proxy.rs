@@ -127,7 +127,8 @@ async fn a_leader_that_dies_in_the_middle_may_have_done_it() {
     let at = before(&listener.local_addr().unwrap().to_string()).await;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read(&mut [0; 1024]).await.unwrap();
+        let read = stream.read(&mut [0; 1024]).await.unwrap();
+        assert!(read > 0, "it was asked");
     });
     let answer = ask(at, "POST /v2/apps").await;
     assert_eq!(answer.status, "500 Internal Server Error");
