@@ -24,7 +24,9 @@ NEEDS = {
 }
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
-OPTIONAL_KEYS = {"only_by_name", "full_only", "images", "previous_release", "script"}
+OPTIONAL_KEYS = {
+    "only_by_name", "full_only", "images", "previous_release", "script", "clients",
+}  # fmt: skip
 ROLES = {"control-plane", "agent"}
 
 
@@ -50,6 +52,8 @@ class Case:
     previous_release: bool = False
     """Hosts begin with the programs and units of vm-tests/previous-release, which are in
     /payload/previous; those under test are in /payload/next."""
+    clients: bool = False
+    """Python's clients of Mesos and Marathon are in /payload/clients."""
     nodes: Path | None = None
     """The hosts as NixOS configurations, where the case has them."""
     script_of: str = ""
@@ -112,6 +116,7 @@ def load(name: str) -> Case:
         previous_release=meta.get("previous_release", False),
         nodes=nodes if nodes.is_file() else None,
         script_of=meta.get("script", ""),
+        clients=meta.get("clients", False),
     )  # fmt: skip
     if case.script_of and (path.parent / "test.py").exists() or not case.script.is_file():
         raise BadCase(f"{name}: a test.py of its own, or `script` names another case's, not both")

@@ -57,6 +57,15 @@ def previous_release() -> Path:
     return folder
 
 
+def clients() -> Path:
+    """The packages that `./test clients` has installed; BadCase says how to get them."""
+    target = os.environ.get("CARGO_TARGET_DIR")
+    venv = (Path(target) if target else REPOSITORY / "target") / "tools/venv"
+    for found in sorted(venv.glob("lib/python3*/site-packages/pymesos")):
+        return found.parent
+    raise BadCase(f"no clients of Mesos and Marathon in {venv}: ./test clients installs them")
+
+
 def toml(settings: dict[str, Any]) -> str:
     """Settings as TOML; the values are those that the daemons' files have."""
     lines = []
@@ -160,6 +169,8 @@ def make_payload(
     shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
     if case.images:
         registry.fill(lab.payload, list(case.images))
+    if case.clients:
+        shutil.copytree(clients(), lab.payload / "clients", ignore=shutil.ignore_patterns("*.pyc"))
     configured = evaluate(case, time_factor)
     if any(host["prometheus"]["enable"] for host in configured.values()):
         add_prometheus(lab.payload)
