@@ -15,6 +15,7 @@ mod queue;
 mod run;
 mod scheduler;
 mod script;
+mod sharing;
 mod storm;
 mod world;
 
@@ -22,3 +23,4 @@ pub use checks::Violation;
 pub use faults::{Fault, FaultCounts};
 pub use run::{Outcome, run};
 pub use script::{ScriptError, play};
+pub use sharing::{Experiment, Held, Row, Sharing, UnfinishedWork};

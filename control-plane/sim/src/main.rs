@@ -42,6 +42,22 @@ enum Command {
     Agents(live::agents::Options),
     /// Launches tasks through a real control plane as fast as it can, and measures.
     LaunchRate(live::rate::Options),
+    /// What sharing is worth: the utilisation experiment of the Mesos paper (NSDI 2011, 6.1)
+    ///
+    /// Four frameworks (a mix of short and long Hadoop jobs, large Hadoop jobs, Spark-like
+    /// iterations, MPI-like gangs) do the same work twice in virtual time, with the production
+    /// control plane, allocator and agents: each on a static quarter of the hosts, then all on the
+    /// whole cluster. Prints how much faster their jobs end and how much of the hosts their tasks
+    /// hold, beside what the paper measured. The paper does not tell how long a task takes: that is
+    /// set so that the static quarters need about the paper's time, all else follows.
+    Utilisation {
+        /// Decides when jobs are submitted, and in which order.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Divides hosts and tasks, for a quick look: 1, 2, 3, 4, 6, 8, 12 or 24.
+        #[arg(long, default_value_t = 1)]
+        scale: u32,
+    },
     /// Runs one seed and prints its transcript.
     Tell {
         /// Which.
@@ -172,6 +188,18 @@ fn main() -> ExitCode {
         }
         Command::Agents(options) => live(async { live::agents::run(options).await.map(|()| true) }),
         Command::LaunchRate(options) => live(live::rate::run(options)),
+        Command::Utilisation { seed, scale } => {
+            match (tepui_sim::Experiment { seed, scale }).run() {
+                Ok(sharing) => {
+                    print!("{sharing}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("tepui-sim: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Command::Tell { seed, seconds } => {
             let outcome = tepui_sim::run(seed, Span::from_secs(seconds), true);
             for line in &outcome.story {

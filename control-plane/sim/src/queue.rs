@@ -123,6 +123,10 @@ pub(crate) enum Action {
         scheduler: usize,
         life: Life,
     },
+    JobsStep {
+        scheduler: usize,
+        life: Life,
+    },
     ClientStep,
     FaultStep,
     CutEnds {

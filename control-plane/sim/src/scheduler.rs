@@ -19,6 +19,7 @@ use crate::faults::Fault;
 use crate::host::EXECUTOR;
 use crate::queue::{Action, Life};
 use crate::run::parse;
+use crate::sharing::Jobs;
 use crate::world::{Phase, World};
 
 /// What kind of framework it is.
@@ -72,6 +73,12 @@ pub(crate) struct Scheduler {
     leaves: bool,
     next_task: u64,
     last_call: Mono,
+    /// The jobs that it runs, when it does that and nothing else.
+    pub(crate) jobs: Option<Box<Jobs>>,
+    /// Offers that it keeps until a whole gang can start.
+    pub(crate) kept: Vec<v1::Offer>,
+    /// It asked for offers, and did not take that back.
+    pub(crate) wants_offers: bool,
 }
 
 /// How often a framework looks after its affairs.
@@ -97,6 +104,9 @@ impl Scheduler {
             leaves: false,
             next_task: 0,
             last_call: Mono::default(),
+            jobs: None,
+            kept: Vec::new(),
+            wants_offers: true,
         }
     }
 
@@ -141,6 +151,8 @@ impl World {
         this.life.0 += 1;
         this.stream = None;
         this.offers.clear();
+        this.kept.clear();
+        this.wants_offers = true;
         let (life, id, info) = (this.life, this.wire_id(), this.info());
         let request = self.new_request();
         let call = Call {
@@ -185,7 +197,12 @@ impl World {
         self.control_event(Event::Cluster(event));
     }
 
-    fn call(&mut self, scheduler: usize, kind: call::Type, fill: impl FnOnce(&mut Call)) {
+    pub(crate) fn call(
+        &mut self,
+        scheduler: usize,
+        kind: call::Type,
+        fill: impl FnOnce(&mut Call),
+    ) {
         let this = &self.schedulers[scheduler];
         let (life, stream) = (this.life, this.stream);
         let mut call =
@@ -257,10 +274,16 @@ impl World {
                 let name = this.name.clone();
                 self.tell(|| format!("{name}: subscribed"));
                 self.reconcile(scheduler);
+                let life = self.schedulers[scheduler].life;
+                self.jobs_step(scheduler, life);
             }
             event::Type::Offers => {
                 for offer in event.offers.map(|offers| offers.offers).unwrap_or_default() {
-                    self.offered(scheduler, offer);
+                    if self.schedulers[scheduler].jobs.is_some() {
+                        self.jobs_offered(scheduler, offer);
+                    } else {
+                        self.offered(scheduler, offer);
+                    }
                 }
             }
             event::Type::Rescind => {
@@ -268,6 +291,7 @@ impl World {
                     let name = self.schedulers[scheduler].name.clone();
                     self.tell(|| format!("{name}: an offer is rescinded"));
                     self.schedulers[scheduler].offers.remove(&rescind.offer_id.value);
+                    self.jobs_rescinded(scheduler, &rescind.offer_id.value);
                 }
             }
             event::Type::Update => {
@@ -316,7 +340,7 @@ impl World {
         }
     }
 
-    fn decline(&mut self, scheduler: usize, offer: v1::OfferId, seconds: f64) {
+    pub(crate) fn decline(&mut self, scheduler: usize, offer: v1::OfferId, seconds: f64) {
         self.schedulers[scheduler].offers.remove(&offer.value);
         self.call(scheduler, call::Type::Decline, |call| {
             call.decline = Some(call::Decline {
@@ -365,13 +389,25 @@ impl World {
         if tasks.is_empty() {
             return self.decline(scheduler, offer.id.clone(), 2.0);
         }
+        self.accept(scheduler, offer, manner, tasks, 1.0);
+    }
+
+    /// Launches tasks on an offer; the rest is refused for `seconds`.
+    pub(crate) fn accept(
+        &mut self,
+        scheduler: usize,
+        offer: &v1::Offer,
+        manner: Manner,
+        tasks: Vec<v1::TaskInfo>,
+        seconds: f64,
+    ) {
         let (name, count) = (self.schedulers[scheduler].name.clone(), tasks.len());
         self.tell(|| format!("{name}: launches {count} on {}", offer.hostname));
         self.schedulers[scheduler].offers.remove(&offer.id.value);
         let accept = call::Accept {
             offer_ids: vec![offer.id.clone()],
             operations: vec![manner.operation(tasks)],
-            filters: Some(v1::Filters { refuse_seconds: Some(1.0) }),
+            filters: Some(v1::Filters { refuse_seconds: Some(seconds) }),
         };
         if self.strikes(Fault::AcceptTwice, 30) {
             let again = accept.clone();
@@ -449,14 +485,17 @@ impl World {
         if let Some(agent) = &status.agent_id {
             known.agent.clone_from(&agent.value);
         }
-        let (Some(uuid), Some(agent_id)) = (status.uuid, status.agent_id) else { return };
         let mute = this.behaviour == Behaviour::Mute && self.phase == Phase::Faults;
-        if !mute {
+        let task = status.task_id.value.clone();
+        if let (Some(uuid), Some(agent_id)) = (status.uuid, status.agent_id)
+            && !mute
+        {
             self.call(scheduler, call::Type::Acknowledge, |call| {
                 call.acknowledge =
                     Some(call::Acknowledge { agent_id, task_id: status.task_id, uuid });
             });
         }
+        self.jobs_updated(scheduler, &task, state);
     }
 
     fn reconcile(&mut self, scheduler: usize) {
@@ -534,7 +573,7 @@ impl World {
 
 /// How a framework launches.
 #[derive(Debug)]
-enum Manner {
+pub(crate) enum Manner {
     Command,
     Executor(Box<v1::ExecutorInfo>),
     Group(Box<v1::ExecutorInfo>),
@@ -563,7 +602,7 @@ fn is_default(info: &v1::ExecutorInfo) -> bool {
     info.r#type() == executor_info::Type::Default
 }
 
-fn shell(line: &str) -> v1::CommandInfo {
+pub(crate) fn shell(line: &str) -> v1::CommandInfo {
     v1::CommandInfo {
         shell: Some(true),
         value: Some(line.to_owned()),

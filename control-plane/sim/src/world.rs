@@ -214,6 +214,7 @@ impl World {
             Action::StreamGoneAtControl { stream } => self.stream_gone_at_control(stream),
             Action::SchedulerStarts { scheduler } => self.scheduler_starts(scheduler),
             Action::SchedulerStep { scheduler, life } => self.scheduler_step(scheduler, life),
+            Action::JobsStep { scheduler, life } => self.jobs_step(scheduler, life),
             Action::ClientStep => self.client_step(),
             Action::FaultStep => self.fault_step(),
             Action::CutEnds { host, cut } => self.cut_ends(host, cut),
