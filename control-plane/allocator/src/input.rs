@@ -115,6 +115,32 @@ pub enum Input {
         /// Not to be offered there to the same framework and role for a while.
         refusal: Option<Refusal>,
     },
+    /// An offer that a plan proposed is over: answered, taken back, or never made. What of it is
+    /// not in use comes back by `Released`, which is told next.
+    OfferEnded {
+        /// Who had it.
+        framework: FrameworkId,
+        /// In which role.
+        role: Role,
+        /// Where.
+        agent: AgentId,
+        /// All that was offered.
+        offered: Resources,
+        /// What of it is in use from now on.
+        used: Resources,
+    },
+    /// Somebody else decided an offer: it is to be booked as if this allocator had proposed it. So
+    /// an allocator can follow another one's decisions.
+    Offered {
+        /// To whom.
+        framework: FrameworkId,
+        /// In which role.
+        role: Role,
+        /// Where.
+        agent: AgentId,
+        /// What.
+        resources: Resources,
+    },
     /// Weights of roles; a role not named keeps its weight (1 from the start).
     Weights(Vec<(Role, Weight)>),
     /// Tells the cluster-wide smallest offer.

@@ -8,7 +8,7 @@ mod plan;
 
 pub use drf::{Drf, Misfit};
 pub use input::{AgentFacts, Epoch, FrameworkFacts, Input, Minimum, Name, Refusal, Weight};
-pub use plan::{NoOffer, Plan, Proposal, Reason, Work};
+pub use plan::{NoOffer, Plan, Proposal, Reason, Reclaim, Work};
 
 use std::collections::BTreeMap;
 

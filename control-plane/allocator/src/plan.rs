@@ -10,8 +10,19 @@ pub struct Plan {
     /// What to offer, in the order decided. The resources are already booked; the control plane
     /// either turns a proposal into an offer or gives the resources back with `Released`.
     pub proposals: Vec<Proposal>,
+    /// What to take back from whoever has it. Nothing is booked for that: what comes back is told
+    /// with `Released`, and offered in a later round.
+    pub reclaims: Vec<Reclaim>,
     /// How much work the round was: for benchmarks and metrics.
     pub work: Work,
+}
+
+impl Plan {
+    /// True when nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.proposals.is_empty() && self.reclaims.is_empty()
+    }
 }
 
 /// One offer to make: all of `resources` of one agent, to one framework in one role.
@@ -27,6 +38,22 @@ pub struct Proposal {
     pub resources: Resources,
     /// The agent's epoch that the proposal was made under.
     pub epoch: Epoch,
+}
+
+/// Something to take back on one agent from a framework in a role, for somebody who comes first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reclaim {
+    /// From whom.
+    pub framework: FrameworkId,
+    /// In which role.
+    pub role: Role,
+    /// Where. All its unanswered offers there are rescinded.
+    pub agent: AgentId,
+    /// Revocable resources wanted beyond that: tasks that hold such are killed, the newest first,
+    /// until so much of it is on its way back. Nothing else that is in use can be taken.
+    pub revocable: Resources,
+    /// The role that it is for, to be told to those who lose it.
+    pub beneficiary: Role,
 }
 
 /// Counts of work done in a round; they grow with what changed, not with the cluster.

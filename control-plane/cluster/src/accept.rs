@@ -18,6 +18,8 @@ pub(crate) struct Claim {
     pub(crate) framework: FrameworkId,
     pub(crate) agent: AgentId,
     pub(crate) role: Role,
+    /// All that was accepted.
+    offered: Resources,
     /// What no operation has taken yet.
     pub(crate) remaining: Resources,
 }
@@ -49,15 +51,15 @@ impl Cluster {
                     if let Some(agent) = self.agents.get_mut(&offer.agent) {
                         agent.unbook_offer(&offer.resources);
                     }
-                    claim
-                        .get_or_insert_with(|| Claim {
-                            framework: offer.framework.clone(),
-                            agent: offer.agent.clone(),
-                            role: offer.role.clone(),
-                            remaining: Resources::new(),
-                        })
-                        .remaining
-                        .add_all(&offer.resources);
+                    let claim = claim.get_or_insert_with(|| Claim {
+                        framework: offer.framework.clone(),
+                        agent: offer.agent.clone(),
+                        role: offer.role.clone(),
+                        offered: Resources::new(),
+                        remaining: Resources::new(),
+                    });
+                    claim.offered.add_all(&offer.resources);
+                    claim.remaining.add_all(&offer.resources);
                 }
                 if let Some(claim) = claim {
                     self.run_operations(claim, call.operations, refusal, batch);
@@ -112,7 +114,7 @@ impl Cluster {
                 }
             }
         }
-        let Claim { framework, agent: agent_id, role, remaining } = claim;
+        let Claim { framework, agent: agent_id, role, offered, remaining } = claim;
         if let Some(agent) = self.agents.get_mut(&agent_id) {
             if agent.overbooked {
                 self.rebook(&agent_id);
@@ -120,6 +122,8 @@ impl Cluster {
                 agent.book_free(&remaining);
             }
         }
+        let used = offered.minus(&remaining);
+        self.tell_offer_ended(&agent_id, &framework, &role, offered, used, batch);
         self.tell_released(&agent_id, &framework, &role, remaining, refusal, batch);
     }
 

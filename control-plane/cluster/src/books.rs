@@ -111,6 +111,25 @@ impl Cluster {
         });
     }
 
+    /// Tells the allocator that what it proposed is over, and what of it is in use.
+    pub(crate) fn tell_offer_ended(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        role: &Role,
+        offered: Resources,
+        used: Resources,
+        batch: &mut Batch<'_>,
+    ) {
+        batch.tell_allocator(Input::OfferEnded {
+            framework: framework.clone(),
+            role: role.clone(),
+            agent: agent.clone(),
+            offered,
+            used,
+        });
+    }
+
     /// What tasks and executors hold on an agent, by framework and role.
     pub(crate) fn holdings(&self, agent: &Agent) -> Holdings {
         let mut all = Holdings::new();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use tepui_allocator::Input;
 use tepui_link::Order;
-use tepui_types::{ExecutorId, FrameworkId, RequestId, Role, StreamId, TaskId, UpdateId};
+use tepui_types::{AgentId, ExecutorId, FrameworkId, RequestId, Role, StreamId, TaskId, UpdateId};
+use tepui_wire::v1;
 use tepui_wire::v1::scheduler::{self, call::Type};
 
 use crate::counters::judge;
@@ -246,22 +247,28 @@ impl Cluster {
         };
         let (task_id, agent_id) = (task.id.clone(), task.agent.clone());
         let elsewhere = call.agent_id.as_ref().is_some_and(|id| id.value != agent_id.as_str());
-        let Some(agent) = self.agents.get_mut(&agent_id).filter(|_| !elsewhere) else {
+        if elsewhere || !self.agents.contains_key(&agent_id) {
             self.counters.messages.dropped += 1;
             return;
-        };
+        }
+        self.order_kill(&agent_id, framework_id, task_id, call.kill_policy, batch);
+    }
+
+    /// Has an agent kill a task, now or once it is back.
+    pub(crate) fn order_kill(
+        &mut self,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        task: TaskId,
+        kill_policy: Option<v1::KillPolicy>,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+        let framework = framework.clone();
         if agent.is_connected() {
-            batch.direct(
-                self.term,
-                agent,
-                Order::Kill {
-                    framework: framework_id.clone(),
-                    task: task_id,
-                    kill_policy: call.kill_policy,
-                },
-            );
+            batch.direct(self.term, agent, Order::Kill { framework, task, kill_policy });
         } else {
-            agent.pending_kills.insert((framework_id.clone(), task_id), call.kill_policy);
+            agent.pending_kills.insert((framework, task), kill_policy);
         }
     }
 

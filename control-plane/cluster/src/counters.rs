@@ -24,6 +24,10 @@ pub struct Counters {
     pub refused_operations: BTreeMap<offer::operation::Type, u64>,
     /// Proposals of the allocator that were given back.
     pub refused_proposals: u64,
+    /// Offers that were rescinded because the allocator wanted them for somebody else.
+    pub reclaimed_offers: u64,
+    /// Tasks with revocable resources that were killed for the same reason.
+    pub preempted_tasks: u64,
 }
 
 /// `master/<task state>/source_<source>/reason_<reason>`.

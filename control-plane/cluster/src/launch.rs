@@ -216,6 +216,7 @@ fn details(info: &v1::TaskInfo) -> Option<Box<TaskDetails>> {
             kill_policy: info.kill_policy,
             user,
             limits: info.limits.clone(),
+            preempted_for: None,
         })
     })
 }

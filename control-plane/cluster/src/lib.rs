@@ -24,6 +24,7 @@ mod machine;
 mod offers;
 mod operations;
 mod publish;
+mod reclaims;
 mod reconcile;
 mod record;
 mod recovery;

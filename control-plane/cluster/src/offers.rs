@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use tepui_allocator::{Plan, Proposal, Refusal};
-use tepui_types::{AgentId, FrameworkId, Span};
+use tepui_types::{AgentId, FrameworkId, Resources, Span};
 use tepui_wire::v1::{self, scheduler};
 
 use crate::Cluster;
@@ -41,6 +41,9 @@ pub(crate) enum Ending {
 impl Cluster {
     /// Turns a plan's proposals into offers, as far as the cluster's own books agree.
     pub(crate) fn planned(&mut self, plan: Plan, batch: &mut Batch<'_>) {
+        for reclaim in &plan.reclaims {
+            self.reclaim(reclaim, batch);
+        }
         let mut by_framework: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
         for proposal in plan.proposals {
             match self.check_proposal(&proposal) {
@@ -101,6 +104,8 @@ impl Cluster {
             return;
         }
         let Proposal { framework, role, agent, resources, .. } = proposal;
+        let nothing = Resources::new();
+        self.tell_offer_ended(&agent, &framework, &role, resources.clone(), nothing, batch);
         self.tell_released(&agent, &framework, &role, resources, refusal, batch);
     }
 
@@ -184,6 +189,8 @@ impl Cluster {
             );
         }
         let Offer { agent, framework, role, resources, .. } = offer;
+        let nothing = Resources::new();
+        self.tell_offer_ended(&agent, &framework, &role, resources.clone(), nothing, batch);
         self.tell_released(&agent, &framework, &role, resources, refusal, batch);
     }
 

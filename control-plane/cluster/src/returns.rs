@@ -129,6 +129,7 @@ impl Cluster {
             kill_policy: wire.kill_policy,
             user: wire.user,
             limits: wire.limits,
+            preempted_for: None,
         };
         let held = convert::read(&wire.resources).ok()?;
         Some(Task {

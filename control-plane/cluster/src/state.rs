@@ -323,6 +323,8 @@ pub struct TaskDetails {
     pub user: Option<String>,
     /// Its resource limits.
     pub limits: BTreeMap<String, v1::value::Scalar>,
+    /// It is killed so that this role gets its revocable resources.
+    pub preempted_for: Option<Role>,
 }
 
 /// The number in an offer's id.

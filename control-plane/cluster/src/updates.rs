@@ -7,6 +7,7 @@ use tepui_wire::v1::{self, scheduler};
 use crate::Cluster;
 use crate::counters::judge;
 use crate::machine::Batch;
+use crate::reclaims::explain_preemption;
 use crate::state::Forwarded;
 use crate::tasks::update_event;
 
@@ -41,7 +42,8 @@ impl Cluster {
                 self.drain_stray_update(agent_id, framework_id, task_id, update, batch);
                 return;
             }
-            Some(_) => {
+            Some(task) => {
+                explain_preemption(task, state, &mut status);
                 self.note_update(framework_id, &task_id, &status, latest, batch);
                 self.note_executor(framework_id, &task_id, &status, state, batch);
                 true

@@ -125,7 +125,7 @@ impl Worker {
             let plan = self.drf.round(now);
             let waited = self.cause.take().map_or(Duration::ZERO, |cause| begin - cause);
             self.timings.allocated(waited, begin.elapsed());
-            if !plan.proposals.is_empty() {
+            if !plan.is_empty() {
                 planned(plan);
             }
         }

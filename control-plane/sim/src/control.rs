@@ -274,7 +274,7 @@ impl World {
         self.control.round_at = None;
         let plan = self.control.drf.round(self.now.mono);
         self.note(&plan.proposals.len());
-        if !plan.proposals.is_empty() {
+        if !plan.is_empty() {
             let pause = self.millis(0, 3);
             self.after(pause, Action::Planned(life, Box::new(plan)));
         }

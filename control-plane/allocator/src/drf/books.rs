@@ -119,6 +119,28 @@ impl Drf {
         }
     }
 
+    /// Books what another allocator gave out.
+    pub(super) fn book_elsewhere(
+        &mut self,
+        framework: &FrameworkId,
+        role: &Role,
+        id: &AgentId,
+        resources: &Resources,
+    ) {
+        let Some(&at) = self.by_id.get(id).filter(|_| !resources.is_empty()) else { return };
+        let client = self.client(framework, role);
+        let Some(agent) = self.agents.get_mut(at.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let first = agent.book_used(client, resources);
+        let spent = agent.free().is_empty();
+        self.note_booked(client, resources, first);
+        if spent {
+            self.spare.remove(&at);
+            self.dirty.remove(&at);
+        }
+    }
+
     pub(super) fn release(
         &mut self,
         now: Mono,

@@ -26,6 +26,11 @@ impl Drf {
             Input::Released { framework, role, agent, resources, refusal } => {
                 self.release(now, (&framework, &role), &agent, resources, refusal);
             }
+            // The built-in allocator takes nothing back, so it need not know what is in use.
+            Input::OfferEnded { .. } => {}
+            Input::Offered { framework, role, agent, resources } => {
+                self.book_elsewhere(&framework, &role, &agent, &resources);
+            }
             Input::Weights(weights) => {
                 for (role, weight) in weights {
                     self.tree.set_weight(&role, weight.0);

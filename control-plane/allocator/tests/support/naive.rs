@@ -171,6 +171,7 @@ impl Naive {
                     }
                 }
             }
+            Input::OfferEnded { .. } | Input::Offered { .. } => {}
             Input::Released { framework, role, agent, resources, refusal } => {
                 let Some(agent) = self.agents.get_mut(&agent) else { return };
                 let who = (framework, role);

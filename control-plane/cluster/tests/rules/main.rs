@@ -12,6 +12,7 @@ mod failover;
 mod launches;
 mod offers;
 mod operators;
+mod reclaims;
 mod reconciliation;
 mod rig;
 mod subscription;

@@ -294,6 +294,32 @@ impl Rig {
         self.update_ahead(agent, framework, task, state, state)
     }
 
+    /// A status update that was made at this second.
+    pub(crate) fn update_at(
+        &mut self,
+        agent: &AgentEnd,
+        framework: &FrameworkEnd,
+        task: &str,
+        state: TaskState,
+        second: f64,
+    ) {
+        let mut status = self.status(task, state);
+        status.timestamp = Some(second);
+        let (framework, status) = (framework.id.clone(), Box::new(status));
+        self.report(agent, Report::Update { framework, status, latest_state: state });
+    }
+
+    fn status(&mut self, task: &str, state: TaskState) -> v1::TaskStatus {
+        let uuid = Entropy::seeded(self.fresh()).uuid().as_bytes().to_vec();
+        v1::TaskStatus {
+            task_id: v1::TaskId { value: task.into() },
+            state: tepui_link::codec::wire_state(state).into(),
+            source: Some(v1::task_status::Source::Executor.into()),
+            uuid: Some(uuid),
+            ..v1::TaskStatus::default()
+        }
+    }
+
     /// A status update of a task that has gone on to `latest` meanwhile.
     pub(crate) fn update_ahead(
         &mut self,
@@ -303,14 +329,8 @@ impl Rig {
         state: TaskState,
         latest: TaskState,
     ) -> Vec<u8> {
-        let uuid = Entropy::seeded(self.fresh()).uuid().as_bytes().to_vec();
-        let status = v1::TaskStatus {
-            task_id: v1::TaskId { value: task.into() },
-            state: tepui_link::codec::wire_state(state).into(),
-            source: Some(v1::task_status::Source::Executor.into()),
-            uuid: Some(uuid.clone()),
-            ..v1::TaskStatus::default()
-        };
+        let status = self.status(task, state);
+        let uuid = status.uuid.clone().unwrap_or_default();
         self.report(
             agent,
             Report::Update {
