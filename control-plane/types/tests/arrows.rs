@@ -13,8 +13,8 @@ const ROWS: &[&[&str]] = &[
     &["tepui-wire", "tepui-marathon", "tepui-allocator"],
     &["tepui-link", "tepui-container", "tepui-election", "tepui-plugin-abi"],
     &["tepui-cluster", "tepui-apps", "tepui-agent", "tepui-plugin-sdk"],
-    &["tepui-leader"],
-    &["tepui-ensemble"],
+    &["tepui-leader", "tepui-replay", "tepui-plugin-allocators"],
+    &["tepui-ensemble", "tepui-plugin-binpack", "tepui-plugin-priority"],
     &[
         "tepui-process",
         "tepui-cgroup",
@@ -53,6 +53,10 @@ const PURE: &[&str] = &[
     "tepui-apps",
     "tepui-agent",
     "tepui-leader",
+    "tepui-replay",
+    "tepui-plugin-allocators",
+    "tepui-plugin-binpack",
+    "tepui-plugin-priority",
 ];
 
 /// What a pure crate's sources must not mention.

@@ -264,6 +264,18 @@ message! {
     }
 }
 
+message! {
+    /// An offer is over.
+    Ended {
+        /// Whose it was, where, and all that was offered.
+        #[prost(message, optional, tag = "1")]
+        offer: Option<Share>,
+        /// What of it is in use.
+        #[prost(message, repeated, tag = "2")]
+        used: Vec<Resource>,
+    }
+}
+
 /// What an allocator is told.
 #[derive(Clone, PartialEq, Oneof)]
 pub enum What {
@@ -297,6 +309,12 @@ pub enum What {
     /// The smallest offer changed.
     #[prost(message, tag = "11")]
     Minimum(Minimum),
+    /// An offer is over.
+    #[prost(message, tag = "12")]
+    OfferEnded(Ended),
+    /// Somebody else decided an offer.
+    #[prost(message, tag = "13")]
+    Offered(Share),
 }
 
 message! {
@@ -306,7 +324,7 @@ message! {
         #[prost(uint64, tag = "1")]
         at_nanos: u64,
         /// What.
-        #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+        #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
         what: Option<What>,
     }
 }
@@ -345,6 +363,18 @@ message! {
 }
 
 message! {
+    /// [`tepui_allocator::Reclaim`].
+    Reclaim {
+        /// From whom, where, and which revocable resources.
+        #[prost(message, optional, tag = "1")]
+        share: Option<Share>,
+        /// For whom.
+        #[prost(string, tag = "2")]
+        beneficiary: String,
+    }
+}
+
+message! {
     /// [`tepui_allocator::Plan`].
     Planned {
         /// In the order decided.
@@ -359,6 +389,9 @@ message! {
         /// How it stands now.
         #[prost(message, optional, tag = "4")]
         state: Option<State>,
+        /// What to take back.
+        #[prost(message, repeated, tag = "5")]
+        reclaims: Vec<Reclaim>,
     }
 }
 

@@ -1,17 +1,23 @@
 //! An allocator's books, kept: what there is, who has it, who refused what. An allocator made of
 //! [`Books`] and a [`Policy`] only says whose turn it is.
+//!
+//! Between rounds only what changed is noted: of an agent that changed, everybody is asked; of the
+//! others, only those whose refusals ended or who came into play. So a round's work grows with what
+//! changed.
 
 mod inputs;
+mod open;
 mod refusals;
 mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_allocator::{
-    AgentFacts, Allocate, FrameworkFacts, Input, Minimum, NoOffer, Plan, Reason, Weight,
+    AgentFacts, Allocate, FrameworkFacts, Input, Minimum, NoOffer, Plan, Reason, Reclaim, Weight,
 };
 use tepui_types::{AgentId, FrameworkId, Mono, Resources, Role};
 
+use open::Open;
 use refusals::{Held, Refusals};
 
 /// A framework in one of its roles: what offers are made to.
@@ -30,6 +36,8 @@ pub struct Agent {
     booked: BTreeMap<Client, Resources>,
     free: Resources,
     refusals: Refusals,
+    /// Offers of it that wait for an answer.
+    unanswered: Vec<(Client, Resources)>,
 }
 
 impl Agent {
@@ -49,6 +57,21 @@ impl Agent {
     pub fn booked(&self) -> impl Iterator<Item = (&Client, &Resources)> {
         self.booked.iter()
     }
+
+    /// Offers of it that wait for an answer.
+    pub fn unanswered(&self) -> impl Iterator<Item = (&Client, &Resources)> {
+        self.unanswered.iter().map(|(client, resources)| (client, resources))
+    }
+
+    /// What a client uses here, without what it is offered.
+    #[must_use]
+    pub fn in_use(&self, client: &Client) -> Resources {
+        let mut used = self.booked.get(client).cloned().unwrap_or_default();
+        for (_, offered) in self.unanswered.iter().filter(|(who, _)| who == client) {
+            used.remove(offered);
+        }
+        used
+    }
 }
 
 /// What somebody could be offered now.
@@ -62,15 +85,47 @@ pub struct Candidate {
 
 /// What an allocator made of [`Books`] decides.
 pub trait Policy {
-    /// Puts agents with something free in the order in which they are offered; the order by id
-    /// unless said otherwise.
-    fn order(&mut self, _books: &Books, _agents: &mut Vec<AgentId>) {}
+    /// Agents with something free are offered in the order of this number, the lowest first; by id
+    /// where it is the same.
+    fn rank(&self, _agent: &Agent) -> u64 {
+        0
+    }
+
+    /// At most so many offers of one client wait for an answer; what it could be offered beyond
+    /// that is kept for when it answers, and for others. No bound unless said otherwise.
+    fn most_unanswered(&self) -> Option<usize> {
+        None
+    }
 
     /// Which of the candidates is offered its part of the agent; `None` leaves it free until
     /// something changes. Candidates are in order of framework and role, and at least one. Asked
     /// again for what is left.
     fn choose(&mut self, books: &Books, agent: &AgentId, candidates: &[Candidate])
     -> Option<usize>;
+
+    /// True when it takes things back: rounds are then planned also when nothing is free.
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    /// After a round's offers: what to take back from whom.
+    fn reclaim(&mut self, _now: Mono, _books: &Books) -> Vec<Reclaim> {
+        Vec::new()
+    }
+
+    /// When it wants to be asked again what to take back, although nothing happened.
+    fn next_wakeup(&self) -> Option<Mono> {
+        None
+    }
+}
+
+/// Of an agent, who has to be asked.
+#[derive(Clone, Debug)]
+enum Scope {
+    /// Everybody.
+    All,
+    /// These: nothing changed for others.
+    Only(BTreeSet<Client>),
 }
 
 /// What there is in a cluster, who has it, and who refused what.
@@ -82,8 +137,13 @@ pub struct Books {
     held: BTreeMap<Client, Resources>,
     weights: BTreeMap<Role, Weight>,
     minimum: Minimum,
-    dirty: BTreeSet<AgentId>,
-    ends: BTreeSet<(Mono, AgentId)>,
+    /// The scalars of all agents.
+    total: Resources,
+    dirty: BTreeMap<AgentId, Scope>,
+    ends: BTreeSet<(Mono, AgentId, Client)>,
+    open: Open,
+    /// Something happened since the last round that may give a reason to take something back.
+    stirred: bool,
 }
 
 impl Default for Books {
@@ -94,8 +154,11 @@ impl Default for Books {
             held: BTreeMap::new(),
             weights: BTreeMap::new(),
             minimum: Minimum::default_of_mesos(),
-            dirty: BTreeSet::new(),
+            total: Resources::new(),
+            dirty: BTreeMap::new(),
             ends: BTreeSet::new(),
+            open: Open::default(),
+            stirred: false,
         }
     }
 }
@@ -132,6 +195,61 @@ impl Books {
         self.held.get(client).cloned().unwrap_or_default()
     }
 
+    /// The scalars of all agents.
+    #[must_use]
+    pub fn total(&self) -> &Resources {
+        &self.total
+    }
+
+    /// How many offers of a client wait for an answer.
+    #[must_use]
+    pub fn unanswered(&self, client: &Client) -> usize {
+        self.open.count(client)
+    }
+
+    /// The agents of which offers wait for an answer, by id.
+    pub fn offered_agents(&self) -> impl Iterator<Item = (&AgentId, &Agent)> {
+        self.open.agents().filter_map(|id| self.agents.get_key_value(id))
+    }
+
+    /// The agents on which somebody uses revocable resources, by id.
+    pub fn revocable_agents(&self) -> impl Iterator<Item = (&AgentId, &Agent)> {
+        self.open.revocable.iter().filter_map(|id| self.agents.get_key_value(id))
+    }
+
+    /// The largest part that a client has of the cluster's amount of any scalar, divided by its
+    /// role's weight: what fair sharing compares.
+    #[must_use]
+    pub fn dominant_share(&self, client: &Client) -> f64 {
+        let Some(held) = self.held.get(client) else { return 0.0 };
+        let part = |one: &tepui_types::Identity| {
+            let all = self.total.scalar(&one.name).as_f64();
+            if all > 0.0 { held.scalar(&one.name).as_f64() / all } else { 0.0 }
+        };
+        let share = held.scalars().map(|(one, _)| part(one)).fold(0.0, f64::max);
+        share * 1000.0 / thousandths(self.weight(&client.role))
+    }
+
+    /// Whether a client would take `bundle` on an agent if it were free there: enough, and not
+    /// refused.
+    #[must_use]
+    pub fn would_take(&self, now: Mono, id: &AgentId, client: &Client, bundle: &Resources) -> bool {
+        let facts = self.frameworks.get(&client.framework);
+        let (Some(agent), Some(facts)) = (self.agents.get(id), facts) else { return false };
+        let guarded = agent.facts.gpus_guarded && !facts.gpus;
+        agent.facts.active
+            && !guarded
+            && facts.minimum.get(&client.role).unwrap_or(&self.minimum).allows(bundle)
+            && agent.refusals.held(now, client, bundle) == Held::No
+    }
+
+    /// The part of a bundle that a client may use.
+    #[must_use]
+    pub fn usable(&self, client: &Client, bundle: &Resources) -> Resources {
+        let revocable = self.frameworks.get(&client.framework).is_some_and(|facts| facts.revocable);
+        usable(bundle, &client.role, revocable)
+    }
+
     /// The weight of a role; 1000 unless it was given one.
     #[must_use]
     pub fn weight(&self, role: &Role) -> Weight {
@@ -165,10 +283,7 @@ impl Books {
         if agent.facts.gpus_guarded && !facts.gpus {
             return no(NoOffer::NeedsGpuCapability);
         }
-        let bundle = agent.free.filter(|one| {
-            let identity = &one.identity;
-            identity.is_usable_by(&client.role) && (facts.revocable || !identity.revocable)
-        });
+        let bundle = usable(&agent.free, &client.role, facts.revocable);
         if bundle.is_empty() {
             return no(NoOffer::NothingFree);
         }
@@ -217,6 +332,15 @@ impl Books {
     }
 }
 
+fn usable(bundle: &Resources, role: &Role, revocable: bool) -> Resources {
+    bundle.filter(|one| one.identity.is_usable_by(role) && (revocable || !one.identity.revocable))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn thousandths(weight: Weight) -> f64 {
+    weight.0.max(1) as f64
+}
+
 /// An allocator made of [`Books`] and a [`Policy`].
 #[derive(Clone, Debug)]
 pub struct Kept<P> {
@@ -237,11 +361,13 @@ impl<P: Policy> Allocate for Kept<P> {
     }
 
     fn is_dirty(&self) -> bool {
-        !self.books.dirty.is_empty() && self.books.clients().next().is_some()
+        let stirred = self.books.stirred && self.policy.takes_back();
+        (stirred || !self.books.dirty.is_empty()) && self.books.clients().next().is_some()
     }
 
     fn next_wakeup(&self) -> Option<Mono> {
-        self.books.ends.first().map(|(at, _)| *at)
+        let ends = self.books.ends.first().map(|(at, _, _)| *at);
+        ends.into_iter().chain(self.policy.next_wakeup()).min()
     }
 
     fn round(&mut self, now: Mono) -> Plan {

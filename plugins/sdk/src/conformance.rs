@@ -6,7 +6,7 @@
 mod chaos;
 mod promises;
 mod referee;
-mod words;
+pub mod words;
 
 use tepui_allocator::Allocate;
 

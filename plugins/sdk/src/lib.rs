@@ -80,7 +80,7 @@ pub use start::Start;
 
 pub use tepui_allocator::{
     AgentFacts, Allocate, Drf, Epoch, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal,
-    Reason, Refusal, Weight, Work,
+    Reason, Reclaim, Refusal, Weight, Work,
 };
 pub use tepui_types::{
     AgentId, Entropy, FrameworkId, Identity, Mono, Range, Ranges, Reservation, ReservationKind,
@@ -89,6 +89,23 @@ pub use tepui_types::{
 
 /// Inputs and plans as bytes that other programs, and later versions, understand: for records.
 pub mod records {
+    use tepui_allocator::Plan;
     pub use tepui_plugin_abi::Malformed;
+    use tepui_plugin_abi::allocator::{self, Message, Planned, State};
     pub use tepui_plugin_abi::allocator::{tell as encode_inputs, told as decode_inputs};
+
+    /// A plan's bytes.
+    #[must_use]
+    pub fn encode_plan(plan: &Plan) -> Vec<u8> {
+        allocator::planned(plan, State::default()).encode_to_vec()
+    }
+
+    /// A plan from its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] when the bytes are none.
+    pub fn decode_plan(bytes: &[u8]) -> Result<Plan, Malformed> {
+        allocator::plan(&allocator::read::<Planned>("a plan", bytes)?)
+    }
 }

@@ -1,7 +1,7 @@
 //! What is built in, and what books are kept for, keep what every plugin promises.
 
 use tepui_plugin_sdk::{
-    AgentId, Allocate, Books, Candidate, Drf, Entropy, Kept, Policy, conformance,
+    Agent, AgentId, Allocate, Books, Candidate, Drf, Entropy, Kept, Policy, conformance,
 };
 
 #[test]
@@ -24,8 +24,12 @@ impl Policy for Poorest {
 struct Last;
 
 impl Policy for Last {
-    fn order(&mut self, _: &Books, agents: &mut Vec<AgentId>) {
-        agents.reverse();
+    fn rank(&self, agent: &Agent) -> u64 {
+        u64::MAX - agent.free().cpus().as_milli()
+    }
+
+    fn most_unanswered(&self) -> Option<usize> {
+        Some(3)
     }
 
     fn choose(&mut self, _: &Books, _: &AgentId, candidates: &[Candidate]) -> Option<usize> {

@@ -133,12 +133,8 @@ impl Drf {
             return;
         };
         let first = agent.book_used(client, resources);
-        let spent = agent.free().is_empty();
         self.note_booked(client, resources, first);
-        if spent {
-            self.spare.remove(&at);
-            self.dirty.remove(&at);
-        }
+        self.soil(at);
     }
 
     pub(super) fn release(

@@ -36,12 +36,7 @@ impl Drf {
                 why,
             });
         }
-        let client = self.client(framework, role);
-        let Some(&at) = self.by_id.get(agent) else { return Ok(()) };
-        let Some(known) = self.agent_mut(at) else { return Ok(()) };
-        let first = known.book_used(client, resources);
-        self.note_booked(client, resources, first);
-        self.soil(at);
+        self.book_elsewhere(framework, role, agent, resources);
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tepui_allocator::{
-    AgentFacts, Epoch, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Refusal,
-    Weight, Work,
+    AgentFacts, Epoch, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Reclaim,
+    Refusal, Weight, Work,
 };
 use tepui_types::{
     AgentId, FrameworkId, Identity, Mono, Range, Ranges, Reservation, ReservationKind, Resource,
@@ -128,6 +128,11 @@ fn framework(one: &wire::Framework) -> Result<Input, Malformed> {
     Ok(Input::FrameworkUpdated { framework: framework_id(&one.id)?, facts: Box::new(facts) })
 }
 
+fn share(one: &wire::Share) -> Result<(FrameworkId, Role, AgentId, Resources), Malformed> {
+    let (framework, role) = (framework_id(&one.framework)?, role(&one.role)?);
+    Ok((framework, role, agent_id(&one.agent)?, resources(&one.resources)?))
+}
+
 fn what(what: &wire::What) -> Result<Input, Malformed> {
     Ok(match what {
         wire::What::AgentAdded(one) => {
@@ -159,6 +164,16 @@ fn what(what: &wire::What) -> Result<Input, Malformed> {
             resources: resources(&one.resources)?,
             refusal: one.refused_nanos.map(|nanos| Refusal { span: Span::from_nanos(nanos) }),
         },
+        wire::What::OfferEnded(one) => {
+            let offer = one.offer.as_ref();
+            let offer = offer.ok_or_else(|| Malformed::new("an offer's end", "it has no offer"))?;
+            let (framework, role, agent, offered) = share(offer)?;
+            Input::OfferEnded { framework, role, agent, offered, used: resources(&one.used)? }
+        }
+        wire::What::Offered(one) => {
+            let (framework, role, agent, resources) = share(one)?;
+            Input::Offered { framework, role, agent, resources }
+        }
         wire::What::Weights(all) => {
             let weight = |one: &wire::Weight| Ok((role(&one.role)?, Weight(one.milli)));
             Input::Weights(all.weights.iter().map(weight).collect::<Result<_, Malformed>>()?)
@@ -196,7 +211,15 @@ pub fn plan(message: &wire::Planned) -> Result<Plan, Malformed> {
             epoch: Epoch(one.epoch),
         })
     };
+    let reclaim = |one: &wire::Reclaim| {
+        let from = one.share.as_ref();
+        let from = from.ok_or_else(|| Malformed::new("a reclaim", "it names nobody"))?;
+        let (framework, owner, agent, revocable) = share(from)?;
+        let beneficiary = role(&one.beneficiary)?;
+        Ok(Reclaim { framework, role: owner, agent, revocable, beneficiary })
+    };
     Ok(Plan {
+        reclaims: message.reclaims.iter().map(reclaim).collect::<Result<_, Malformed>>()?,
         proposals: message.proposals.iter().map(proposal).collect::<Result<_, Malformed>>()?,
         work: Work { agents: message.agents, pairs: message.pairs },
     })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tepui_allocator::{
-    AgentFacts, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Refusal,
+    AgentFacts, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Reclaim, Refusal,
 };
 use tepui_types::{
     AgentId, FrameworkId, Mono, ReservationKind, ResourceName, Resources, Role, Scalar, Value,
@@ -133,6 +133,15 @@ fn what(input: &Input) -> wire::What {
                 ..share(framework, role, agent, resources)
             })
         }
+        Input::OfferEnded { framework, role, agent, offered, used } => {
+            wire::What::OfferEnded(wire::Ended {
+                offer: Some(share(framework, role, agent, offered)),
+                used: resources(used),
+            })
+        }
+        Input::Offered { framework, role, agent, resources } => {
+            wire::What::Offered(share(framework, role, agent, resources))
+        }
         Input::Weights(all) => {
             let weight = |(role, weight): &(Role, tepui_allocator::Weight)| wire::Weight {
                 role: role.as_str().to_owned(),
@@ -168,8 +177,13 @@ pub fn planned(plan: &Plan, state: wire::State) -> wire::Planned {
         epoch: one.epoch.0,
         ..share(&one.framework, &one.role, &one.agent, &one.resources)
     };
+    let reclaim = |one: &Reclaim| wire::Reclaim {
+        share: Some(share(&one.framework, &one.role, &one.agent, &one.revocable)),
+        beneficiary: one.beneficiary.as_str().to_owned(),
+    };
     wire::Planned {
         proposals: plan.proposals.iter().map(proposal).collect(),
+        reclaims: plan.reclaims.iter().map(reclaim).collect(),
         agents: plan.work.agents,
         pairs: plan.work.pairs,
         state: Some(state),

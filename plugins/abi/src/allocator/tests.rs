@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tepui_allocator::{
-    AgentFacts, Epoch, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Refusal,
-    Weight, Work,
+    AgentFacts, Epoch, FrameworkFacts, Input, Minimum, NoOffer, Plan, Proposal, Reason, Reclaim,
+    Refusal, Weight, Work,
 };
 use tepui_types::{
     AgentId, FrameworkId, Identity, Mono, Ranges, Reservation, ReservationKind, Resource,
@@ -86,6 +86,19 @@ fn inputs() -> Vec<Input> {
         released(Some(Refusal { span: Span::MAX })),
         Input::Weights(vec![(role("eng"), Weight(1))]),
         Input::Minimum(minimum),
+        Input::OfferEnded {
+            framework: framework(),
+            role: role("eng"),
+            agent: agent(),
+            offered: everything(),
+            used: Resources::new(),
+        },
+        Input::Offered {
+            framework: framework(),
+            role: role("eng"),
+            agent: agent(),
+            resources: everything(),
+        },
     ]
 }
 
@@ -105,7 +118,15 @@ fn a_plan_and_its_reasons_arrive_as_they_were_made() {
         resources: everything(),
         epoch: Epoch(9),
     };
-    let sent = Plan { proposals: vec![proposal], work: Work { agents: 1, pairs: 2 } };
+    let reclaim = Reclaim {
+        framework: framework(),
+        role: role("eng"),
+        agent: agent(),
+        revocable: everything(),
+        beneficiary: role("*"),
+    };
+    let work = Work { agents: 1, pairs: 2 };
+    let sent = Plan { proposals: vec![proposal], reclaims: vec![reclaim], work };
     let state = State { dirty: true, wakeup_nanos: Some(0) };
     let message = planned(&sent, state.clone());
     assert_eq!(plan(&message).unwrap(), sent);

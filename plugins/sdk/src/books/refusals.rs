@@ -61,13 +61,13 @@ impl Refusals {
     }
 
     /// The agent's round is over: nobody takes what is left but those who refused it, who may see it
-    /// again at `soonest` at the earliest. Returns when something ends.
-    pub(super) fn end_round(&mut self, soonest: Mono) -> Vec<Mono> {
+    /// again at `soonest` at the earliest. Returns when whose refusals end.
+    pub(super) fn end_round(&mut self, soonest: Mono) -> Vec<(Mono, Client)> {
         let mut ends = Vec::new();
         for one in self.0.iter_mut().filter(|one| one.on_round) {
             one.on_round = false;
             one.until = one.until.max(soonest);
-            ends.push(one.until);
+            ends.push((one.until, one.client.clone()));
         }
         ends
     }

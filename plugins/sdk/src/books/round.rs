@@ -1,24 +1,36 @@
 //! A round: agents with something free, one after another, to whom the policy says.
 
+use std::collections::BTreeMap;
+
 use tepui_allocator::{Plan, Proposal};
 use tepui_types::{AgentId, Mono, Span};
 
 use super::refusals::Held;
-use super::{Books, Candidate, Client, Policy};
+use super::{Books, Candidate, Client, Policy, Scope};
 
 /// How soon resources that nobody else wanted come back to a framework that refused them for less.
 const SOONEST_RETURN: Span = Span::from_millis(100);
 
+/// Who could be offered something on an agent.
+#[derive(Default)]
+struct Asked {
+    candidates: Vec<Candidate>,
+    /// Somebody only waits for the agent to go round.
+    on_round: bool,
+    /// These have too many unanswered offers.
+    full: Vec<Client>,
+}
+
 impl Books {
     /// Lets go of the refusals that ended.
     fn expire(&mut self, now: Mono) {
-        while let Some((at, _)) = self.ends.first()
+        while let Some((at, _, _)) = self.ends.first()
             && *at <= now
         {
-            let Some((_, id)) = self.ends.pop_first() else { return };
+            let Some((_, id, client)) = self.ends.pop_first() else { return };
             if let Some(agent) = self.agents.get_mut(&id) {
                 agent.refusals.expire(now);
-                self.soil(&id);
+                self.soil_for(&id, &client);
             }
         }
     }
@@ -26,36 +38,53 @@ impl Books {
     pub(super) fn plan_round(&mut self, now: Mono, policy: &mut impl Policy) -> Plan {
         self.expire(now);
         let mut plan = Plan::default();
+        self.stirred = false;
         let clients: Vec<Client> = self.clients().collect();
-        if clients.is_empty() {
-            return plan;
+        let dirty = match clients.is_empty() {
+            true => BTreeMap::new(),
+            false => std::mem::take(&mut self.dirty),
+        };
+        let ranked = dirty.into_iter().filter_map(|(id, scope)| {
+            let rank = policy.rank(self.agents.get(&id)?);
+            Some((rank, id, scope))
+        });
+        let mut ranked: Vec<(u64, AgentId, Scope)> = ranked.collect();
+        ranked.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        for (rank, id, scope) in ranked {
+            self.plan_agent(now, (rank, &id), scope, &clients, policy, &mut plan);
         }
-        let mut agents: Vec<AgentId> = std::mem::take(&mut self.dirty).into_iter().collect();
-        policy.order(self, &mut agents);
-        for id in agents {
-            self.plan_agent(now, &id, &clients, policy, &mut plan);
-        }
+        plan.reclaims = policy.reclaim(now, self);
         plan
     }
 
     fn plan_agent(
         &mut self,
         now: Mono,
-        id: &AgentId,
+        (rank, id): (u64, &AgentId),
+        mut scope: Scope,
         clients: &[Client],
         policy: &mut impl Policy,
         plan: &mut Plan,
     ) {
         plan.work.agents += 1;
+        let most = policy.most_unanswered();
         loop {
-            plan.work.pairs += clients.len() as u64;
-            let (candidates, held) = self.candidates(now, id, clients);
-            let taker = match candidates.is_empty() {
-                true => None,
-                false => policy.choose(self, id, &candidates),
+            let asked = match &scope {
+                Scope::All => self.ask(now, id, clients.iter(), most, plan),
+                Scope::Only(few) => {
+                    let wanting = |client: &&Client| clients.binary_search(client).is_ok();
+                    self.ask(now, id, few.iter().filter(wanting), most, plan)
+                }
             };
-            let Some(one) = taker.and_then(|at| candidates.into_iter().nth(at)) else {
-                if held {
+            let taker = match asked.candidates.is_empty() {
+                true => None,
+                false => policy.choose(self, id, &asked.candidates),
+            };
+            let Some(one) = taker.and_then(|at| asked.candidates.into_iter().nth(at)) else {
+                for client in asked.full {
+                    self.open.hold_back(&client, rank, id);
+                }
+                if asked.on_round {
                     self.end_round(now, id);
                 }
                 return;
@@ -68,32 +97,48 @@ impl Books {
                 resources: one.resources.clone(),
                 epoch: agent.facts.epoch,
             });
-            self.book(id, one.client, &one.resources);
+            self.book(id, one.client.clone(), &one.resources);
+            self.await_answer(id, one.client, one.resources);
+            // What is left is less than what the others refused, so all of them are asked.
+            scope = Scope::All;
         }
     }
 
-    /// Who could take what, and whether somebody only waits for the agent to go round.
-    fn candidates(&self, now: Mono, id: &AgentId, clients: &[Client]) -> (Vec<Candidate>, bool) {
-        let (mut candidates, mut held) = (Vec::new(), false);
+    fn ask<'a>(
+        &self,
+        now: Mono,
+        id: &AgentId,
+        clients: impl Iterator<Item = &'a Client>,
+        most: Option<usize>,
+        plan: &mut Plan,
+    ) -> Asked {
+        let mut asked = Asked::default();
         let Some(agent) = self.agents.get(id).filter(|agent| agent.facts.active) else {
-            return (candidates, held);
+            return asked;
         };
+        if agent.free.is_empty() {
+            return asked;
+        }
         for client in clients {
+            plan.work.pairs += 1;
             let Some(facts) = self.frameworks.get(&client.framework) else { continue };
             match self.weigh(now, agent, client, facts) {
-                Ok(resources) => {
-                    candidates.push(Candidate { client: client.clone(), resources });
+                Ok(_) if most.is_some_and(|most| self.open.count(client) >= most) => {
+                    asked.full.push(client.clone());
                 }
-                Err((_, Held::OnRound(_))) => held = true,
+                Ok(resources) => {
+                    asked.candidates.push(Candidate { client: client.clone(), resources });
+                }
+                Err((_, Held::OnRound(_))) => asked.on_round = true,
                 Err(_) => {}
             }
         }
-        (candidates, held)
+        asked
     }
 
     fn end_round(&mut self, now: Mono, id: &AgentId) {
         let Some(agent) = self.agents.get_mut(id) else { return };
         let ends = agent.refusals.end_round(now + SOONEST_RETURN);
-        self.ends.extend(ends.into_iter().map(|at| (at, id.clone())));
+        self.ends.extend(ends.into_iter().map(|(at, client)| (at, id.clone(), client)));
     }
 }

@@ -96,9 +96,9 @@ impl<A: Allocate> Court<A> {
     }
 
     fn give_back(&mut self, one: &Proposal, seconds: Option<u64>) {
-        let Proposal { framework, role, agent, resources, .. } = one.clone();
-        let refusal = seconds.and_then(refusal);
-        self.tell(Input::Released { framework, role, agent, resources, refusal });
+        for input in given_back(one, seconds.and_then(refusal)) {
+            self.tell(input);
+        }
     }
 }
 
@@ -114,6 +114,7 @@ pub(super) fn all<A: Allocate>(open: &impl Fn(u64) -> A) {
     who_refuses_keeps_nobody_from_it(court());
     what_is_not_for_everyone_is_kept_for_its_own(court());
     what_is_in_use_is_not_offered(court());
+    what_another_one_offered_is_booked(court());
     what_nobody_knows_is_ignored(court());
     the_same_history_gives_the_same_plans(open);
 }
@@ -223,6 +224,17 @@ fn what_is_in_use_is_not_offered<A: Allocate>(mut court: Court<A>) {
     more.epoch = Epoch(3);
     court.tell(Input::AgentChanged { agent: agent("a1"), facts: more, forget_filters: false });
     court.exactly(5, "an agent that grew offers more");
+}
+
+fn what_another_one_offered_is_booked<A: Allocate>(mut court: Court<A>) {
+    court.tell(added("a1", cpus(4))).tell(comes("f1", &["*"]));
+    court.tell(Input::Offered {
+        framework: framework("f1"),
+        role: role("*"),
+        agent: agent("a1"),
+        resources: cpus(3),
+    });
+    court.exactly(1, "what another allocator offered is not free");
 }
 
 fn what_nobody_knows_is_ignored<A: Allocate>(mut court: Court<A>) {

@@ -109,7 +109,12 @@ impl Referee {
                     post.refused.push((framework, role, until, resources));
                 }
             }
-            Input::Weights(_) => {}
+            Input::Weights(_) | Input::OfferEnded { .. } => {}
+            Input::Offered { framework, role, agent, resources } => {
+                if let Some(post) = self.posts.get_mut(&agent) {
+                    post.booked.push((framework, role, resources));
+                }
+            }
             Input::Minimum(minimum) => self.minimum = minimum,
         }
     }

@@ -1,0 +1,111 @@
+//! What `binpack` decides.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use tepui_plugin_allocators::binpack::{Settings, allocator};
+use tepui_plugin_sdk::conformance::{self, words::*};
+use tepui_plugin_sdk::{Allocate, Input, Proposal};
+
+fn at_once(offers_at_once: usize) -> Settings {
+    Settings { offers_at_once }
+}
+
+fn places(proposals: &[Proposal]) -> Vec<String> {
+    proposals.iter().map(|one| one.agent.to_string()).collect()
+}
+
+/// An agent of 8 cpus of which so many are in use by somebody else.
+fn partly_used(name: &str, used: u64) -> Input {
+    let used = vec![(framework("others"), role("*"), cpus(used))];
+    Input::AgentAdded { agent: agent(name), facts: facts(cpus(8)), used }
+}
+
+#[test]
+fn it_keeps_what_every_allocator_promises() {
+    conformance::allocator(|_| allocator(Settings::default()).unwrap());
+    conformance::allocator(|_| allocator(at_once(3)).unwrap());
+}
+
+#[test]
+fn the_fullest_agents_are_offered_first_and_no_more_than_are_asked_for() {
+    let mut binpack = allocator(at_once(2)).unwrap();
+    let now = secs(1);
+    for (name, used) in [("empty", 0), ("half", 4), ("nearly", 7), ("some", 2)] {
+        binpack.apply(now, partly_used(name, used));
+    }
+    binpack.apply(now, comes("f", &["*"]));
+    let first = binpack.round(now).proposals;
+    assert_eq!(places(&first), ["nearly", "half"]);
+    assert!(!binpack.is_dirty(), "it has to answer before it gets more");
+    for input in given_back(&first[0], refusal(60)) {
+        binpack.apply(now, input);
+    }
+    assert!(binpack.is_dirty());
+    let next = binpack.round(now).proposals;
+    assert_eq!(places(&next), ["some"], "the next fullest, for the one that it refused");
+    binpack.apply(now, used_up(&first[1]));
+    assert_eq!(places(&binpack.round(now).proposals), ["empty"]);
+}
+
+#[test]
+fn who_has_enough_offers_keeps_nobody_else_from_the_rest() {
+    let mut binpack = allocator(at_once(1)).unwrap();
+    let now = secs(1);
+    for at in 0..3 {
+        binpack.apply(now, partly_used(&format!("a{at}"), at));
+    }
+    binpack.apply(now, comes("one", &["*"]));
+    binpack.apply(now, comes("two", &["*"]));
+    let offered = binpack.round(now).proposals;
+    assert_eq!(places(&offered), ["a2", "a1"]);
+    assert_ne!(offered[0].framework, offered[1].framework);
+    binpack.apply(now, comes("three", &["*"]));
+    assert_eq!(places(&binpack.round(now).proposals), ["a0"]);
+}
+
+#[test]
+fn offers_at_once_is_at_least_one() {
+    let error = allocator(at_once(0)).unwrap_err();
+    assert!(error.contains("offers_at_once"));
+}
+
+#[test]
+fn an_answer_costs_a_look_at_one_agent_however_many_are_kept_back() {
+    let mut binpack = allocator(at_once(3)).unwrap();
+    let now = secs(1);
+    for at in 0..500 {
+        binpack.apply(now, added(&format!("a{at}"), cpus(4)));
+    }
+    binpack.apply(now, comes("f", &["*"]));
+    let mut offered = binpack.round(now).proposals;
+    assert_eq!(offered.len(), 3);
+    for _ in 0..20 {
+        binpack.apply(now, used_up(&offered[0]));
+        let plan = binpack.round(now);
+        assert_eq!((plan.work.agents, plan.proposals.len()), (1, 1), "{:?}", plan.work);
+        offered = plan.proposals;
+    }
+}
+
+proptest! {
+    #[test]
+    fn nobody_waits_for_more_answers_than_allowed(most in 1_usize..4, uses in prop::collection::vec(any::<bool>(), 1..40)) {
+        let mut binpack = allocator(at_once(most)).unwrap();
+        let now = secs(1);
+        for at in 0..10 {
+            binpack.apply(now, added(&format!("a{at}"), cpus(2)));
+        }
+        binpack.apply(now, comes("f", &["*"]));
+        let mut open: Vec<Proposal> = Vec::new();
+        for used in uses {
+            open.extend(binpack.round(now).proposals);
+            prop_assert!(open.len() <= most);
+            let Some(one) = open.pop() else { break };
+            if used {
+                binpack.apply(now, used_up(&one));
+            } else {
+                given_back(&one, refusal(60)).into_iter().for_each(|one| binpack.apply(now, one));
+            }
+        }
+    }
+}
