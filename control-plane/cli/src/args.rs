@@ -100,6 +100,9 @@ pub(crate) enum Verb {
     /// Frameworks: the schedulers that use the cluster
     #[command(subcommand)]
     Framework(Framework),
+    /// The allocator: what another one would decide
+    #[command(subcommand)]
+    Allocator(Allocator),
     /// Deployments: changes of apps that are under way
     #[command(subcommand)]
     Deployment(Deployment),
@@ -163,6 +166,28 @@ pub(crate) struct Dev {
     /// Do not ask before a folder is used that already holds something else
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Allocator {
+    /// Play a recorded cluster's demand to other allocators, and compare what becomes of it
+    ///
+    /// The control plane records with the setting allocator_record, the simulator with
+    /// `tepui-sim record`. What the frameworks wanted is read out of the recording; each allocator
+    /// then meets the same demand in virtual time, with frameworks that answer offers as they did.
+    Replay {
+        /// The recording
+        file: PathBuf,
+        /// drf, priority or binpack, with settings as in its plugin's configuration: NAME or
+        /// NAME=JSON; may be repeated [default: all three]
+        #[arg(long = "allocator", value_name = "NAME[=JSON]")]
+        allocators: Vec<String>,
+        /// Decides what is random in an allocator
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Show how the candidate does that decides beside the allocator in charge
+    Shadow,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,7 @@
 //! One file per noun: fetch, render, print.
 
 pub(crate) mod agent;
+pub(crate) mod allocator;
 pub(crate) mod app;
 pub(crate) mod apply;
 pub(crate) mod completions;

@@ -66,6 +66,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Verb::Task(verb) => command::task::run(&client, output, verb).await,
         Verb::Agent(verb) => command::agent::run(&client, output, verb).await,
         Verb::Framework(verb) => command::framework::run(&client, output, verb).await,
+        Verb::Allocator(verb) => command::allocator::run(&client, output, verb).await,
         Verb::Deployment(verb) => command::deployment::run(&client, output, verb).await,
         Verb::Logs(asked) => logs::of_app(&client, output, &asked).await,
         Verb::Exec(exec) => {

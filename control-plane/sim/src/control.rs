@@ -7,6 +7,7 @@ use tepui_allocator::{Allocate, Drf, Plan};
 use tepui_apps::RecordKey;
 use tepui_cluster::Record;
 use tepui_leader::{Effect, Event, Leader};
+use tepui_replay::{Step, What};
 use tepui_types::{
     AgentId, Entropy, FrameworkId, LinkId, Mono, RequestId, Role, Span, StreamId, Term,
 };
@@ -95,6 +96,8 @@ pub(crate) struct Control {
     round_at: Option<Mono>,
     /// The next batch is the process's last.
     pub(crate) doomed: bool,
+    /// What the allocator is told and decides, when somebody records it.
+    pub(crate) recording: Option<Vec<Step>>,
 }
 
 impl Control {
@@ -112,6 +115,7 @@ impl Control {
             ticks_at: None,
             round_at: None,
             doomed: false,
+            recording: None,
         }
     }
 }
@@ -274,6 +278,9 @@ impl World {
         self.control.round_at = None;
         let plan = self.control.drf.round(self.now.mono);
         self.note(&plan.proposals.len());
+        if self.control.recording.is_some() && !plan.is_empty() {
+            self.record(What::Planned(plan.clone()));
+        }
         if !plan.is_empty() {
             let pause = self.millis(0, 3);
             self.after(pause, Action::Planned(life, Box::new(plan)));
@@ -321,7 +328,12 @@ impl World {
                 self.send_directive(link, directive);
             }
             Effect::CloseLink { link } => self.hang_up_at_control(link),
-            Effect::ToAllocator(input) => self.control.drf.apply(self.now.mono, input),
+            Effect::ToAllocator(input) => {
+                if self.control.recording.is_some() {
+                    self.record(What::Told(vec![input.clone()]));
+                }
+                self.control.drf.apply(self.now.mono, input);
+            }
             Effect::Probe(probe) => self.probe_for_apps(&probe),
             Effect::Alarm(alarm) => {
                 self.tell(|| format!("alarm: {alarm:?}"));

@@ -23,4 +23,4 @@ pub use checks::Violation;
 pub use faults::{Fault, FaultCounts};
 pub use run::{Outcome, run};
 pub use script::{ScriptError, play};
-pub use sharing::{Experiment, Held, Row, Sharing, UnfinishedWork};
+pub use sharing::{Experiment, Held, Mixed, Row, Sharing, UnfinishedWork};

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tepui_sim::{Fault, FaultCounts, Outcome};
 use tepui_types::{Span, TraceHash};
@@ -57,6 +58,24 @@ enum Command {
         /// Divides hosts and tasks, for a quick look: 1, 2, 3, 4, 6, 8, 12 or 24.
         #[arg(long, default_value_t = 1)]
         scale: u32,
+    },
+    /// Records the allocator of a simulated mixed cluster, for `tepui allocator replay`
+    ///
+    /// Interactive and large batch jobs, iterations, gangs, long-running apps, and two frameworks
+    /// that live on revocable processors, each in a role of its own; `urgent` and `prod` have the
+    /// largest weights.
+    Record {
+        /// Where to write the recording.
+        file: std::path::PathBuf,
+        /// Decides everything that is random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many hosts, with 8 cpus each and 4 revocable ones.
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=96))]
+        hosts: u32,
+        /// How many minutes of virtual time.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
     },
     /// Runs one seed and prints its transcript.
     Tell {
@@ -188,6 +207,24 @@ fn main() -> ExitCode {
         }
         Command::Agents(options) => live(async { live::agents::run(options).await.map(|()| true) }),
         Command::LaunchRate(options) => live(live::rate::run(options)),
+        Command::Record { file, seed, hosts, minutes } => {
+            let mixed = tepui_sim::Mixed { seed, hosts, length: Span::from_secs(minutes * 60) };
+            let written = mixed.record().map_err(anyhow::Error::from).and_then(|bytes| {
+                std::fs::write(&file, &bytes)
+                    .with_context(|| format!("failed to write {}", file.display()))?;
+                Ok(bytes.len())
+            });
+            match written {
+                Ok(bytes) => {
+                    println!("{bytes} bytes in {}", file.display());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("tepui-sim: {error:#}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Command::Utilisation { seed, scale } => {
             match (tepui_sim::Experiment { seed, scale }).run() {
                 Ok(sharing) => {

@@ -59,6 +59,8 @@ pub(crate) struct Scheduler {
     pub(crate) behaviour: Behaviour,
     pub(crate) role: String,
     pub(crate) partition_aware: bool,
+    /// It takes revocable resources.
+    pub(crate) revocable: bool,
     /// Tasks it wants to have running.
     pub(crate) wants: usize,
     pub(crate) commands: Vec<String>,
@@ -91,6 +93,7 @@ impl Scheduler {
             behaviour,
             role: "*".to_owned(),
             partition_aware: true,
+            revocable: false,
             wants,
             commands: ["forever", "sleep 2000", "sleep 9000", "exit 1", "forever stubborn"]
                 .map(str::to_owned)
@@ -119,6 +122,9 @@ impl Scheduler {
         let mut kinds = vec![Type::MultiRole, Type::TaskKillingState];
         if self.partition_aware {
             kinds.push(Type::PartitionAware);
+        }
+        if self.revocable {
+            kinds.push(Type::RevocableResources);
         }
         v1::FrameworkInfo {
             user: "root".to_owned(),

@@ -4,10 +4,12 @@
 
 mod frameworks;
 mod jobs;
+mod record;
 mod report;
 mod workload;
 
 pub(crate) use jobs::Jobs;
+pub use record::Mixed;
 
 use std::fmt;
 

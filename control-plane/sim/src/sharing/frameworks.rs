@@ -1,12 +1,12 @@
 //! Frameworks with jobs on the simulated cluster: what they make of offers and updates.
 
-use tepui_types::{Resources, TaskState};
+use tepui_types::{Resource, ResourceName, Resources, Scalar, TaskState};
 use tepui_wire::resources::{Format, decode, encode};
 use tepui_wire::v1::{self, scheduler::call};
 
 use super::jobs::Start;
+use super::workload::Workload;
 use crate::queue::{Action, Life};
-use crate::run::parse;
 use crate::scheduler::{Manner, shell};
 use crate::world::World;
 
@@ -15,8 +15,11 @@ const REST: f64 = 600.0;
 /// What a framework refuses an agent for while it has nothing to run.
 const IDLE: f64 = 5.0;
 
-fn needs(memory: u64) -> Resources {
-    parse(&format!("cpus:1;mem:{memory}"))
+fn needs(work: &Workload) -> Resources {
+    let mut cpu = Resource::scalar(ResourceName::Cpus, Scalar::from_units(1));
+    cpu.identity.revocable = work.revocable;
+    let memory = Resource::scalar(ResourceName::Mem, Scalar::from_units(work.memory));
+    [cpu, memory].into_iter().collect()
 }
 
 /// How many times `needs` fits.
@@ -68,7 +71,7 @@ impl World {
     /// Offers for a framework with jobs.
     pub(crate) fn jobs_offered(&mut self, scheduler: usize, offer: v1::Offer) {
         let Some(jobs) = &self.schedulers[scheduler].jobs else { return };
-        let (wanted, gang, needs) = (jobs.wanted(), jobs.work.gang, needs(jobs.work.memory));
+        let (wanted, gang, needs) = (jobs.wanted(), jobs.work.gang, needs(&jobs.work));
         let fits = offer_room(&offer, &needs);
         if wanted == 0 || fits == 0 {
             self.decline(scheduler, offer.id, if wanted == 0 { IDLE } else { REST });

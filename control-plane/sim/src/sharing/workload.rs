@@ -53,6 +53,8 @@ pub(super) struct Workload {
     pub(super) memory: u64,
     /// All tasks of a job start together or not at all.
     pub(super) gang: bool,
+    /// Its processors are revocable.
+    pub(super) revocable: bool,
     /// Sum of its jobs' seconds in the paper, on a static quarter.
     pub(super) paper_seconds: f64,
     pub(super) paper_speed_up: f64,
@@ -116,6 +118,7 @@ fn interactive_mix(scale: u32, random: &mut Entropy) -> Workload {
         jobs,
         memory: 1024,
         gang: false,
+        revocable: false,
         paper_seconds: 7235.0,
         paper_speed_up: 1.14,
     }
@@ -133,6 +136,7 @@ fn large_jobs(scale: u32) -> Workload {
         jobs: vec![job; 10],
         memory: 1024,
         gang: false,
+        revocable: false,
         paper_seconds: 3143.0,
         paper_speed_up: 2.10,
     }
@@ -151,6 +155,7 @@ fn iterative(scale: u32) -> Workload {
         jobs: vec![job; 5],
         memory: 3072,
         gang: false,
+        revocable: false,
         paper_seconds: 1684.0,
         paper_speed_up: 1.26,
     }
@@ -179,6 +184,7 @@ fn gangs(scale: u32) -> Workload {
         jobs: jobs.collect(),
         memory: 1024,
         gang: true,
+        revocable: false,
         paper_seconds: 3210.0,
         paper_speed_up: 0.96,
     }
@@ -188,4 +194,51 @@ fn gangs(scale: u32) -> Workload {
 pub(super) fn workloads(seed: u64, scale: u32) -> Vec<Workload> {
     let mut random = Entropy::seeded(seed);
     vec![interactive_mix(scale, &mut random), large_jobs(scale), iterative(scale), gangs(scale)]
+}
+
+/// Jobs of one stage, which takes what revocable processors there are.
+fn revocable(name: &'static str, tasks: u32, seconds: u64, jobs: Vec<Submission>) -> Workload {
+    static KINDS: [Kind; 1] = [Kind { name: "revocable", paper_seconds: 0.0, paper_speed_up: 0.0 }];
+    let stage = Stage { before: Span::ZERO, tasks, length: secs(seconds) };
+    let job = |submission| Job { kind: 0, submission, stages: vec![stage] };
+    Workload {
+        name,
+        kinds: &KINDS,
+        jobs: jobs.into_iter().map(job).collect(),
+        memory: 512,
+        gang: false,
+        revocable: true,
+        paper_seconds: 0.0,
+        paper_speed_up: 0.0,
+    }
+}
+
+/// How long the paper's experiment submits jobs.
+const CYCLE: u64 = 25 * 60;
+
+/// The frameworks of a mixed cluster with the roles that they are in: the experiment's, as often as
+/// they fit into `length`, and two that live on revocable processors.
+pub(super) fn mixed(seed: u64, hosts: u32, length: Span) -> Vec<(&'static str, Workload)> {
+    let cycles = length.as_millis().div_ceil(CYCLE * 1000).max(1);
+    let scale = (48 / hosts.max(1)).max(1);
+    let repeated = |mut work: Workload| {
+        let once = work.jobs.clone();
+        for cycle in 1..cycles {
+            work.jobs.extend(once.iter().cloned().map(|mut job| {
+                if let Submission::At(at) = &mut job.submission {
+                    *at = *at + secs(cycle * CYCLE);
+                }
+                job
+            }));
+        }
+        work
+    };
+    let roles = ["prod", "batch", "ml", "hpc"];
+    let mut all: Vec<_> =
+        roles.into_iter().zip(workloads(seed, scale).into_iter().map(repeated)).collect();
+    let bursts = (1..cycles * CYCLE / 300).map(|at| Submission::At(secs(at * 300))).collect();
+    all.push(("urgent", revocable("urgent bursts", hosts * 2, 40, bursts)));
+    let always = vec![Submission::AfterPrevious(Span::ZERO); 100];
+    all.push(("scavenger", revocable("scavenger", hosts * 8, 60, always)));
+    all
 }
