@@ -34,3 +34,29 @@ pub trait Allocate {
     /// How many refusals hold, by role; roles with subscribers and without refusals have 0.
     fn refusals(&self, now: Mono) -> BTreeMap<Role, u64>;
 }
+
+impl<A: Allocate + ?Sized> Allocate for Box<A> {
+    fn apply(&mut self, now: Mono, input: Input) {
+        (**self).apply(now, input);
+    }
+
+    fn is_dirty(&self) -> bool {
+        (**self).is_dirty()
+    }
+
+    fn next_wakeup(&self) -> Option<Mono> {
+        (**self).next_wakeup()
+    }
+
+    fn round(&mut self, now: Mono) -> Plan {
+        (**self).round(now)
+    }
+
+    fn explain(&self, now: Mono, framework: &FrameworkId) -> Vec<Reason> {
+        (**self).explain(now, framework)
+    }
+
+    fn refusals(&self, now: Mono) -> BTreeMap<Role, u64> {
+        (**self).refusals(now)
+    }
+}

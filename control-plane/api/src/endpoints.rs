@@ -14,7 +14,7 @@ use crate::legacy::{self, json};
 use crate::metrics::{self, Timings};
 use crate::plane::{Facts, Plane};
 use crate::router::App;
-use crate::{explain, version};
+use crate::{explain, shadow, version};
 
 /// Content type of Prometheus's text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,6 +42,7 @@ pub(crate) fn endpoints<P: Plane>() -> Router<App<P>> {
         .route("/teardown", post(legacy::teardown::<P>))
         .route("/help", get(help))
         .route("/tepui/v1/explain/frameworks/{id}", get(explain::explain::<P>))
+        .route("/tepui/v1/allocator/shadow", get(shadow::shadow::<P>))
         .route("/tepui/v1/openapi.json", get(explain::description))
         .merge(absent())
 }
@@ -158,6 +159,7 @@ pub(crate) async fn help() -> &'static str {
      GET  /tepui/v1/explain/frameworks/<id>   why a framework is offered nothing more\n\
      GET  /tepui/v1/leadership                who leads, and who stands by\n\
      POST /tepui/v1/drill/failover?term=<n>   end the leader on purpose\n\
+     GET  /tepui/v1/allocator/shadow          what a candidate would have decided\n\
      GET  /tepui/v1/openapi.json              what is under /tepui/v1\n"
 }
 

@@ -12,6 +12,7 @@ use tepui_wire::v1::{master, scheduler};
 use tokio::sync::mpsc;
 
 use crate::metrics::Timings;
+use crate::shadow::ShadowView;
 
 /// A framework's new stream.
 #[derive(Debug)]
@@ -98,6 +99,11 @@ pub trait Plane: Clone + Send + Sync + Unpin + 'static {
     /// Families about what this layer does not know, such as apps.
     fn more_families(&self) -> impl Future<Output = Vec<MetricFamily>> + Send {
         std::future::ready(Vec::new())
+    }
+
+    /// The candidate that decides beside the allocator in charge, if there is one.
+    fn shadow(&self) -> Option<ShadowView> {
+        None
     }
 
     /// What the process measures of itself; without it these metrics are left out.

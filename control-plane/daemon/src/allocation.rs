@@ -13,6 +13,8 @@ use tepui_types::{Entropy, FrameworkId, Role};
 
 use tepui_process::Clock;
 
+use crate::follow::Followers;
+
 /// How long the thread sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -45,6 +47,7 @@ impl Allocation {
         delay: Duration,
         seed: u64,
         timings: Arc<Timings>,
+        followers: Followers,
         planned: impl Fn(Plan) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
@@ -52,8 +55,16 @@ impl Allocation {
         let taken = queued.clone();
         thread::Builder::new().name("allocator".into()).spawn(move || {
             let drf = Drf::new(Entropy::seeded(seed));
-            let mut worker =
-                Worker { clock, delay, drf, timings, receiver, queued: taken, cause: None };
+            let mut worker = Worker {
+                clock,
+                delay,
+                drf,
+                timings,
+                receiver,
+                queued: taken,
+                cause: None,
+                followers,
+            };
             while worker.turn(&planned) {}
         })?;
         Ok(Self { inbox: sender, queued })
@@ -101,6 +112,7 @@ struct Worker {
     queued: Arc<AtomicUsize>,
     /// When something changed that no round has looked at yet.
     cause: Option<Instant>,
+    followers: Followers,
 }
 
 impl Worker {
@@ -125,6 +137,7 @@ impl Worker {
             let plan = self.drf.round(now);
             let waited = self.cause.take().map_or(Duration::ZERO, |cause| begin - cause);
             self.timings.allocated(waited, begin.elapsed());
+            self.followers.planned(now, &plan);
             if !plan.is_empty() {
                 planned(plan);
             }
@@ -155,6 +168,7 @@ impl Worker {
         let now = self.clock.now().mono;
         match message {
             Message::Inputs(inputs) => {
+                self.followers.told(now, &inputs);
                 for input in inputs {
                     self.drf.apply(now, input);
                 }

@@ -20,6 +20,8 @@ pub const AGENT_LISTEN: &str = "127.0.0.1:5052";
 pub const STATE_DIR: &str = "/var/lib/tepui/control-plane";
 /// How long the allocator gathers news before it plans, in milliseconds.
 pub const ALLOCATION_DELAY_MS: u64 = 20;
+/// How large a recording of the allocator becomes, in megabytes.
+pub const ALLOCATOR_RECORD_LIMIT_MB: u64 = 256;
 /// How long a leader is believed without a sign of life, in seconds.
 pub const LEASE_SECONDS: u64 = 5;
 /// How long an agent may be silent before it is unreachable: Mesos's 5 pings of 15 s.
@@ -68,6 +70,17 @@ pub struct Settings {
     /// Gather news for so many milliseconds before a round of allocation [default: 20]
     #[arg(long)]
     pub allocation_delay_ms: Option<u64>,
+    /// Record what the allocator is told and decides in this file, from each election on, for
+    /// `tepui allocator replay`
+    #[arg(long)]
+    pub allocator_record: Option<PathBuf>,
+    /// Stop recording when the file has so many megabytes [default: 256]
+    #[arg(long)]
+    pub allocator_record_limit_mb: Option<u64>,
+    /// Let this allocator decide beside the one in charge, and only look at it: drf, priority or
+    /// binpack
+    #[arg(long)]
+    pub shadow_allocator: Option<String>,
     /// Role of apps that name none [default: *]
     #[arg(long)]
     pub marathon_role: Option<String>,
@@ -123,6 +136,12 @@ pub struct Config {
     pub agent_removal_limit_percent: u8,
     /// Milliseconds that the allocator gathers news.
     pub allocation_delay_ms: u64,
+    /// Where the allocator is recorded.
+    pub allocator_record: Option<PathBuf>,
+    /// How large that file may become.
+    pub allocator_record_limit_mb: u64,
+    /// The candidate that decides beside the allocator in charge.
+    pub shadow_allocator: Option<String>,
     /// Role of apps that name none.
     pub marathon_role: String,
     /// System user of apps that name none.
@@ -163,6 +182,11 @@ impl Settings {
                 .agent_removal_limit_percent
                 .or(file.agent_removal_limit_percent),
             allocation_delay_ms: self.allocation_delay_ms.or(file.allocation_delay_ms),
+            allocator_record: self.allocator_record.or(file.allocator_record),
+            allocator_record_limit_mb: self
+                .allocator_record_limit_mb
+                .or(file.allocator_record_limit_mb),
+            shadow_allocator: self.shadow_allocator.or(file.shadow_allocator),
             marathon_role: self.marathon_role.or(file.marathon_role),
             marathon_user: self.marathon_user.or(file.marathon_user),
             store: self.store.or(file.store),
@@ -237,6 +261,14 @@ impl Settings {
             "hostname is needed beside store: others cannot reach this process at {}",
             listen.ip()
         );
+        let record_limit = self.allocator_record_limit_mb.unwrap_or(ALLOCATOR_RECORD_LIMIT_MB);
+        ensure!(
+            (1..=1 << 20).contains(&record_limit),
+            "allocator_record_limit_mb = {record_limit} is not within 1 to 1048576"
+        );
+        if let Some(name) = &self.shadow_allocator {
+            crate::shadow::open(name, 0).context("shadow_allocator")?;
+        }
         let role = self.marathon_role.unwrap_or_else(|| "*".into());
         tepui_types::Role::parse(&role).context("marathon_role is not a role")?;
         Ok(Config {
@@ -251,6 +283,9 @@ impl Settings {
             agent_removals_per_minute: removals,
             agent_removal_limit_percent: limit,
             allocation_delay_ms: delay,
+            allocator_record: self.allocator_record,
+            allocator_record_limit_mb: record_limit,
+            shadow_allocator: self.shadow_allocator,
             marathon_role: role,
             marathon_user: self.marathon_user,
             store,

@@ -24,10 +24,13 @@ use tracing::info;
 use crate::allocation::Allocation;
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::follow::Followers;
 use crate::links::Links;
 use crate::plane::MesosPlane;
 use crate::probes::Probes;
+use crate::recorder::Recorder;
 use crate::rest::MarathonApps;
+use crate::shadow::{Candidate as Shadow, Watched};
 use crate::streams::{Streams, Watchers};
 use crate::turn::{Ended, Turn};
 
@@ -88,11 +91,14 @@ impl Maker {
         let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
         let driver = Driver::new(sender, app_events.clone());
         let for_plans = driver.clone();
+        let seed = entropy.next_u64();
+        let (followers, shadow) = follow(config, seed)?;
         let allocation = Allocation::start(
             clock,
             Duration::from_millis(config.allocation_delay_ms),
-            entropy.next_u64(),
+            seed,
             timings.clone(),
+            followers,
             move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
         )
         .context("failed to start the allocator's thread")?;
@@ -134,6 +140,7 @@ impl Maker {
             allocation,
             timings,
             store: store_folder(config),
+            shadow,
             standbys: standbys.clone(),
         };
         let drilled = Drilled(driver.clone());
@@ -158,6 +165,23 @@ impl tepui_standby::Leader for Drilled {
     fn die(&self) {
         tepui_process::kill_self();
     }
+}
+
+/// Those who follow the allocator: who records, and a candidate that decides beside it.
+fn follow(config: &Config, seed: u64) -> anyhow::Result<(Followers, Option<Watched>)> {
+    let mut followers = Followers::default();
+    if let Some(path) = &config.allocator_record {
+        let limit = config.allocator_record_limit_mb << 20;
+        let recorder = Recorder::create(path, limit)
+            .with_context(|| format!("failed to record the allocator in {}", path.display()))?;
+        info!(path = %path.display(), "recording what the allocator is told and decides");
+        followers.add("recorder", recorder).context("failed to start the recorder's thread")?;
+    }
+    let Some(name) = &config.shadow_allocator else { return Ok((followers, None)) };
+    let candidate = crate::shadow::open(name, seed).context("failed to open shadow_allocator")?;
+    let (shadow, watched) = Shadow::new(name, candidate);
+    followers.add("shadow", shadow).context("failed to start the shadow's thread")?;
+    Ok((followers, Some(watched)))
 }
 
 fn store_folder(config: &Config) -> PathBuf {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 use tepui_allocator::Reason;
-use tepui_api::{Backlog, Plane, Subscription, Timings, Unavailable};
+use tepui_api::{Backlog, Plane, ShadowView, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
 use tepui_rest::AppsLook;
 use tepui_standby::Standbys;
@@ -17,6 +17,7 @@ use tracing::error;
 
 use crate::allocation::Allocation;
 use crate::driver::Driver;
+use crate::shadow::Watched;
 
 /// The control plane for [`tepui_api`].
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct MesosPlane {
     pub store: PathBuf,
     /// Who would take over.
     pub standbys: Standbys,
+    /// The candidate beside the allocator.
+    pub shadow: Option<Watched>,
 }
 
 /// Bytes that the files of a folder take.
@@ -118,6 +121,10 @@ impl Plane for MesosPlane {
             error!(%error, "families of apps not made, left out");
             Vec::new()
         })
+    }
+
+    fn shadow(&self) -> Option<ShadowView> {
+        self.shadow.as_ref().map(Watched::view)
     }
 
     fn timings(&self) -> Option<Arc<Timings>> {

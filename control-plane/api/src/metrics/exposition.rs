@@ -146,6 +146,12 @@ fn offers(registry: &Registry, cluster: &Cluster, now: Now) -> Outcome<()> {
             ("rescinded", sum(|c| c.offers_rescinded)),
         ],
     )?;
+    let counts = cluster.counters();
+    counters(
+        registry,
+        ("tepui_allocator_reclaims_total", "What the allocator took back for others", "what"),
+        [("offers", counts.reclaimed_offers), ("tasks", counts.preempted_tasks)],
+    )?;
     let states = cluster.frameworks().filter(|f| f.is_connected()).count() as u64;
     gauges(
         registry,

@@ -1,0 +1,101 @@
+//! Records what the allocator is told and decides, for `tepui allocator replay`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use tepui_replay::{Step, What, encode_step, header};
+use tracing::{info, warn};
+
+use crate::follow::Follow;
+
+/// A file that is written until it has its size.
+pub struct Recorder {
+    path: PathBuf,
+    file: BufWriter<File>,
+    left: u64,
+}
+
+impl Recorder {
+    /// Begins a new file, over an earlier one of the name; only this user reads it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(path: &Path, limit_bytes: u64) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = BufWriter::new(file);
+        file.write_all(&header())?;
+        file.flush()?;
+        Ok(Self { path: path.to_owned(), file, left: limit_bytes })
+    }
+
+    fn write(&mut self, step: &Step) -> io::Result<bool> {
+        if matches!(&step.what, What::Planned(plan) if plan.is_empty()) {
+            return Ok(true);
+        }
+        // More than a frame holds: an input that large never comes from an agent or a framework.
+        let Some(bytes) = encode_step(step) else { return Ok(false) };
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(false) };
+        self.left = left;
+        self.file.write_all(&bytes)?;
+        Ok(true)
+    }
+}
+
+impl Follow for Recorder {
+    fn step(&mut self, step: &Step) -> bool {
+        let written = self.write(step);
+        let path = self.path.display();
+        match written {
+            Ok(true) => true,
+            Ok(false) => {
+                info!(%path, "the allocator's recording is full");
+                self.idle();
+                false
+            }
+            Err(error) => {
+                warn!(%path, error = &error as &dyn std::error::Error, "recording failed, ended");
+                false
+            }
+        }
+    }
+
+    fn idle(&mut self) {
+        if let Err(error) = self.file.flush() {
+            let path = self.path.display();
+            warn!(%path, error = &error as &dyn std::error::Error, "recording failed");
+        }
+    }
+
+    fn end(&mut self, _: bool) {
+        self.idle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tepui_allocator::Input;
+    use tepui_types::{AgentId, Mono};
+
+    use super::*;
+
+    fn step(at: u64) -> Step {
+        let agent = AgentId::parse("a1").unwrap();
+        Step { at: Mono::from_nanos(at), what: What::Told(vec![Input::AgentRemoved(agent)]) }
+    }
+
+    #[test]
+    fn a_recording_ends_at_its_size_and_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.tepui");
+        let size = encode_step(&step(1)).unwrap().len() as u64;
+        let mut recorder = Recorder::create(&path, 2 * size + 1).unwrap();
+        assert!(recorder.step(&step(1)) && recorder.step(&step(2)));
+        assert!(!recorder.step(&step(3)), "it is full");
+        let recording = tepui_replay::decode(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(recording.steps, [step(1), step(2)]);
+        assert!(!recording.cut_short);
+    }
+}
