@@ -218,7 +218,7 @@ ALERTS = [
         look=["`tepui app show APP`, `tepui explain APP`.", "Health and readiness checks of the new version."],
         do=[
             "Mend the app and deploy again with `--force`, which takes the place of this one.",
-            "`tepui deployment rollback ID` (or DELETE `/v2/deployments/ID`) goes back.",
+            "`tepui deployment cancel ID` (DELETE `/v2/deployments/ID`) goes back.",
         ],
         fires=Fires(
             {'tepui_app_deployment_age_seconds{app="/a"}': "0+60x40"}, "35m", {"app": "/a"},
@@ -316,7 +316,7 @@ ALERTS = [
         summary="A task's sandbox is nearly full",
         description="{{ $labels.task }} uses {{ $value | humanizePercentage }} of its disk.",
         means="At its limit the task fails, or its writes do (`isolators/README.md` says which).",
-        look=["`tepui exec TASK -- du -x .`, or its sandbox in `/files/browse`."],
+        look=["`tepui exec APP/N -- du -x .`, or its sandbox in `/files/browse`."],
         do=["Raise `disk`.", "Have the task rotate what it writes; stdout and stderr are rotated already."],
         fires=Fires(
             {'tepui_task_disk_bytes{app="/a", task="t"}': "95x10",
