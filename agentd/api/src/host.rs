@@ -2,8 +2,10 @@
 //! loop, tests over a loop of their own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tepui_agent::{Agent, ContainerCall, Response, Window};
+use tepui_plugin_host::Board;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -131,6 +133,11 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
 
     /// What of the kernel serves the agent now; may block for a moment.
     fn kernel(&self) -> KernelReport;
+
+    /// What became of plugins; `None` where there can be none.
+    fn plugins(&self) -> Option<Arc<Board>> {
+        None
+    }
 
     /// What the image store holds and did; `None` where there is none.
     fn image_figures(&self) -> Option<ImageFigures> {

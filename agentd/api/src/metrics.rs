@@ -107,6 +107,9 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     if let Some(figures) = app.host.image_figures() {
         families.extend(images::families(&figures).map_err(failed)?);
     }
+    if let Some(board) = app.host.plugins() {
+        families.extend(board.families().map_err(failed)?);
+    }
     exposition::text(families).map(as_text).map_err(failed)
 }
 

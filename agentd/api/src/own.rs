@@ -1,4 +1,4 @@
-//! Our additions: `GET /tepui/v1/kernel` and `GET /tepui/v1/images`.
+//! Our additions: `GET /tepui/v1/kernel`, `/tepui/v1/images` and `/tepui/v1/plugins`.
 
 use axum::Json;
 use axum::extract::State;
@@ -64,4 +64,10 @@ pub(crate) async fn images<H: Host>(State(app): State<App<H>>) -> Result<Json<Va
             }))
             .collect::<Value>(),
     })))
+}
+
+/// Plugins, and what became of them.
+pub(crate) async fn plugins<H: Host>(State(app): State<App<H>>) -> Json<Value> {
+    let reports = app.host.plugins().map(|board| board.reports()).unwrap_or_default();
+    Json(json!({ "plugins": reports }))
 }

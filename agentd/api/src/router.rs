@@ -61,6 +61,7 @@ fn ordinary<H: Host>() -> Router<App<H>> {
         .route("/metrics/mesos", get(metrics::exporter::<H>))
         .route("/tepui/v1/kernel", get(own::kernel::<H>))
         .route("/tepui/v1/images", get(own::images::<H>))
+        .route("/tepui/v1/plugins", get(own::plugins::<H>))
         .route("/metrics", get(metrics::prometheus::<H>))
         .route("/api/v1", any(operator::operator::<H>))
         .route("/files/browse", get(files::browse::<H>))

@@ -3,7 +3,7 @@
 mod elsewhere;
 mod limits;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use clap::Args;
 use serde::Deserialize;
 use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
 use tepui_ensemble::TlsFiles;
-use tepui_isolators::DiskQuota;
+use tepui_isolators::{DiskQuota, Wish};
+use tepui_plugin_host::{PluginSettings, Shelf};
 use tepui_process::guard_address;
 use tepui_types::{Attributes, Resources, Role};
 
@@ -154,10 +155,16 @@ pub struct Settings {
     /// Days until an image is removed that nobody uses [default: 7]
     #[arg(long)]
     pub image_gc_delay_days: Option<u64>,
-    /// Who holds tasks to their limits: a list such as 'cgroups/cpu,cgroups/mem', or auto, which is
-    /// everything that the host can do [default: auto]
+    /// Who holds tasks to their limits: a list such as 'cgroups/cpu,cgroups/mem', auto, which is
+    /// everything built in that the host can do, or 'auto,NAME' with a plugin beside [default: auto]
     #[arg(long)]
     pub isolation: Option<String>,
+    /// Folder of plugins, which only root can change
+    #[arg(long)]
+    pub plugin_dir: Option<PathBuf>,
+    /// Hash, time budget and settings of each plugin: tables [plugins.NAME] of the file
+    #[arg(skip)]
+    pub plugins: BTreeMap<String, PluginSettings>,
     /// Processors are a limit for each task, not only its share when they are scarce
     #[arg(long)]
     pub cgroups_enable_cfs: bool,
@@ -262,8 +269,10 @@ pub struct Config {
     pub log_files: u32,
     /// Where images come from and how long they stay.
     pub images: ImageOptions,
-    /// Isolators that the operator named; `None` is all that the host can do.
-    pub isolation: Option<BTreeSet<String>>,
+    /// Isolators that the operator wants.
+    pub isolation: Wish,
+    /// Where plugins are.
+    pub shelf: Shelf,
     /// How tasks are limited.
     pub limits: LimitPolicy,
     /// How sandboxes are bounded where the file system can.
@@ -320,6 +329,8 @@ impl Settings {
             image_gc_config: self.image_gc_config.or(file.image_gc_config),
             image_gc_delay_days: self.image_gc_delay_days.or(file.image_gc_delay_days),
             isolation: self.isolation.or(file.isolation),
+            plugin_dir: self.plugin_dir.or(file.plugin_dir),
+            plugins: if self.plugins.is_empty() { file.plugins } else { self.plugins },
             cgroups_enable_cfs: self.cgroups_enable_cfs || file.cgroups_enable_cfs,
             pids_limit: self.pids_limit.or(file.pids_limit),
             memory_high_percent: self.memory_high_percent.or(file.memory_high_percent),
@@ -373,8 +384,10 @@ impl Settings {
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
         ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
-        let isolation = self.isolation.as_deref().and_then(limits::isolation);
-        let limits = limits::policy(&self, isolation.as_ref())?;
+        let isolation = self.isolation.as_deref().map_or_else(Wish::default, limits::isolation);
+        let limits = limits::policy(&self, &isolation)?;
+        let shelf = Shelf::new(self.plugin_dir.clone(), self.plugins.clone());
+        let shelf = shelf.map_err(anyhow::Error::msg)?;
         let disk_quota = limits::disk_quota(&self)?;
         let watch = self.container_disk_watch_interval.unwrap_or(DISK_WATCH_SECONDS);
         ensure!(watch > 0, "container_disk_watch_interval = 0 would never rest");
@@ -413,6 +426,7 @@ impl Settings {
             log_file_mb,
             log_files: self.log_files.unwrap_or(LOG_FILES),
             isolation,
+            shelf,
             limits,
             disk_quota,
             disk_watch_interval: Duration::from_secs(watch),

@@ -1,9 +1,12 @@
 //! The driver loop as the agent's HTTP layer sees it.
 
+use std::sync::Arc;
+
 use tepui_agent::{Agent, ContainerCall, Event, Response};
 use tepui_agent_api::{
     Host, ImageEntry, ImageFigures, Input, KernelReport, Output, PullEntry, Unavailable, Usage,
 };
+use tepui_plugin_host::Board;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -21,6 +24,8 @@ pub struct AgentHost {
     pub runs: Runs,
     /// The host's images.
     pub images: ImageStore,
+    /// What became of plugins.
+    pub board: Arc<Board>,
 }
 
 fn unavailable(error: Stopping) -> Unavailable {
@@ -35,6 +40,10 @@ impl Host for AgentHost {
         call: Box<executor::call::Subscribe>,
     ) -> Result<(Response, StreamId, mpsc::Receiver<executor::Event>), Unavailable> {
         self.driver.subscribe(framework, executor, call).await.map_err(unavailable)
+    }
+
+    fn plugins(&self) -> Option<Arc<Board>> {
+        Some(self.board.clone())
     }
 
     async fn call(&self, call: Box<executor::Call>) -> Result<Response, Unavailable> {

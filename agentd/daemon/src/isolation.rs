@@ -1,13 +1,15 @@
 //! Which isolators this agent has, found out at the start and said once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use tepui_agent::Isolation;
 use tepui_agent::limits::{DISK_EXT4, DISK_XFS};
 use tepui_cgroup::{Controller, Mount};
-use tepui_isolators::{Host, Isolators, Runs};
+use tepui_isolators::{Host, Isolators, Plugged, Runs};
 use tepui_launch::{HostLauncher, PlainConfig};
+use tepui_plugin_host::Board;
 use tracing::{info, warn};
 
 use crate::config::{Config, LauncherKind};
@@ -48,7 +50,11 @@ async fn group_of_systemd(shim: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the operator named one that cannot be.
-pub fn probe(config: &Config, launcher: &HostLauncher) -> anyhow::Result<Isolators> {
+pub fn probe(
+    config: &Config,
+    launcher: &HostLauncher,
+    board: &Arc<Board>,
+) -> anyhow::Result<Isolators> {
     let is_root = nix::unistd::geteuid().is_root();
     let (runs, controllers) = match launcher.starts_units() {
         true => (Runs::Units, of_units()),
@@ -56,7 +62,9 @@ pub fn probe(config: &Config, launcher: &HostLauncher) -> anyhow::Result<Isolato
     };
     let (work_dir, disk) = (config.work_dir.clone(), config.disk_quota.clone());
     let host = Host { runs, controllers, is_root, work_dir, disk };
-    let isolators = Isolators::probe(&host, config.isolation.as_ref())
+    let seed = tepui_process::seed().context("failed to read /dev/urandom")?;
+    let plugged = Plugged::new(config.shelf.clone(), board.clone(), seed);
+    let isolators = Isolators::probe(&host, &config.isolation, &plugged)
         .context("failed to put isolators in force")?;
     let names: Vec<&str> = isolators.names().map(AsRef::as_ref).collect();
     info!(isolation = names.join(","), "isolators in force");

@@ -456,6 +456,7 @@ impl Shared {
         let secrets = self.secrets.of(&run);
         let credential = |name: String| (name.clone(), secrets.join(name));
         let credentials = spec.secret_files.into_iter().map(credential).collect();
+        let confined = run.clone();
         let launch = LaunchSpec {
             run_id: run.clone(),
             run_dir: self.folders.run(&run),
@@ -472,7 +473,7 @@ impl Shared {
             own_group: true,
             answers,
             label,
-            confinement: self.isolators.confine(&spec.limits),
+            confinement: self.isolators.confine(confined.as_str(), &spec.limits),
             network,
         };
         match self.launcher.start(launch).await {
@@ -490,7 +491,7 @@ impl Shared {
     }
 
     async fn limit(&self, run: &ContainerId, limits: &Limits) {
-        let ceiling = self.isolators.ceiling(limits);
+        let ceiling = self.isolators.ceiling(run.as_str(), limits);
         let sandbox = self.sandboxes.lock().get(run).cloned();
         let held = sandbox.map_or(Ok(()), |path| self.isolators.hold_disk(&path, limits.disk));
         if let Err(error) = held {

@@ -15,6 +15,7 @@ use tepui_checkpoint::Journal;
 use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
+use tepui_plugin_host::Board;
 use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
 use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
@@ -99,7 +100,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     // The claim is kept until the process ends.
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
     hierarchy.units = launcher.has_units();
-    let isolators = isolation::probe(&config, &launcher)?;
+    let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
+    let isolators = isolation::probe(&config, &launcher, &board)?;
     let isolation = isolators.isolation();
 
     let images = ImageStore::open(config.images.clone())?;
@@ -160,7 +162,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
     tokio::spawn(watch_sandboxes(config.disk_watch_interval, runs.clone()));
     tokio::spawn(images.clone().watch());
-    let host = AgentHost { driver, runs, images };
+    let host = AgentHost { driver, runs, images, board };
     let ended = serve_until(config, facts, host, listener, over).await;
     if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
         warn!("shims that wait for a task do not end, the tasks' control group stays");

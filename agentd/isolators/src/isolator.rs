@@ -10,7 +10,7 @@ use tepui_launch::Confinement;
 use tepui_types::Ranges;
 
 /// Version of the shape of [`Isolator`]: another number is another contract.
-pub const SHAPE: u32 = 2;
+pub const SHAPE: u32 = 3;
 
 /// What a host is like, found out once at the start.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub enum Runs {
 /// One way of holding runs to limits.
 pub trait Isolator: Send + Sync + Debug {
     /// Its name in `--isolation`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Finds out whether this host can do it.
     ///
@@ -63,6 +63,11 @@ pub trait Isolator: Send + Sync + Debug {
     /// Adds its part of what a run is held to. Asked again with other limits when they change
     /// while the run lasts; of the answer only the ceiling counts then.
     fn prepare(&self, wanted: &Limits, into: &mut Confinement);
+
+    /// The same for whoever has to know which run it is.
+    fn prepare_run(&self, _run: &str, wanted: &Limits, into: &mut Confinement) {
+        self.prepare(wanted, into);
+    }
 
     /// Holds a sandbox, which is there, to so many bytes from now on. Asked again when they change.
     ///

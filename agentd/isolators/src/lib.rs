@@ -11,10 +11,12 @@ mod cgroups;
 mod disk;
 mod isolator;
 mod linux;
+mod plugin;
 mod posix;
 mod set;
 mod systemd;
 
 pub use disk::measure;
 pub use isolator::{DiskQuota, Host, Isolator, Runs, SHAPE};
-pub use set::{Isolators, NotHere};
+pub use plugin::Plugged;
+pub use set::{Isolators, NotHere, Wish};

@@ -10,7 +10,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Counting(pub(crate) &'static str);
 
 impl Isolator for Counting {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.0
     }
 
@@ -26,7 +26,7 @@ impl Isolator for Counting {
 pub(crate) struct Rlimits;
 
 impl Isolator for Rlimits {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::RLIMITS
     }
 

@@ -11,7 +11,7 @@ use tepui_agent::limits::{DEVICES, Isolation};
 use tepui_launch::{Ceiling, Confinement};
 
 use crate::auto;
-use crate::{Host, Isolator};
+use crate::{Host, Isolator, Plugged};
 
 /// Who is only in force when the operator names it: programs notice.
 const BY_NAME_ONLY: [&str; 1] = [DEVICES];
@@ -19,13 +19,15 @@ const BY_NAME_ONLY: [&str; 1] = [DEVICES];
 /// The operator named what cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum NotHere {
-    /// No such isolator is built in.
-    #[error("isolation names '{name}', and this agent has {known}")]
+    /// No such isolator is built in, and no plugin of that name can be used.
+    #[error("isolation names '{name}', and this agent has {known}; {plugin}")]
     Unknown {
         /// The name.
         name: String,
         /// All that there are.
         known: String,
+        /// Why no plugin is used instead.
+        plugin: String,
     },
     /// The host cannot do it.
     #[error("isolation names '{name}', which this host cannot do: {why}")]
@@ -37,6 +39,29 @@ pub enum NotHere {
     },
 }
 
+/// What the operator wants in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Everything built in that the host can do.
+    pub auto: bool,
+    /// These: built in, or plugins. They must be possible.
+    pub named: BTreeSet<String>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { auto: true, named: BTreeSet::new() }
+    }
+}
+
+impl Wish {
+    /// The operator left this one out.
+    #[must_use]
+    pub fn leaves_out(&self, name: &str) -> bool {
+        !self.auto && !self.named.contains(name)
+    }
+}
+
 /// The isolators that are in force, and why others are not.
 #[derive(Debug)]
 pub struct Isolators {
@@ -45,33 +70,37 @@ pub struct Isolators {
 }
 
 impl Isolators {
-    /// Probes the host. Without names everything that it can do is in force.
+    /// Probes the host.
     ///
     /// # Errors
     ///
     /// [`NotHere`] when something was named that cannot be.
-    pub fn probe(host: &Host, named: Option<&BTreeSet<String>>) -> Result<Self, NotHere> {
-        Self::choose(auto::all(), host, named)
+    pub fn probe(host: &Host, wish: &Wish, plugins: &Plugged) -> Result<Self, NotHere> {
+        let mut all = auto::all();
+        for name in &wish.named {
+            if !all.iter().any(|one| one.name() == name) {
+                match plugins.open(name) {
+                    Ok(one) => all.push(Box::new(one)),
+                    Err(why) => {
+                        let known: Vec<_> = all.iter().map(|one| one.name()).collect();
+                        return Err(NotHere::Unknown {
+                            name: name.clone(),
+                            known: known.join(", "),
+                            plugin: why.to_string(),
+                        });
+                    }
+                }
+            }
+        }
+        Self::choose(all, host, wish)
     }
 
-    fn choose(
-        all: Vec<Box<dyn Isolator>>,
-        host: &Host,
-        named: Option<&BTreeSet<String>>,
-    ) -> Result<Self, NotHere> {
-        if let Some(unknown) =
-            named.into_iter().flatten().find(|name| !all.iter().any(|one| one.name() == *name))
-        {
-            let known: Vec<_> = all.iter().map(|one| one.name()).collect();
-            return Err(NotHere::Unknown { name: unknown.clone(), known: known.join(", ") });
-        }
+    fn choose(all: Vec<Box<dyn Isolator>>, host: &Host, wish: &Wish) -> Result<Self, NotHere> {
         let mut isolators = Self { in_force: Vec::new(), isolation: Isolation::default() };
         for one in all {
             let name = one.name();
-            let wanted = match named {
-                Some(named) => named.contains(name),
-                None => !BY_NAME_ONLY.contains(&name),
-            };
+            let named = wish.named.contains(name);
+            let wanted = named || (wish.auto && !BY_NAME_ONLY.contains(&name));
             match one.probe(host) {
                 Ok(()) if wanted => {
                     isolators.isolation.in_force.insert(name.into());
@@ -79,7 +108,7 @@ impl Isolators {
                 }
                 // Why it is not in force is the operator's choice.
                 Ok(()) => {}
-                Err(why) if wanted && named.is_some() => {
+                Err(why) if named => {
                     return Err(NotHere::Impossible { name: name.to_owned(), why });
                 }
                 Err(why) => {
@@ -103,20 +132,20 @@ impl Isolators {
 
     /// What a launcher sets for a run.
     #[must_use]
-    pub fn confine(&self, wanted: &Limits) -> Confinement {
+    pub fn confine(&self, run: &str, wanted: &Limits) -> Confinement {
         let mut confinement = Confinement::default();
         confinement.pace.run_time = wanted.run_time.map(Duration::from);
         confinement.pace.stop_grace = wanted.stop_grace.map(Duration::from);
         for isolator in &self.in_force {
-            isolator.prepare(wanted, &mut confinement);
+            isolator.prepare_run(run, wanted, &mut confinement);
         }
         confinement
     }
 
     /// What a launcher sets anew for a run whose limits changed.
     #[must_use]
-    pub fn ceiling(&self, wanted: &Limits) -> Ceiling {
-        self.confine(wanted).ceiling
+    pub fn ceiling(&self, run: &str, wanted: &Limits) -> Ceiling {
+        self.confine(run, wanted).ceiling
     }
 
     /// Holds a sandbox to so many bytes, where somebody can.
@@ -172,6 +201,10 @@ mod tests {
         Host { runs, controllers: controllers.to_vec(), is_root: true, work_dir, disk }
     }
 
+    fn probe(host: &Host, wish: &Wish) -> Result<Isolators, NotHere> {
+        Isolators::probe(host, wish, &Plugged::none())
+    }
+
     fn limits() -> Limits {
         Limits {
             cpu_milli: Some(500),
@@ -184,14 +217,14 @@ mod tests {
 
     #[test]
     fn what_a_host_lacks_is_named_with_its_reason_and_never_set() {
-        let bare = Isolators::probe(&host(Runs::Processes, &[]), None).unwrap();
+        let bare = probe(&host(Runs::Processes, &[]), &Wish::default()).unwrap();
         let isolation = bare.isolation();
         assert!(isolation.lacks(MEM).unwrap().contains("'memory'"));
         assert!(isolation.lacks(NOTIFY).unwrap().contains("units"));
         assert!(isolation.lacks(PID).is_some());
         assert!(isolation.lacks(DISK_EXT4).unwrap().contains("/proc is not on ext4"));
         assert_eq!(isolation.lacks("posix/mem"), None);
-        let confinement = bare.confine(&limits());
+        let confinement = bare.confine("r", &limits());
         assert_eq!(confinement.ceiling, Ceiling::default());
         assert_eq!(confinement.pace.watchdog, None);
         assert_eq!(confinement.pace.run_time, Some(Duration::from_secs(9)));
@@ -199,8 +232,8 @@ mod tests {
 
     #[test]
     fn what_a_host_can_do_is_in_force() {
-        let all = Isolators::probe(&host(Runs::Units, &Controller::ALL), None).unwrap();
-        let confinement = all.confine(&limits());
+        let all = probe(&host(Runs::Units, &Controller::ALL), &Wish::default()).unwrap();
+        let confinement = all.confine("r", &limits());
         assert_eq!(confinement.ceiling.memory_bytes, Some(40 << 20));
         assert_eq!(confinement.ceiling.cpu_milli, Some(500));
         assert_eq!(confinement.pace.watchdog, Some(Duration::from_secs(7)));
@@ -209,14 +242,21 @@ mod tests {
 
     #[test]
     fn an_operator_who_names_isolators_gets_these_or_an_error() {
-        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let named = |names: &[&str]| Wish {
+            auto: false,
+            named: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
         let units = host(Runs::Units, &[Controller::Cpu]);
-        let some = Isolators::probe(&units, Some(&named(&[CPU, DEVICES]))).unwrap();
+        let some = probe(&units, &named(&[CPU, DEVICES])).unwrap();
         assert_eq!(some.isolation().lacks(CPU), None);
         assert!(some.isolation().lacks(SECCOMP).unwrap().contains("--isolation"));
-        let error = Isolators::probe(&units, Some(&named(&[MEM]))).unwrap_err();
+        let error = probe(&units, &named(&[MEM])).unwrap_err();
         assert!(error.to_string().contains("cgroups/mem"), "{error}");
-        let error = Isolators::probe(&units, Some(&named(&["no/such"]))).unwrap_err();
+        let error = probe(&units, &named(&["no/such"])).unwrap_err();
         assert!(error.to_string().contains("posix/cpu"), "{error}");
+        assert!(error.to_string().contains("plugin no/such: there are none"), "{error}");
+        let both = Wish { auto: true, named: [DEVICES.to_owned()].into() };
+        let both = probe(&units, &both).unwrap();
+        assert_eq!((both.isolation().lacks(CPU), both.isolation().lacks(DEVICES)), (None, None));
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn endpoints<P: Plane>() -> Router<App<P>> {
         .route("/help", get(help))
         .route("/tepui/v1/explain/frameworks/{id}", get(explain::explain::<P>))
         .route("/tepui/v1/allocator/shadow", get(shadow::shadow::<P>))
+        .route("/tepui/v1/plugins", get(explain::plugins::<P>))
         .route("/tepui/v1/openapi.json", get(explain::description))
         .merge(absent())
 }
@@ -124,7 +125,8 @@ async fn prometheus<P: Plane>(State(app): State<App<P>>) -> Result<Response, Api
     let families =
         app.plane.read(move |cluster, now| metrics::families(cluster, &facts, now)).await?;
     let more = app.plane.more_families().await;
-    let families = families.map(|families| [families, more].concat());
+    let plugins = app.plane.plugins().map_or_else(|| Ok(Vec::new()), |board| board.families());
+    let families = families.and_then(|families| Ok([families, more, plugins?].concat()));
     exposed(families, app.plane.timings().as_deref())
 }
 
@@ -160,6 +162,7 @@ pub(crate) async fn help() -> &'static str {
      GET  /tepui/v1/leadership                who leads, and who stands by\n\
      POST /tepui/v1/drill/failover?term=<n>   end the leader on purpose\n\
      GET  /tepui/v1/allocator/shadow          what a candidate would have decided\n\
+     GET  /tepui/v1/plugins                   plugins, and what became of them\n\
      GET  /tepui/v1/openapi.json              what is under /tepui/v1\n"
 }
 

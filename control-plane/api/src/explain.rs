@@ -66,6 +66,12 @@ impl From<Reason> for Row {
     }
 }
 
+/// `GET /tepui/v1/plugins`: plugins, and what became of them.
+pub(crate) async fn plugins<P: Plane>(State(app): State<App<P>>) -> axum::Json<serde_json::Value> {
+    let reports = app.plane.plugins().map(|board| board.reports()).unwrap_or_default();
+    axum::Json(serde_json::json!({ "plugins": reports }))
+}
+
 /// `GET /tepui/v1/openapi.json`: what is under `/tepui/v1`.
 pub(crate) async fn description() -> impl IntoResponse {
     const TEXT: &str = include_str!("explain/openapi.json");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prometheus::proto::MetricFamily;
 use tepui_allocator::Reason;
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
+use tepui_plugin_host::Board;
 use tepui_types::{FrameworkId, Now, Role, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::mpsc;
@@ -103,6 +104,11 @@ pub trait Plane: Clone + Send + Sync + Unpin + 'static {
 
     /// The candidate that decides beside the allocator in charge, if there is one.
     fn shadow(&self) -> Option<ShadowView> {
+        None
+    }
+
+    /// What became of plugins; `None` where there can be none.
+    fn plugins(&self) -> Option<Arc<Board>> {
         None
     }
 

@@ -97,6 +97,9 @@ pub(crate) enum Verb {
     /// Agents: the hosts of the cluster
     #[command(subcommand)]
     Agent(Agent),
+    /// Plugins: allocators and isolators in libraries
+    #[command(subcommand)]
+    Plugin(Plugin),
     /// Frameworks: the schedulers that use the cluster
     #[command(subcommand)]
     Framework(Framework),
@@ -421,6 +424,16 @@ pub(crate) enum Task {
         task: String,
         #[command(flatten)]
         logs: Logs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugin {
+    /// List plugins of the control plane, or of an agent, and what became of them
+    List {
+        /// The agent, by id or host name [default: the control plane]
+        #[arg(long)]
+        agent: Option<String>,
     },
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod drill;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod framework;
+pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod task;
 pub(crate) mod version;

@@ -64,6 +64,7 @@ async fn dispatch(args: Args) -> anyhow::Result<u8> {
         Verb::Apply(words) => command::apply::run(&client, output, words).await,
         Verb::App(verb) => command::app::run(&client, output, verb).await,
         Verb::Task(verb) => command::task::run(&client, output, verb).await,
+        Verb::Plugin(verb) => command::plugin::run(&client, output, verb).await,
         Verb::Agent(verb) => command::agent::run(&client, output, verb).await,
         Verb::Framework(verb) => command::framework::run(&client, output, verb).await,
         Verb::Allocator(verb) => command::allocator::run(&client, output, verb).await,

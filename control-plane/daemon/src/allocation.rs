@@ -7,9 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tepui_allocator::{Allocate, Drf, Input, Plan, Reason};
+use tepui_allocator::{Allocate, Input, Plan, Reason};
 use tepui_api::Timings;
-use tepui_types::{Entropy, FrameworkId, Role};
+use tepui_plugin_host::{Live, PluginAllocator};
+use tepui_types::{FrameworkId, Role};
 
 use tepui_process::Clock;
 
@@ -22,6 +23,8 @@ enum Message {
     Inputs(Vec<Input>),
     Explain(FrameworkId, Box<dyn FnOnce(Vec<Reason>) + Send>),
     Refusals(Box<dyn FnOnce(BTreeMap<Role, u64>) + Send>),
+    /// A plugin, or the one that is built in, is in force from now on.
+    Swap(Option<Box<PluginAllocator>>),
 }
 
 /// The way to the allocator's thread.
@@ -45,7 +48,7 @@ impl Allocation {
     pub fn start(
         clock: Clock,
         delay: Duration,
-        seed: u64,
+        allocator: Live,
         timings: Arc<Timings>,
         followers: Followers,
         planned: impl Fn(Plan) + Send + 'static,
@@ -54,11 +57,10 @@ impl Allocation {
         let queued = Arc::<AtomicUsize>::default();
         let taken = queued.clone();
         thread::Builder::new().name("allocator".into()).spawn(move || {
-            let drf = Drf::new(Entropy::seeded(seed));
             let mut worker = Worker {
                 clock,
                 delay,
-                drf,
+                allocator,
                 timings,
                 receiver,
                 queued: taken,
@@ -75,6 +77,12 @@ impl Allocation {
         if !inputs.is_empty() {
             self.send(Message::Inputs(inputs));
         }
+    }
+
+    /// Puts an open plugin in force, or the allocator that is built in, which happens between two
+    /// rounds: nothing that is offered or runs changes.
+    pub fn swap(&self, plugin: Option<PluginAllocator>) {
+        self.send(Message::Swap(plugin.map(Box::new)));
     }
 
     fn send(&self, message: Message) {
@@ -106,7 +114,7 @@ impl Allocation {
 struct Worker {
     clock: Clock,
     delay: Duration,
-    drf: Drf,
+    allocator: Live,
     timings: Arc<Timings>,
     receiver: Receiver<Message>,
     queued: Arc<AtomicUsize>,
@@ -118,7 +126,7 @@ struct Worker {
 impl Worker {
     /// Takes news until a round is due, then plans it. `false` when nobody can send any more.
     fn turn(&mut self, planned: &impl Fn(Plan)) -> bool {
-        let due = match self.drf.is_dirty() {
+        let due = match self.allocator.is_dirty() {
             true => self.delay,
             false => self.until_wakeup(),
         };
@@ -131,10 +139,10 @@ impl Worker {
             return false;
         }
         let now = self.clock.now().mono;
-        let woken = self.drf.next_wakeup().is_some_and(|at| at <= now);
-        if self.drf.is_dirty() || woken {
+        let woken = self.allocator.next_wakeup().is_some_and(|at| at <= now);
+        if self.allocator.is_dirty() || woken {
             let begin = Instant::now();
-            let plan = self.drf.round(now);
+            let plan = self.allocator.round(now);
             let waited = self.cause.take().map_or(Duration::ZERO, |cause| begin - cause);
             self.timings.allocated(waited, begin.elapsed());
             self.followers.planned(now, &plan);
@@ -147,13 +155,13 @@ impl Worker {
 
     fn until_wakeup(&self) -> Duration {
         let now = self.clock.now().mono;
-        self.drf.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)))
+        self.allocator.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)))
     }
 
     /// Once something changed, waits out the batching delay and takes whatever comes.
     fn gather(&mut self) -> bool {
         let end = Instant::now() + self.delay;
-        while self.drf.is_dirty() {
+        while self.allocator.is_dirty() {
             match self.receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => break,
@@ -170,14 +178,19 @@ impl Worker {
             Message::Inputs(inputs) => {
                 self.followers.told(now, &inputs);
                 for input in inputs {
-                    self.drf.apply(now, input);
+                    self.allocator.apply(now, input);
                 }
-                if self.cause.is_none() && self.drf.is_dirty() {
+                if self.cause.is_none() && self.allocator.is_dirty() {
                     self.cause = Some(Instant::now());
                 }
             }
-            Message::Refusals(answer) => answer(self.drf.refusals(now)),
-            Message::Explain(framework, answer) => answer(self.drf.explain(now, &framework)),
+            Message::Swap(Some(plugin)) => {
+                // The board says what came of it.
+                let _ = self.allocator.seat(now, *plugin);
+            }
+            Message::Swap(None) => self.allocator.unseat(),
+            Message::Refusals(answer) => answer(self.allocator.refusals(now)),
+            Message::Explain(framework, answer) => answer(self.allocator.explain(now, &framework)),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The daemon's configuration: one TOML file, each key also a flag; a flag wins.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
+use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
 use tepui_process::guard_address;
 use tepui_types::Span;
 
@@ -81,6 +83,15 @@ pub struct Settings {
     /// binpack
     #[arg(long)]
     pub shadow_allocator: Option<String>,
+    /// Who decides which framework is offered what: drf, which is built in, or a plugin [default: drf]
+    #[arg(long)]
+    pub allocator: Option<String>,
+    /// Folder of plugins, which only root can change
+    #[arg(long)]
+    pub plugin_dir: Option<PathBuf>,
+    /// Hash, time budget and settings of each plugin: tables [plugins.NAME] of the file
+    #[arg(skip)]
+    pub plugins: BTreeMap<String, PluginSettings>,
     /// Role of apps that name none [default: *]
     #[arg(long)]
     pub marathon_role: Option<String>,
@@ -142,6 +153,10 @@ pub struct Config {
     pub allocator_record_limit_mb: u64,
     /// The candidate that decides beside the allocator in charge.
     pub shadow_allocator: Option<String>,
+    /// Who decides which framework is offered what.
+    pub allocator: String,
+    /// Where plugins are.
+    pub shelf: Shelf,
     /// Role of apps that name none.
     pub marathon_role: String,
     /// System user of apps that name none.
@@ -187,6 +202,9 @@ impl Settings {
                 .allocator_record_limit_mb
                 .or(file.allocator_record_limit_mb),
             shadow_allocator: self.shadow_allocator.or(file.shadow_allocator),
+            allocator: self.allocator.or(file.allocator),
+            plugin_dir: self.plugin_dir.or(file.plugin_dir),
+            plugins: if self.plugins.is_empty() { file.plugins } else { self.plugins },
             marathon_role: self.marathon_role.or(file.marathon_role),
             marathon_user: self.marathon_user.or(file.marathon_user),
             store: self.store.or(file.store),
@@ -269,6 +287,12 @@ impl Settings {
         if let Some(name) = &self.shadow_allocator {
             crate::shadow::open(name, 0).context("shadow_allocator")?;
         }
+        let allocator = self.allocator.unwrap_or_else(|| BUILT_IN.into());
+        let shelf = Shelf::new(self.plugin_dir, self.plugins).map_err(anyhow::Error::msg)?;
+        if allocator != BUILT_IN {
+            let named = shelf.check_name(&allocator);
+            named.map_err(|why| anyhow!("allocator = {allocator:?}: {why}"))?;
+        }
         let role = self.marathon_role.unwrap_or_else(|| "*".into());
         tepui_types::Role::parse(&role).context("marathon_role is not a role")?;
         Ok(Config {
@@ -286,6 +310,8 @@ impl Settings {
             allocator_record: self.allocator_record,
             allocator_record_limit_mb: record_limit,
             shadow_allocator: self.shadow_allocator,
+            allocator,
+            shelf,
             marathon_role: role,
             marathon_user: self.marathon_user,
             store,
@@ -369,6 +395,20 @@ mod tests {
         let alone = Settings { store_cert_file: certificate, ..there(secret) };
         let error = alone.elsewhere().unwrap().resolve().unwrap_err().to_string();
         assert!(error.contains("belong together"), "{error}");
+    }
+
+    #[test]
+    fn an_allocator_that_is_not_built_in_is_a_plugin_in_a_folder() {
+        let config = |text: &str| toml::from_str::<Settings>(text).unwrap().resolve();
+        assert_eq!(config("").unwrap().allocator, "drf");
+        let error = config("allocator = 'binpack'").unwrap_err().to_string();
+        assert!(error.contains("plugin_dir"), "{error}");
+        let error = config("allocator = '../x'\nplugin_dir = '/p'").unwrap_err().to_string();
+        assert!(error.contains("no name of a plugin"), "{error}");
+        let named = "allocator = 'binpack'\nplugin_dir = '/p'\n[plugins.binpack]\n";
+        assert_eq!(config(named).unwrap().allocator, "binpack");
+        let error = config(&format!("{named}sha256 = 'x'")).unwrap_err().to_string();
+        assert!(error.contains("64 hexadecimal digits"), "{error}");
     }
 
     #[test]

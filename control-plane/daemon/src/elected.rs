@@ -13,6 +13,7 @@ use tepui_api::Timings;
 use tepui_cluster::RemovalRate;
 use tepui_election::Candidate;
 use tepui_leader::{Event, Leader};
+use tepui_plugin_host::{Board, Live};
 use tepui_process::Clock;
 use tepui_standby::Standbys;
 use tepui_store::{Embedded, Store, records};
@@ -62,10 +63,13 @@ pub struct Maker {
     pub me: Candidate,
     pub clock: Clock,
     pub timings: Arc<Timings>,
+    pub board: Arc<Board>,
 }
 
 /// A leader at work.
 pub struct Elected {
+    /// Its allocator.
+    pub allocation: Allocation,
     /// Its loop.
     pub driver: Driver,
     /// The Mesos endpoints.
@@ -93,10 +97,11 @@ impl Maker {
         let for_plans = driver.clone();
         let seed = entropy.next_u64();
         let (followers, shadow) = follow(config, seed)?;
+        let live = Live::new(Entropy::seeded(seed), self.board.clone());
         let allocation = Allocation::start(
             clock,
             Duration::from_millis(config.allocation_delay_ms),
-            seed,
+            live,
             timings.clone(),
             followers,
             move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
@@ -137,8 +142,9 @@ impl Maker {
         let standbys = Standbys::default();
         let plane = MesosPlane {
             driver: driver.clone(),
-            allocation,
+            allocation: allocation.clone(),
             timings,
+            board: self.board.clone(),
             store: store_folder(config),
             shadow,
             standbys: standbys.clone(),
@@ -149,7 +155,7 @@ impl Maker {
         let (abdicate, abdicated) = watch::channel(false);
         let apps = MarathonApps { driver: driver.clone(), clock, abdicate };
         let marathon = tepui_rest::router(apps, options);
-        Ok(Elected { driver, mesos, marathon, abdicated, over })
+        Ok(Elected { allocation, driver, mesos, marathon, abdicated, over })
     }
 }
 
@@ -257,6 +263,7 @@ fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
 
 pub(crate) fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
     let mut flags = vec![
+        ("allocator".to_owned(), config.allocator.clone()),
         ("allocation_delay_ms".to_owned(), config.allocation_delay_ms.to_string()),
         ("agent_patience_seconds".to_owned(), config.agent_patience_seconds.to_string()),
         ("port".to_owned(), config.listen.port().to_string()),

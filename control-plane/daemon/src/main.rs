@@ -12,6 +12,7 @@ mod follow;
 mod grpc;
 mod links;
 mod plane;
+mod plugins;
 mod probes;
 mod recorder;
 mod rest;
@@ -91,7 +92,8 @@ fn main() -> ExitCode {
     }
     start_log(arguments.log_format);
     raise_descriptor_limit();
-    match configure(arguments).and_then(serve::serve) {
+    let configured = Configured { flags: arguments.settings, file: arguments.config };
+    match configured.read().and_then(|config| serve::serve(config, configured)) {
         Ok(ended) => ExitCode::from(exit_code(&ended)),
         Err(problem) => {
             error!("{problem:#}");
@@ -100,10 +102,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn configure(arguments: Arguments) -> anyhow::Result<Config> {
-    let file = match &arguments.config {
-        Some(path) => load_settings(path)?,
-        None => Settings::default(),
-    };
-    arguments.settings.over(file).resolve()
+/// Where the configuration comes from.
+struct Configured {
+    flags: Settings,
+    file: Option<PathBuf>,
+}
+
+impl Configured {
+    fn read(&self) -> anyhow::Result<Config> {
+        let file = match &self.file {
+            Some(path) => load_settings(path)?,
+            None => Settings::default(),
+        };
+        self.flags.clone().over(file).resolve()
+    }
 }

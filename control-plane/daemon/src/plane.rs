@@ -8,6 +8,7 @@ use prometheus::proto::MetricFamily;
 use tepui_allocator::Reason;
 use tepui_api::{Backlog, Plane, ShadowView, Subscription, Timings, Unavailable};
 use tepui_cluster::{Cluster, Operation, Refusal, Response};
+use tepui_plugin_host::Board;
 use tepui_rest::AppsLook;
 use tepui_standby::Standbys;
 use tepui_types::{FrameworkId, Now, Role, StreamId};
@@ -28,6 +29,8 @@ pub struct MesosPlane {
     pub allocation: Allocation,
     /// What the two measure of themselves.
     pub timings: Arc<Timings>,
+    /// What became of plugins.
+    pub board: Arc<Board>,
     /// Folder of the store.
     pub store: PathBuf,
     /// Who would take over.
@@ -125,6 +128,10 @@ impl Plane for MesosPlane {
 
     fn shadow(&self) -> Option<ShadowView> {
         self.shadow.as_ref().map(Watched::view)
+    }
+
+    fn plugins(&self) -> Option<Arc<Board>> {
+        Some(self.board.clone())
     }
 
     fn timings(&self) -> Option<Arc<Timings>> {

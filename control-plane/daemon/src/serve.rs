@@ -10,7 +10,10 @@ use axum::Router;
 use sd_notify::NotifyState;
 use tepui_api::Timings;
 use tepui_election::{Candidate, Leadership};
-use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
+use tepui_plugin_host::Board;
+use tepui_process::{
+    Clock, Hangups, Patience, notify, seed, serve_http, stop_requested, terminated,
+};
 use tepui_standby::{Front, Standby};
 use tepui_store::StoreError;
 use tepui_types::{Entropy, Uuid};
@@ -19,9 +22,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use crate::Configured;
 use crate::config::Config;
 use crate::elected::{Elected, Maker, facts, open_own};
 use crate::grpc::{self, Gate};
+use crate::plugins::Plugins;
 use crate::standing::Standing;
 use crate::turn::Ended;
 
@@ -34,14 +39,14 @@ const ABDICATION_DELAY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When it cannot start: an address is taken, the state cannot be read.
-pub fn serve(config: Config) -> anyhow::Result<Ended> {
+pub fn serve(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(run(config));
+    let ended = runtime.block_on(run(config, source));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
@@ -132,7 +137,7 @@ impl Servers {
     }
 }
 
-async fn run(config: Config) -> anyhow::Result<Ended> {
+async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let clock = Clock::start();
     let mut entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
     let listeners = Listeners {
@@ -147,9 +152,18 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let term = move || of.borrow().as_ref().map_or(0, |heard: &Leadership| heard.term.0);
     let own = tepui_api::own(facts(&config, clock), timings.clone(), term);
     let standby = Standby { me: Arc::new(me.clone()), heard };
-    let maker = Maker { config, me, clock, timings };
+    let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
+    let maker = Maker { config, me, clock, timings, board };
     let Maker { config, me, timings, .. } = &maker;
-    let mut signal = pin!(stop_requested());
+    // Where a file is the configuration, SIGHUP has it read anew.
+    let has_file = source.file.is_some();
+    let reloads = has_file.then(Hangups::new).transpose();
+    let reloads = reloads.context("failed to wait for signals")?;
+    let stop = async move || match has_file {
+        true => terminated().await,
+        false => stop_requested().await,
+    };
+    let mut signal = pin!(stop());
     let (servers, elected) = match &config.store {
         // Nobody else could lead: requests are taken when they can be answered.
         None => {
@@ -187,7 +201,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         }
     };
     said(config, "control plane serves");
-    let Elected { driver, mut abdicated, mut over, .. } = elected;
+    let Elected { allocation, driver, mut abdicated, mut over, .. } = elected;
+    let plugins = Plugins { allocation, board: maker.board.clone() };
+    let reloading = tokio::spawn(plugins.follow(config.clone(), source, reloads));
     let ended = tokio::select! {
         signal = signal => {
             info!(signal = signal.context("failed to wait for signals")?, "stopping");
@@ -213,6 +229,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         Ended::Halted(halt) => error!(%halt, "the apps cannot go on, the process ends"),
         Ended::Stopped | Ended::Abdicated => {}
     }
+    reloading.abort();
     servers.stop().await;
     Ok(ended)
 }

@@ -14,4 +14,4 @@ pub use config::{guard_address, load_settings};
 pub use http::{Patience, serve_http};
 pub use log::{LogFormat, start_log};
 pub use requests::{answered, measured};
-pub use signals::{kill_self, notify, raise_descriptor_limit, stop_requested};
+pub use signals::{Hangups, kill_self, notify, raise_descriptor_limit, stop_requested, terminated};

@@ -1,6 +1,6 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, warn};
 
 /// Ends when the process is asked to stop: SIGTERM, SIGINT, or SIGHUP of a closed terminal.
@@ -8,14 +8,44 @@ use tracing::{debug, warn};
 /// # Errors
 /// When the handlers cannot be installed.
 pub async fn stop_requested() -> std::io::Result<&'static str> {
+    let mut hangups = Hangups::new()?;
+    Ok(tokio::select! {
+        signal = terminated() => signal?,
+        () = hangups.next() => "SIGHUP",
+    })
+}
+
+/// Ends when the process is asked to stop: SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub async fn terminated() -> std::io::Result<&'static str> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     Ok(tokio::select! {
         _ = term.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-        _ = hangup.recv() => "SIGHUP",
     })
+}
+
+/// SIGHUP, by which operators ask a daemon to read its configuration anew. From the first of them
+/// that is made, the signal ends the process no more.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the handler cannot be installed.
+    pub fn new() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several at once are one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 /// Tells the service manager, when there is one, that the daemon is ready, stopping, or how it

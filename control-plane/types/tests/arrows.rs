@@ -17,6 +17,7 @@ const ROWS: &[&[&str]] = &[
     &["tepui-ensemble", "tepui-plugin-binpack", "tepui-plugin-priority"],
     &[
         "tepui-process",
+        "tepui-plugin-host",
         "tepui-cgroup",
         "tepui-systemd",
         "tepui-network",
@@ -38,6 +39,7 @@ const ROWS: &[&[&str]] = &[
     ],
     &["tepui-isolators"],
     &["tepui-control-plane", "tepui-agentd", "tepui", "tepui-sim"],
+    &["tepui-plugin-numa", "tepui-plugin-broken"],
 ];
 
 /// Crates that only decide: no clock, no file, no socket, no thread, no chance.
@@ -145,6 +147,24 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
             out.push(path);
         }
     }
+}
+
+/// Crates that may hold unsafe code, each block with its proof. Others are told by the lint
+/// `unsafe_code`; this is who may do without it.
+const UNSAFE: &[&str] =
+    &["tepui-accounting", "tepui-plugin-abi", "tepui-plugin-host", "tepui-runtime"];
+
+#[test]
+fn unsafe_code_is_where_it_is_said_to_be() {
+    let mut wrong = Vec::new();
+    for krate in crates() {
+        let lints = krate.manifest.get("lints").and_then(|lints| lints.get("workspace"));
+        let held = lints.and_then(toml::Value::as_bool) == Some(true);
+        if !held && !UNSAFE.contains(&krate.name.as_str()) {
+            wrong.push(krate.name);
+        }
+    }
+    assert!(wrong.is_empty(), "these are not held to the workspace's lints: {wrong:?}");
 }
 
 #[test]

@@ -6,7 +6,11 @@
 
 pub mod allocator;
 mod card;
+pub mod isolator;
 mod kind;
+#[cfg(feature = "misfit")]
+#[doc(hidden)]
+pub mod misfit;
 mod module;
 mod start;
 

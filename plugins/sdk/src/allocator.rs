@@ -8,7 +8,7 @@ use crate::export::Instance;
 
 /// An allocator that answers messages.
 #[derive(Debug)]
-pub struct Served<A>(pub A);
+pub(crate) struct Served<A>(pub(crate) A);
 
 fn text(error: impl ToString) -> String {
     error.to_string()

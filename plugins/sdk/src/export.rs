@@ -119,3 +119,14 @@ pub fn serve_allocator<A: tepui_allocator::Allocate + 'static>(
 ) -> Result<Box<dyn Instance>, String> {
     Ok(Box::new(crate::allocator::Served(opened?)))
 }
+
+/// An isolator as an instance.
+///
+/// # Errors
+///
+/// Why it could not be opened.
+pub fn serve_isolator<I: crate::Isolate + 'static>(
+    opened: Result<I, String>,
+) -> Result<Box<dyn Instance>, String> {
+    Ok(Box::new(crate::isolator::Served(opened?)))
+}

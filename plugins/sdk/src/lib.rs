@@ -71,11 +71,13 @@ mod books;
 pub mod conformance;
 #[doc(hidden)]
 pub mod export;
+mod isolator;
 mod start;
 
 pub use serde;
 
 pub use books::{Agent, Books, Candidate, Client, Kept, Policy};
+pub use isolator::{Host, Isolate, Setting, Wanted};
 pub use start::Start;
 
 pub use tepui_allocator::{

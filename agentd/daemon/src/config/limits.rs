@@ -8,24 +8,22 @@ use tepui_agent::limits::{
     CAPABILITIES, CPU, DEVICES, DISK_DU, DISK_EXT4, DISK_XFS, PIDS, SECCOMP, SHIELD,
 };
 use tepui_agent::limits::{SeccompProfile, capability_bit};
-use tepui_isolators::DiskQuota;
+use tepui_isolators::{DiskQuota, Wish};
 use tepui_types::{Range, Ranges};
 use tepui_wire::v1::capability_info::Capability;
 
 use super::Settings;
 
-/// The names of a list; `None` for `auto`.
-pub(super) fn isolation(text: &str) -> Option<BTreeSet<String>> {
+/// The names of a list; `auto` among them is everything that is built in and possible.
+pub(super) fn isolation(text: &str) -> Wish {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let names: BTreeSet<String> = names.map(str::to_owned).collect();
-    (text.trim() != "auto").then_some(names)
+    let mut named: BTreeSet<String> = names.map(str::to_owned).collect();
+    let auto = named.remove("auto");
+    Wish { auto, named }
 }
 
 /// How tasks are limited. What needs an isolator that the operator left out is an error.
-pub(super) fn policy(
-    settings: &Settings,
-    isolation: Option<&BTreeSet<String>>,
-) -> anyhow::Result<LimitPolicy> {
+pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<LimitPolicy> {
     let percent = settings.memory_high_percent.unwrap_or(100);
     ensure!((1..=100).contains(&percent), "memory_high_percent = {percent} is not in 1 to 100");
     let processes = settings.pids_limit;
@@ -60,11 +58,13 @@ pub(super) fn policy(
         (settings.shield_tasks, SHIELD, "shield_tasks"),
     ];
     for (needed, isolator, key) in needs {
-        let left_out = isolation.is_some_and(|names| !names.contains(isolator));
-        ensure!(!(needed && left_out), "{key} needs '{isolator}', which isolation does not name");
+        ensure!(
+            !(needed && isolation.leaves_out(isolator)),
+            "{key} needs '{isolator}', which isolation does not name"
+        );
     }
     let measured = [DISK_DU, DISK_XFS, DISK_EXT4];
-    let nobody = isolation.is_some_and(|names| !measured.iter().any(|one| names.contains(*one)));
+    let nobody = measured.iter().all(|one| isolation.leaves_out(one));
     ensure!(
         !(settings.enforce_container_disk_quota && nobody),
         "enforce_container_disk_quota needs one of {}, and isolation names none",
@@ -84,7 +84,7 @@ pub(super) fn policy(
         host_volumes,
         no_new_privileges: settings.no_new_privileges,
         // It is only in force when it is named, and then for all.
-        no_devices: isolation.is_some_and(|names| names.contains(DEVICES)),
+        no_devices: isolation.named.contains(DEVICES),
         shield: settings.shield_tasks,
     })
 }
@@ -181,20 +181,20 @@ mod tests {
 
     #[test]
     fn a_shielded_agent_has_no_ways_around_the_shield_unless_the_operator_names_them() {
-        let plain = policy(&Settings::default(), None).unwrap();
+        let plain = policy(&Settings::default(), &Wish::default()).unwrap();
         assert!(plain.privileged_containers && plain.host_volumes.is_none());
         let shielded = Settings { shield_tasks: true, ..Settings::default() };
-        let decided = policy(&shielded, None).unwrap();
+        let decided = policy(&shielded, &Wish::default()).unwrap();
         assert!(!decided.privileged_containers && decided.host_volumes == Some(Vec::new()));
         let named = Settings {
             privileged_containers: Some(true),
             host_volumes: Some(vec!["/srv".into()]),
             ..shielded.clone()
         };
-        let decided = policy(&named, None).unwrap();
+        let decided = policy(&named, &Wish::default()).unwrap();
         assert!(decided.privileged_containers && decided.host_volumes.unwrap() == ["/srv"]);
         let wrong = Settings { host_volumes: Some(vec!["srv".into()]), ..shielded };
-        assert!(policy(&wrong, None).unwrap_err().to_string().contains("srv"));
+        assert!(policy(&wrong, &Wish::default()).unwrap_err().to_string().contains("srv"));
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
                 seccomp_config_dir: Some(folder.path().to_owned()),
                 ..Settings::default()
             };
-            policy(&settings, None).map_err(|error| format!("{error:#}"))
+            policy(&settings, &Wish::default()).map_err(|error| format!("{error:#}"))
         };
         assert!(of("web.json").unwrap_err().contains("web.json"));
         std::fs::write(folder.path().join("web.json"), "{").unwrap();
@@ -234,10 +234,12 @@ mod tests {
     #[test]
     fn limits_that_nobody_would_hold_are_refused() {
         let settings = Settings { cgroups_enable_cfs: true, ..Settings::default() };
-        let named = isolation("cgroups/mem").unwrap();
-        let error = policy(&settings, Some(&named)).unwrap_err().to_string();
+        let named = isolation("cgroups/mem");
+        let error = policy(&settings, &named).unwrap_err().to_string();
         assert!(error.contains("cgroups/cpu"), "{error}");
-        assert!(policy(&settings, None).unwrap().cpu_is_limit);
-        assert_eq!(isolation("auto"), None);
+        assert!(policy(&settings, &Wish::default()).unwrap().cpu_is_limit);
+        assert_eq!(isolation("auto"), Wish::default());
+        let beside = isolation("auto, numa");
+        assert!(beside.auto && beside.named.contains("numa") && !beside.leaves_out("cgroups/cpu"));
     }
 }

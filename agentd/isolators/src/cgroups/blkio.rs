@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Blkio;
 
 impl Isolator for Blkio {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::BLKIO
     }
 

@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Cpu;
 
 impl Isolator for Cpu {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::CPU
     }
 

@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Cpuset;
 
 impl Isolator for Cpuset {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::CPUSET
     }
 

@@ -10,7 +10,7 @@ use crate::{Host, Isolator, Runs};
 pub(crate) struct Devices;
 
 impl Isolator for Devices {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::DEVICES
     }
 

@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Mem;
 
 impl Isolator for Mem {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::MEM
     }
 

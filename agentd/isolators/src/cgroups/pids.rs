@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Pids;
 
 impl Isolator for Pids {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::PIDS
     }
 

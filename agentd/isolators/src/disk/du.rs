@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 64;
 pub(crate) struct Du;
 
 impl Isolator for Du {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::DISK_DU
     }
 

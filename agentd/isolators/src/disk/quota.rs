@@ -56,7 +56,7 @@ impl Quota {
 }
 
 impl Isolator for Quota {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.name
     }
 

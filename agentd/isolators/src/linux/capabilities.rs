@@ -9,7 +9,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Capabilities;
 
 impl Isolator for Capabilities {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::CAPABILITIES
     }
 

@@ -11,7 +11,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Ipc;
 
 impl Isolator for Ipc {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::IPC
     }
 

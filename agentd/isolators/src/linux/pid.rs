@@ -13,7 +13,7 @@ use crate::{Host, Isolator};
 pub(crate) struct Pid;
 
 impl Isolator for Pid {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::PID
     }
 

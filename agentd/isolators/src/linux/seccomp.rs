@@ -15,7 +15,7 @@ const ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
 pub(crate) struct Seccomp;
 
 impl Isolator for Seccomp {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::SECCOMP
     }
 

@@ -11,7 +11,7 @@ use crate::{Host, Isolator, Runs};
 pub(crate) struct Shield;
 
 impl Isolator for Shield {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         tepui_agent::limits::SHIELD
     }
 

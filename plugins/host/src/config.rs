@@ -1,0 +1,157 @@
+//! What the operator says of plugins.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Longest time that a call may take unless the operator says otherwise.
+const BUDGET: Duration = Duration::from_secs(1);
+/// Longest time budget that makes sense: longer, and the daemon looks dead to others.
+const MOST_BUDGET_MS: u64 = 60_000;
+/// Longest name.
+const NAME_BYTES: usize = 64;
+
+/// One table `[plugins.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginSettings {
+    /// SHA-256 of its file, 64 hexadecimal digits.
+    pub sha256: Option<String>,
+    /// Milliseconds that a call may take [default: 1000].
+    pub budget_ms: Option<u64>,
+    /// Whatever the plugin itself understands.
+    pub settings: toml::Table,
+}
+
+/// Where plugins are, and what the operator says of each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shelf {
+    dir: Option<PathBuf>,
+    by_name: BTreeMap<String, PluginSettings>,
+}
+
+/// True for a name that is safe in a path: lower-case letters, digits and hyphens.
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !name.is_empty() && name.len() <= NAME_BYTES && name.bytes().all(allowed)
+}
+
+impl Shelf {
+    /// Checks what the operator says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what would be right.
+    pub fn new(
+        dir: Option<PathBuf>,
+        by_name: BTreeMap<String, PluginSettings>,
+    ) -> Result<Self, String> {
+        if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_absolute()) {
+            return Err(format!("plugin_dir = {} is not an absolute path", dir.display()));
+        }
+        for (name, one) in &by_name {
+            if !is_name(name) {
+                return Err(format!(
+                    "[plugins.{name:?}] names no plugin: names are lower-case letters, digits and '-'"
+                ));
+            }
+            let hex = |hash: &String| {
+                hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
+            if let Some(hash) = one.sha256.as_ref().filter(|hash| !hex(hash)) {
+                return Err(format!(
+                    "[plugins.{name}] sha256 = {hash:?} is not 64 hexadecimal digits, as \
+                     sha256sum prints them"
+                ));
+            }
+            if let Some(budget) = one.budget_ms.filter(|ms| !(1..=MOST_BUDGET_MS).contains(ms)) {
+                return Err(format!(
+                    "[plugins.{name}] budget_ms = {budget} is not within 1 to {MOST_BUDGET_MS}"
+                ));
+            }
+        }
+        Ok(Self { dir, by_name })
+    }
+
+    /// Whether a plugin of this name could be here at all.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what would be right.
+    pub fn check_name(&self, name: &str) -> Result<(), String> {
+        self.path(name).map(|_| ())
+    }
+
+    /// The path of a plugin, which need not be there, or why it has none.
+    pub(crate) fn path(&self, name: &str) -> Result<PathBuf, String> {
+        if !is_name(name) {
+            let why = "is no name of a plugin: lower-case letters, digits and '-'";
+            return Err(format!("{name:?} {why}"));
+        }
+        let Some(dir) = &self.dir else {
+            return Err("plugin_dir says in which folder plugins are, and is not set".to_owned());
+        };
+        let built = dir.join(format!("lib{}.so", name.replace('-', "_")));
+        Ok(if built.exists() { built } else { dir.join(format!("{name}.so")) })
+    }
+
+    /// What the operator says of a plugin.
+    pub(crate) fn settings(&self, name: &str) -> PluginSettings {
+        self.by_name.get(name).cloned().unwrap_or_default()
+    }
+}
+
+impl PluginSettings {
+    /// Longest time that a call may take.
+    pub(crate) fn budget(&self) -> Duration {
+        self.budget_ms.map_or(BUDGET, Duration::from_millis)
+    }
+
+    /// What the plugin is opened with, as JSON.
+    pub(crate) fn json(&self) -> String {
+        if self.settings.is_empty() {
+            return String::new();
+        }
+        serde_json::to_string(&self.settings).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Result<Shelf, String> {
+        let tables: BTreeMap<String, PluginSettings> = toml::from_str(text).unwrap();
+        Shelf::new(Some("/plugins".into()), tables)
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_what_would() {
+        assert!(one("['../x']").unwrap_err().contains("lower-case"));
+        assert!(one("[x]\nsha256 = 'abc'").unwrap_err().contains("64 hexadecimal digits"));
+        assert!(one("[x]\nbudget_ms = 0").unwrap_err().contains("1 to 60000"));
+        assert!(Shelf::new(Some("here".into()), BTreeMap::new()).unwrap_err().contains("absolute"));
+        assert!(toml::from_str::<PluginSettings>("hash = ''").is_err());
+    }
+
+    #[test]
+    fn names_lead_into_the_folder_and_nowhere_else() {
+        let shelf = one("").unwrap();
+        assert_eq!(shelf.path("bin-pack").unwrap(), PathBuf::from("/plugins/bin-pack.so"));
+        for bad in ["", "../x", "a/b", "A", &"x".repeat(65)] {
+            assert!(shelf.path(bad).is_err(), "{bad}");
+        }
+        assert!(Shelf::default().path("x").unwrap_err().contains("plugin_dir"));
+    }
+
+    #[test]
+    fn settings_are_passed_on_as_json() {
+        let shelf = one("[x]\nbudget_ms = 5\n[x.settings]\na = [1, 'two']").unwrap();
+        assert_eq!(shelf.settings("x").json(), r#"{"a":[1,"two"]}"#);
+        assert_eq!(shelf.settings("x").budget(), Duration::from_millis(5));
+        assert_eq!(shelf.settings("y").json(), "");
+        assert_eq!(shelf.settings("y").budget(), BUDGET);
+    }
+}

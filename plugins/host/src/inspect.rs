@@ -1,0 +1,196 @@
+//! What a library says of itself, read from its bytes: nothing of it runs for that.
+
+use tepui_plugin_abi::{ABI, Card, CardFacts, InvalidCard, Kind, MAGIC};
+
+/// Why a file is not the plugin that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is no library of this machine's kind.
+    #[error("its file is {0}")]
+    NoLibrary(&'static str),
+    /// It is a library, but no plugin.
+    #[error("its file is a library without a plugin's card: no macro of tepui-plugin-sdk is in it")]
+    NoCard,
+    /// Its card cannot be read.
+    #[error("{0}")]
+    BadCard(#[from] InvalidCard),
+    /// It was built for another boundary.
+    #[error("it was built for version {found} of the plugin boundary, and this daemon has {ABI}")]
+    Abi {
+        /// Its version.
+        found: u32,
+    },
+    /// It is of a kind that nobody has heard of.
+    #[error("it is of the kind '{found}', which this daemon does not know")]
+    UnknownKind {
+        /// Its kind.
+        found: String,
+    },
+    /// It is of a kind that nothing uses.
+    #[error("it is of the kind {found}, for which no daemon has a use yet")]
+    UselessKind {
+        /// Its kind.
+        found: Kind,
+    },
+    /// It is of another kind.
+    #[error("it is of the kind {found}, and one of the kind {wanted} is needed here")]
+    OtherKind {
+        /// Its kind.
+        found: Kind,
+        /// What is needed.
+        wanted: Kind,
+    },
+    /// It speaks another version of its kind.
+    #[error("it speaks version {found} of the kind {kind}, and this daemon {}", kind.version())]
+    KindVersion {
+        /// Its kind.
+        kind: Kind,
+        /// Its version.
+        found: u32,
+    },
+    /// It has another name.
+    #[error("it calls itself '{found}'")]
+    Name {
+        /// Its name.
+        found: String,
+    },
+    /// Its panics would end the daemon.
+    #[error("it was built with panic = \"abort\", so that its panics would end this daemon")]
+    Aborts,
+}
+
+/// `e_type` of a shared object.
+const ET_DYN: u8 = 3;
+
+/// The `e_machine` that this daemon runs on.
+const MACHINE: u16 = match () {
+    () if cfg!(target_arch = "x86_64") => 62,
+    () if cfg!(target_arch = "aarch64") => 183,
+    () => 0,
+};
+
+/// Looks at the head of a file (`elf(5)`).
+fn check_library(bytes: &[u8]) -> Result<(), Unfit> {
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(Unfit::NoLibrary("no library at all (no ELF)"));
+    }
+    let [low, high] = match bytes.get(18..20) {
+        Some(&[low, high]) => [low, high],
+        _ => return Err(Unfit::NoLibrary("cut off")),
+    };
+    if bytes.get(16) != Some(&ET_DYN) {
+        return Err(Unfit::NoLibrary("a program or an object, not a shared library"));
+    }
+    if MACHINE != 0 && u16::from_le_bytes([low, high]) != MACHINE {
+        return Err(Unfit::NoLibrary("a library for another processor"));
+    }
+    Ok(())
+}
+
+/// The card in a library's bytes.
+fn card(bytes: &[u8]) -> Result<CardFacts, Unfit> {
+    let mut last = None;
+    let mut from = 0;
+    while let Some(at) = find(&bytes[from..], &MAGIC) {
+        from += at + MAGIC.len();
+        match Card::read(&bytes[from..]) {
+            Ok(facts) => return Ok(facts),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or(Unfit::NoCard, Unfit::BadCard))
+}
+
+fn find(bytes: &[u8], what: &[u8; MAGIC.len()]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..)?.iter().position(|byte| *byte == what[0]) {
+        if bytes[from + at..].starts_with(what) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+/// Whether a library is the plugin `name` of the kind `wanted`.
+pub(crate) fn inspect(bytes: &[u8], name: &str, wanted: Kind) -> Result<CardFacts, Unfit> {
+    check_library(bytes)?;
+    let facts = card(bytes)?;
+    if facts.abi != ABI {
+        return Err(Unfit::Abi { found: facts.abi });
+    }
+    let Some(kind) = Kind::parse(&facts.kind) else {
+        return Err(Unfit::UnknownKind { found: facts.kind });
+    };
+    if kind.version() == 0 {
+        return Err(Unfit::UselessKind { found: kind });
+    }
+    if kind != wanted {
+        return Err(Unfit::OtherKind { found: kind, wanted });
+    }
+    if facts.kind_version != kind.version() {
+        return Err(Unfit::KindVersion { kind, found: facts.kind_version });
+    }
+    if facts.name != name {
+        return Err(Unfit::Name { found: facts.name });
+    }
+    if !facts.unwinds {
+        return Err(Unfit::Aborts);
+    }
+    Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(text: &str) -> Vec<u8> {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        bytes.extend([ET_DYN, 0]);
+        bytes.extend(MACHINE.to_le_bytes());
+        bytes.extend([0; 50]);
+        bytes.extend(MAGIC);
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    const GOOD: &str = "abi=1\nkind=allocator/1\nname=x\nversion=1\nsdk=1\npanic=unwind\n";
+
+    #[test]
+    fn a_card_is_found_wherever_it_is() {
+        let facts = inspect(&library(GOOD), "x", Kind::Allocator).unwrap();
+        assert_eq!((facts.kind.as_str(), facts.version.as_str()), ("allocator", "1"));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_refused_by_what_differs() {
+        let why = |from: &str, to: &str| {
+            let bytes = library(&GOOD.replace(from, to));
+            inspect(&bytes, "x", Kind::Allocator).unwrap_err().to_string()
+        };
+        assert!(why("abi=1", "abi=2").contains("version 2 of the plugin boundary"));
+        assert!(why("allocator/1", "telepath/1").contains("'telepath'"));
+        assert!(why("allocator/1", "hook/0").contains("no daemon has a use"));
+        assert!(why("allocator/1", "isolator/1").contains("one of the kind allocator is needed"));
+        assert!(why("allocator/1", "allocator/9").contains("version 9 of the kind allocator"));
+        assert!(why("name=x", "name=y").contains("calls itself 'y'"));
+        assert!(why("unwind", "abort").contains("panics would end"));
+        assert!(why("name=x", "").contains("no valid name"));
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_told_from_what_is_no_library() {
+        let why = |bytes: &[u8]| inspect(bytes, "x", Kind::Allocator).unwrap_err().to_string();
+        assert!(why(b"#!/bin/sh").contains("no ELF"));
+        assert!(why(b"\x7fELF").contains("cut off"));
+        let mut program = library(GOOD);
+        program[16] = 2;
+        assert!(why(&program).contains("not a shared library"));
+        let mut foreign = library(GOOD);
+        foreign[18] = 8;
+        assert!(why(&foreign).contains("another processor"));
+        assert!(why(&library(GOOD)[..60]).contains("without a plugin's card"));
+    }
+}
