@@ -165,12 +165,12 @@ impl Apps {
                 true
             }
             Some(Err(reasons)) if !line.spread.is_empty() => {
-                table.reason = table.reason.or(reasons.first().copied());
+                table.reason = table.reason.or_else(|| reasons.first().copied());
                 table.refused.insert(at, reasons);
                 false
             }
             Some(Err(reasons)) => {
-                table.reason = table.reason.or(reasons.first().copied());
+                table.reason = table.reason.or_else(|| reasons.first().copied());
                 if let Some(entry) = self.queue.get_mut(&line.app) {
                     entry.not_used(&table.view, reasons, out.stamp());
                 }
