@@ -18,6 +18,7 @@ use crate::settings::Limits;
 use crate::source::{Blob, LayerPart, open_plain, part, read_limited};
 use crate::store::{SharedStore, Unfinished};
 
+const TOO_LONG: &str = "its headers are too long";
 /// Members of one archive.
 const MAX_MEMBERS: usize = 20_000;
 /// Bytes of headers, long names included, in one archive.
@@ -184,9 +185,10 @@ struct Headers {
 impl Read for Headers {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(buffer)?;
-        self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "its headers are too long")
-        })?;
+        self.left = self
+            .left
+            .checked_sub(length as u64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, TOO_LONG))?;
         Ok(length)
     }
 }
@@ -197,12 +199,24 @@ impl Seek for Headers {
     }
 }
 
+/// Whoever names a file that is no archive must not read it in the answer: the parser quotes what it
+/// found.
+fn unquoted(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData if error.to_string() == TOO_LONG => error,
+        io::ErrorKind::Other | io::ErrorKind::InvalidData => {
+            io::Error::new(io::ErrorKind::InvalidData, "it is no tar archive")
+        }
+        kind => io::Error::from(kind),
+    }
+}
+
 /// Reads the headers of a tar file that is not compressed.
 fn index(file: File) -> io::Result<HashMap<String, Member>> {
     let mut archive = tar::Archive::new(Headers { file, left: MAX_HEADER_BYTES });
     let mut members = HashMap::new();
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+    for entry in archive.entries_with_seek().map_err(unquoted)? {
+        let entry = entry.map_err(unquoted)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if members.len() >= MAX_MEMBERS {
             let text = format!("it has more than {MAX_MEMBERS} files; it is no archive of images");

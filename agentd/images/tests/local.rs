@@ -130,6 +130,19 @@ fn docker_save(made: &Made, tars: &[Vec<u8>], tag: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_archive_is_not_read_to_whoever_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = store(&dir);
+    let file = dir.path().join("shadow");
+    fs::write(&file, "root:*:20228:0:99999:7:::\n".repeat(100)).unwrap();
+    for form in ["oci-archive", "docker-archive"] {
+        let error = ensure(&images, &format!("{form}:{}", file.display())).await.unwrap_err();
+        assert!(error.contains("it is no tar archive"), "{error}");
+        assert!(!error.contains("root:") && !error.contains("20228"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn archives_of_both_forms_are_read_plain_and_compressed() {
     let dir = tempfile::tempdir().unwrap();
     let made = two_layers();
