@@ -78,6 +78,10 @@ fn with_groups(
     }
     facts.groups.sort_unstable();
     facts.groups.dedup();
+    // To the kernel this number says "leave it as it is", which is root's.
+    if facts.groups.iter().chain([&facts.uid, &facts.gid]).any(|id| *id == u32::MAX) {
+        return Err(Fault(format!("{} is the number of no user and no group", u32::MAX)));
+    }
     Ok(facts)
 }
 

@@ -93,3 +93,15 @@ fn nobody_makes_a_container_unsealed() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("refusing to make a container"), "{text}");
 }
+
+#[test]
+fn the_number_that_leaves_a_user_as_it_is_names_nobody() {
+    if !is_able() {
+        return;
+    }
+    for user in ["4294967295", "4294967295:1", "1:4294967295"] {
+        let ended = host().shell("id -u").with(|order| order.user = Some(user.into())).run();
+        assert_eq!(ended.out, "", "{user}");
+        assert_eq!(ended.refusal, "4294967295 is the number of no user and no group", "{user}");
+    }
+}
