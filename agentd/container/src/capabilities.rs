@@ -50,7 +50,7 @@ pub(crate) const ALL: [&str; 41] = [
 /// What processes of a container have unless somebody says otherwise: Docker's set without MKNOD,
 /// which would let root of a container reach the host's disks where no device rules stand, and
 /// without NET_RAW, which would let it speak on a bridge in the name of its neighbours.
-pub(crate) const USUAL: [&str; 12] = [
+pub const USUAL: [&str; 12] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",

@@ -21,7 +21,7 @@ mod secrets;
 mod spec;
 mod wish;
 
-pub use capabilities::{capability_mask, capability_names};
+pub use capabilities::{USUAL as USUAL_CAPABILITIES, capability_mask, capability_names};
 pub use command::{ImageConfig, Process, Unstartable, process};
 pub use describe::{Refusal, SANDBOX, describe};
 pub use files::{asks_only_itself, hosts_file, resolver_file};

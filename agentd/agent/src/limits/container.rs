@@ -2,7 +2,8 @@
 //! wishes beyond it are refused with the field that holds them; what is only usual is cut.
 
 use tepui_container::{
-    Capabilities, Container, Ipc, MountSource, Seccomp, capability_mask, capability_names,
+    Capabilities, Container, Ipc, MountSource, Seccomp, USUAL_CAPABILITIES, capability_mask,
+    capability_names,
 };
 use tepui_wire::v1;
 
@@ -27,6 +28,10 @@ pub(crate) fn bind(
 ) -> Result<(), String> {
     let wishes = Wishes::read(labels).map_err(|error| error.to_string())?;
     privileges(container, &wishes, policy)?;
+    // Bounds that the operator has set say by themselves what may be asked for.
+    if policy.shield && policy.bounding_capabilities.is_none() && !container.privileged {
+        usual_at_most(&container.capabilities)?;
+    }
     capabilities(container, policy)?;
     system_calls(container, &wishes, policy);
     if wishes.own_ipc && container.ipc == Ipc::Host {
@@ -140,12 +145,31 @@ fn system_calls(container: &mut Container, wishes: &Wishes, policy: &LimitPolicy
     };
 }
 
+/// Behind the shield nobody asks for capabilities that containers do not have anyway.
+fn usual_at_most(capabilities: &Capabilities) -> Result<(), String> {
+    let wished = match capabilities {
+        Capabilities::Usual { add, .. } => add,
+        Capabilities::Exactly { bounding, .. } => bounding,
+    };
+    let more = wished.iter().filter(|name| !USUAL_CAPABILITIES.contains(&name.as_str()));
+    let more: Vec<_> = more.map(String::as_str).collect();
+    if more.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "The container asks for the capabilities {}, which this agent's --shield-tasks rules out \
+         (--bounding-capabilities names others)",
+        more.join(", ")
+    ))
+}
+
 /// What would lead around the operator's shield.
 fn shield(container: &Container) -> Result<(), String> {
     let ways = [
         (!container.devices.is_empty(), "devices of the host"),
         (container.shares_processes, "the host's processes"),
         (container.ipc == Ipc::Host, "the host's inter-process communication"),
+        (container.seccomp == Seccomp::Unconfined, "all system calls"),
     ];
     match ways.into_iter().find(|(wished, _)| *wished) {
         Some((_, what)) => Err(format!(

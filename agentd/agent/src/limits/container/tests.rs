@@ -138,6 +138,13 @@ fn the_shield_is_not_to_be_led_around() {
     for flag in [("device", "/dev/fuse"), ("pid", "host"), ("ipc", "host")] {
         assert!(refused(docker(&[flag]), &policy).contains("--shield-tasks"), "{flag:?}");
     }
+    for flag in [("cap-add", "MKNOD"), ("cap-add", "ALL"), ("security-opt", "seccomp=unconfined")] {
+        assert!(refused(docker(&[flag]), &policy).contains("--shield-tasks"), "{flag:?}");
+    }
+    bind(&mut docker(&[("cap-add", "CHOWN")]), None, &policy).unwrap();
+    let named = Some(capability_mask(&names(&["MKNOD"])));
+    let told = LimitPolicy { bounding_capabilities: named, ..policy.clone() };
+    bind(&mut docker(&[("cap-add", "MKNOD")]), None, &told).unwrap();
     let mut plain = container();
     bind(&mut plain, None, &policy).unwrap();
     assert!(plain.hidden.is_empty(), "its image has no sockets of the host");
