@@ -13,7 +13,7 @@ use tepui_wire::resources::decode;
 use tepui_wire::v1::{self, container_info, task_status::Reason};
 
 use crate::book::{is_below, parent_of};
-use crate::containers::{has_image, wish};
+use crate::containers::{has_image, ports_objection, wish};
 use crate::effect::Setting;
 use crate::environment::{
     command_to_run, live_ports_of, secret_variables, sum, unresolved_secret, variables,
@@ -170,7 +170,9 @@ impl Agent {
     fn described(&self, launch: &ContainerLaunch) -> Result<Option<Container>, String> {
         let Some(mut container) = self.wished(launch)? else { return Ok(None) };
         bind(&mut container, self.labels_above(&launch.container), &self.config.limits)?;
-        match self.host_objection(&container) {
+        let given = sum(&launch.resources).ports();
+        let objection = self.host_objection(&container);
+        match objection.or_else(|| ports_objection(&container.network, &given)) {
             Some(reason) => Err(reason),
             None => Ok(Some(container)),
         }

@@ -1,7 +1,7 @@
 //! Containers as this agent runs them: what a description asks for, held against what the host can.
 
 use tepui_container::{Container, MountSource, Network, SANDBOX, describe};
-use tepui_types::{ContainerId, FrameworkId};
+use tepui_types::{ContainerId, FrameworkId, Ranges};
 use tepui_wire::v1;
 
 use crate::limits::container::{bind, disarm};
@@ -10,12 +10,22 @@ use crate::network::network_in;
 use crate::state::{Executor, Framework, Task, is_pod};
 use crate::volumes::links_of;
 
+/// A port of the host that leads into a container and was not given with it would be taken from
+/// whoever has it. The words are those of Mesos's docker executor.
+pub(crate) fn ports_objection(network: &Network, given: &Ranges) -> Option<String> {
+    let mut wanted = network.ports().iter().map(|port| port.host);
+    let port = wanted.find(|port| !given.contains(u64::from(*port)))?;
+    Some(format!("Port [{port}] not included in resources"))
+}
+
 impl Agent {
-    /// Why a task's container, or that of its executor, cannot be run here.
+    /// Why a task's container, or that of its executor, cannot be run here. Of the host's ports it may
+    /// have those that were `given` with it.
     pub(crate) fn container_objection(
         &self,
         framework: &FrameworkId,
         info: &v1::TaskInfo,
+        given: &Ranges,
     ) -> Option<String> {
         let user = self.book.framework(framework).map(|one| one.info.user.clone());
         let described =
@@ -38,8 +48,11 @@ impl Agent {
             let mut own = container.clone();
             if in_pod {
                 let network = network_in(container).map(|wanted| wanted.unwrap_or(Network::Host));
-                let network = network
-                    .and_then(|network| self.network_objection(&network).map_or(Ok(()), Err));
+                let network = network.and_then(|network| {
+                    let objection = self.network_objection(&network);
+                    let objection = objection.or_else(|| ports_objection(&network, given));
+                    objection.map_or(Ok(()), Err)
+                });
                 if let Err(reason) = network {
                     return Some(reason);
                 }
@@ -56,8 +69,11 @@ impl Agent {
                     );
                 }
                 Ok(Some(container)) => {
-                    if let Some(reason) = self.host_objection(&container) {
-                        return Some(reason);
+                    let objection = self.host_objection(&container);
+                    let objection =
+                        objection.or_else(|| ports_objection(&container.network, given));
+                    if objection.is_some() {
+                        return objection;
                     }
                 }
                 Ok(None) => {}
@@ -71,7 +87,9 @@ impl Agent {
             Ok(Some(_)) if executor.is_some() && !in_pod => {
                 Some("A container of a custom executor's task is its executor's to make".into())
             }
-            Ok(Some(container)) => self.host_objection(&container),
+            Ok(Some(container)) => self
+                .host_objection(&container)
+                .or_else(|| ports_objection(&container.network, given)),
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tepui_link::LaunchOrder;
-use tepui_types::{ContainerId, ExecutorId, FrameworkId, Role, TaskId, TaskState};
+use tepui_types::{ContainerId, ExecutorId, FrameworkId, Ranges, Role, TaskId, TaskState};
 use tepui_wire::v1::{self, task_status::Reason};
 
 use crate::book::{MAX_IDLE_FRAMEWORKS, framework_id, task_id};
 use crate::containers::has_image;
+use crate::environment::{live_ports_of, sum};
 use crate::machine::{Agent, Turn};
 use crate::network::network_of_pod;
 use crate::state::is_pod;
@@ -85,7 +86,8 @@ impl Agent {
     }
 
     fn launch_one(&mut self, framework: &FrameworkId, candidate: Candidate, turn: &mut Turn<'_>) {
-        if let Some(saying) = self.objection(framework, &candidate) {
+        let given = self.ports_given(framework, std::slice::from_ref(&candidate));
+        if let Some(saying) = self.objection(framework, &candidate, &given) {
             return self.refuse_candidate(framework, candidate, saying, turn);
         }
         match candidate.info.executor.clone() {
@@ -104,7 +106,8 @@ impl Agent {
         for candidate in &mut candidates {
             candidate.info.executor = Some(executor.clone());
         }
-        let objection = candidates.iter().find_map(|one| self.objection(framework, one));
+        let given = self.ports_given(framework, &candidates);
+        let objection = candidates.iter().find_map(|one| self.objection(framework, one, &given));
         if let Some(saying) = objection {
             for candidate in candidates {
                 self.refuse_candidate(framework, candidate, saying.clone(), turn);
@@ -114,8 +117,29 @@ impl Agent {
         }
     }
 
+    /// The ports that came with tasks and their executor, and those that it holds already.
+    fn ports_given(&self, framework: &FrameworkId, candidates: &[Candidate]) -> Ranges {
+        let executor = candidates.first().and_then(|one| one.info.executor.as_ref());
+        let own = executor.into_iter().flat_map(|one| &one.resources);
+        let tasks = candidates.iter().flat_map(|one| &one.info.resources);
+        let mut given = sum(own.chain(tasks)).ports();
+        if let Some(framework) = self.book.framework(framework)
+            && let Some(id) = executor.map(|one| one.executor_id.value.as_str())
+            && let Ok(id) = ExecutorId::parse(id)
+            && let Some(executor) = framework.executors.get(&id)
+        {
+            given = given.union(&live_ports_of(framework, executor));
+        }
+        given
+    }
+
     /// Why a task cannot start here, as the status that says so.
-    fn objection(&self, framework: &FrameworkId, candidate: &Candidate) -> Option<Saying> {
+    fn objection(
+        &self,
+        framework: &FrameworkId,
+        candidate: &Candidate,
+        given: &Ranges,
+    ) -> Option<Saying> {
         let Candidate { id, info, partition_aware, .. } = candidate;
         if self.book.ended.contains(framework, id) {
             let message = format!(
@@ -131,7 +155,7 @@ impl Agent {
         if executor.is_some_and(is_pod) && info.command.as_ref().is_none() {
             return failed("A task of a DEFAULT executor needs a command".into());
         }
-        if let Some(reason) = self.container_objection(framework, info) {
+        if let Some(reason) = self.container_objection(framework, info, given) {
             return failed(reason);
         }
         if let Some(why) = self.limits_objection(info) {

@@ -125,6 +125,24 @@ fn ports_inside_a_network_of_its_own_are_nobody_elses() {
 }
 
 #[test]
+fn a_port_of_the_host_that_was_not_given_leads_into_no_container() {
+    let mut rig = Rig::registered();
+    let mut greedy = web("t1");
+    let docker = greedy.container.as_mut().unwrap().docker.as_mut().unwrap();
+    docker.port_mappings[0].host_port = 22;
+    rig.launch(greedy);
+    assert_eq!(rig.states("t1"), [Failed]);
+    assert_eq!(rig.last("t1").reason(), Reason::ContainerLaunchFailed);
+    assert_eq!(rig.last("t1").message(), "Port [22] not included in resources");
+    let mut bare = web("t2");
+    bare.resources.retain(|one| one.name != "ports");
+    rig.launch(bare);
+    assert_eq!(rig.last("t2").message(), "Port [31000] not included in resources");
+    rig.launch(web("t3"));
+    assert_ne!(rig.states("t3"), [Failed]);
+}
+
+#[test]
 fn what_cannot_be_done_here_is_refused_with_the_reason() {
     let lacking = |change: fn(&mut Config)| {
         let mut rig = Rig::registered_with(change);

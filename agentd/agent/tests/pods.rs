@@ -307,6 +307,26 @@ fn addresses(status: &v1::TaskStatus) -> Vec<&str> {
 }
 
 #[test]
+fn a_port_that_leads_to_a_pod_is_one_of_its_own_or_of_any_of_its_tasks() {
+    let without = |id| {
+        let mut task = command(id);
+        task.resources.retain(|one| one.name != "ports");
+        task
+    };
+    let bare = || {
+        let mut pod = networked_pod();
+        pod.resources.retain(|one| one.name != "ports");
+        pod
+    };
+    let mut rig = Rig::registered();
+    rig.launch_all(vec![without("a"), without("b")], Some(bare()));
+    assert_eq!(rig.states("b"), [Failed]);
+    assert_eq!(rig.last("a").message(), "Port [31000] not included in resources");
+    rig.launch_all(vec![without("c"), command("d")], Some(bare()));
+    assert_ne!(rig.states("c"), [Failed]);
+}
+
+#[test]
 fn the_tasks_of_a_pod_share_its_network() {
     let mut rig = Rig::registered();
     rig.network = Some("10.218.0.2".parse().unwrap());
