@@ -1,8 +1,9 @@
 //! The unversioned endpoints (`spec/mesos-http.md` 4): JSON with the words of the first Mesos,
 //! where an agent is a slave.
 //!
-//! Each answer is written straight from the cluster, while the driver loop waits: that keeps the
-//! loop for less time than a copy to be written later would.
+//! Answers are written straight from the cluster, while the driver loop waits: that keeps the loop
+//! for less time than a copy to be written later would. Tasks are the exception: they are shared,
+//! so they are taken along as they are and written later ([`crate::draft`]).
 
 mod agent;
 mod amounts;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,10 +26,12 @@ use tepui_cluster::{Cluster, Operation};
 use tepui_wire::v1;
 
 use crate::answer::ApiError;
+use crate::draft::{Coding, Draft};
 use crate::endpoints::framework_id;
 use crate::operator::weights_of;
 use crate::plane::Plane;
 use crate::router::App;
+use crate::shared::Answer;
 
 pub(crate) use text::is_duration;
 
@@ -40,25 +43,45 @@ pub(crate) struct Padding {
 
 /// A JSON answer, padded if asked for.
 pub(crate) fn json<T: Serialize>(padding: &Padding, value: &T) -> Response {
-    padded(padding, written(value))
+    padded(padding, Answer::Whole(Draft::of(value).whole()))
 }
 
-/// The text of an answer. Every key is a string and no number is refused, so it can be written;
-/// if it could not, the empty answer would show.
-fn written<T: Serialize>(value: &T) -> Bytes {
-    serde_json::to_vec(value).unwrap_or_default().into()
-}
-
-fn padded(padding: &Padding, text: Bytes) -> Response {
+fn padded(padding: &Padding, answer: Answer) -> Response {
     let name = padding.jsonp.as_deref().filter(|name| is_identifier(name));
+    let coding = match answer {
+        Answer::Pieces(coding, _) => coding,
+        Answer::Whole(_) => Coding::Plain,
+    };
     let (kind, body) = match name {
         Some(name) => {
-            let parts: [&[u8]; 4] = [name.as_bytes(), b"(", &text, b");"];
-            ("text/javascript", Bytes::from(parts.concat()))
+            let before = Bytes::from(format!("{name}("));
+            ("text/javascript", answer.body(before, Bytes::from_static(b");")))
         }
-        None => ("application/json", text),
+        None => ("application/json", answer.body(Bytes::new(), Bytes::new())),
     };
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response()
+    let mut response =
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response();
+    if coding == Coding::Gzip {
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        let vary = HeaderValue::from_static("accept-encoding");
+        response.headers_mut().insert(header::VARY, vary);
+    }
+    response
+}
+
+/// How a large answer may be coded: text around it is never coded, so then neither is the answer.
+fn coding(headers: &HeaderMap, padding: &Padding) -> Coding {
+    let accepted = crate::answer::text(headers, header::ACCEPT_ENCODING).unwrap_or_default();
+    let gzip = accepted.split(',').any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        matches!(name.trim(), "gzip" | "*") && !refused
+    });
+    match gzip && padding.jsonp.is_none() {
+        true => Coding::Gzip,
+        false => Coding::Plain,
+    }
 }
 
 /// Only a plain function name may be echoed.
@@ -72,11 +95,12 @@ fn is_identifier(name: &str) -> bool {
 pub(crate) async fn state<P: Plane>(
     State(app): State<App<P>>,
     Query(padding): Query<Padding>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
-    let show =
-        move |cluster: &Cluster| written(&top::State::of(cluster, &facts, &agent::capabilities()));
-    Ok(padded(&padding, app.shared.answer(&app.plane, "state", show).await?))
+    let show = move |cluster: &Cluster| top::draft(cluster, &facts);
+    let coding = coding(&headers, &padding);
+    Ok(padded(&padding, app.shared.answer(&app.plane, "state", coding, show).await?))
 }
 
 /// `GET /state-summary`.
@@ -86,9 +110,10 @@ pub(crate) async fn state_summary<P: Plane>(
 ) -> Result<Response, ApiError> {
     let facts = app.facts.clone();
     let show = move |cluster: &Cluster| {
-        written(&summary::Summary::of(cluster, &facts, &agent::capabilities()))
+        Draft::of(&summary::Summary::of(cluster, &facts, &agent::capabilities()))
     };
-    Ok(padded(&padding, app.shared.answer(&app.plane, "state-summary", show).await?))
+    let answer = app.shared.answer(&app.plane, "state-summary", Coding::Plain, show).await?;
+    Ok(padded(&padding, answer))
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,13 +131,13 @@ pub(crate) async fn slaves<P: Plane>(
     let padding = Padding { jsonp: filter.jsonp };
     let all = wanted.is_none();
     let show = move |cluster: &Cluster| {
-        written(&agent::Agents::of(cluster, wanted.as_deref(), &agent::capabilities()))
+        Draft::of(&agent::Agents::of(cluster, wanted.as_deref(), &agent::capabilities()))
     };
-    let body = match all {
-        true => app.shared.answer(&app.plane, "slaves", show).await?,
-        false => app.plane.read(move |cluster, _| show(cluster)).await?,
+    let answer = match all {
+        true => app.shared.answer(&app.plane, "slaves", Coding::Plain, show).await?,
+        false => one(&app, Coding::Plain, show).await?,
     };
-    Ok(padded(&padding, body))
+    Ok(padded(&padding, answer))
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,17 +150,28 @@ pub(crate) struct FrameworkFilter {
 pub(crate) async fn frameworks<P: Plane>(
     State(app): State<App<P>>,
     Query(filter): Query<FrameworkFilter>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = filter.framework_id;
     let padding = Padding { jsonp: filter.jsonp };
     let all = wanted.is_none();
-    let show =
-        move |cluster: &Cluster| written(&framework::Frameworks::of(cluster, wanted.as_deref()));
-    let body = match all {
-        true => app.shared.answer(&app.plane, "frameworks", show).await?,
-        false => app.plane.read(move |cluster, _| show(cluster)).await?,
+    let show = move |cluster: &Cluster| framework::draft(cluster, wanted.as_deref());
+    let coding = coding(&headers, &padding);
+    let answer = match all {
+        true => app.shared.answer(&app.plane, "frameworks", coding, show).await?,
+        false => one(&app, coding, show).await?,
     };
-    Ok(padded(&padding, body))
+    Ok(padded(&padding, answer))
+}
+
+/// An answer that nobody shares.
+async fn one<P: Plane>(
+    app: &App<P>,
+    coding: Coding,
+    show: impl FnOnce(&Cluster) -> Draft + Send + 'static,
+) -> Result<Answer, ApiError> {
+    let draft = app.plane.read(move |cluster, _| show(cluster)).await?;
+    Ok(Answer::of(draft, coding))
 }
 
 /// `GET /tasks`.
@@ -156,8 +192,9 @@ pub(crate) async fn roles<P: Plane>(
     State(app): State<App<P>>,
     Query(padding): Query<Padding>,
 ) -> Result<Response, ApiError> {
-    let show = |cluster: &Cluster| written(&json!({ "roles": summary::roles(cluster) }));
-    Ok(padded(&padding, app.shared.answer(&app.plane, "roles", show).await?))
+    let show = |cluster: &Cluster| Draft::of(&json!({ "roles": summary::roles(cluster) }));
+    let answer = app.shared.answer(&app.plane, "roles", Coding::Plain, show).await?;
+    Ok(padded(&padding, answer))
 }
 
 /// `GET /weights`.

@@ -12,6 +12,7 @@
 
 pub mod answer;
 mod body;
+mod draft;
 mod endpoints;
 mod explain;
 mod legacy;

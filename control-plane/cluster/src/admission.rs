@@ -215,7 +215,7 @@ impl Cluster {
         if former == Former::Present {
             self.cut_link(&id, batch);
         }
-        let saved = self.agent_record(&id);
+        let saved = self.standing(&id).map(|(info, off, standing)| (info.clone(), off, standing));
         let before = self.agents.get(&id).map(|agent| (agent.info.clone(), self.holdings(agent)));
         let deactivated = self.former_deactivation(&id);
         self.recovered.remove(&id);
@@ -238,8 +238,10 @@ impl Cluster {
         self.links.insert(link, id.clone());
         self.addresses.insert(address_of(&self.agents[&id]), id.clone());
         // A registry write is dear when ten thousand agents come back at once.
-        let record = self.agent_record(&id).filter(|record| saved.as_ref() != Some(record));
-        if let Some(record) = record {
+        let known = saved.as_ref().map(|(info, off, standing)| (info, *off, *standing));
+        if known != self.standing(&id)
+            && let Some(record) = self.agent_record(&id)
+        {
             batch.push(Effect::Save(record));
         }
         self.send_registered(&id, batch);

@@ -1,10 +1,11 @@
 //! What connected agents say, and the loss of their links.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tepui_link::Report;
 use tepui_types::{AgentId, ExecutorId, FrameworkId, LinkId, TaskState};
-use tepui_wire::v1::{scheduler, task_status::Reason};
+use tepui_wire::v1::{self, scheduler, task_status::Reason};
 
 use crate::counters::judge;
 use crate::machine::Batch;
@@ -213,9 +214,10 @@ impl Cluster {
         }
     }
 
-    /// What is durable of an agent, in whichever list it is.
-    pub(crate) fn agent_record(&self, id: &AgentId) -> Option<Record> {
-        let (info, deactivated, standing) = if let Some(agent) = self.agents.get(id) {
+    /// What is durable of an agent, in whichever list it is: what it said, whether it is
+    /// deactivated, where it stands.
+    pub(crate) fn standing(&self, id: &AgentId) -> Option<(&Arc<v1::AgentInfo>, bool, Standing)> {
+        Some(if let Some(agent) = self.agents.get(id) {
             (&agent.info, agent.deactivated, Standing::Admitted)
         } else if let Some(agent) = self.recovered.get(id) {
             (&agent.info, agent.deactivated, Standing::Admitted)
@@ -224,7 +226,12 @@ impl Cluster {
         } else {
             let agent = self.gone.get(id)?;
             (&agent.info, agent.deactivated, Standing::Gone { since: agent.since })
-        };
+        })
+    }
+
+    /// The same as a record.
+    pub(crate) fn agent_record(&self, id: &AgentId) -> Option<Record> {
+        let (info, deactivated, standing) = self.standing(id)?;
         Some(Record::Agent {
             agent: id.clone(),
             info: Box::new((**info).clone()),

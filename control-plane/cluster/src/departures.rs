@@ -1,6 +1,8 @@
 //! Agents leave: silent ones, ones that say goodbye, and ones that operators give up
 //! (`spec/mesos-http.md` 6).
 
+use std::sync::Arc;
+
 use tepui_allocator::Input;
 use tepui_link::Order;
 use tepui_types::{AgentId, Mono, Span, TaskState};
@@ -191,6 +193,7 @@ impl Cluster {
                 if task.state == TaskState::Unreachable {
                     let verdict = gone_verdict(framework.abilities.partition_aware);
                     let status = task.judged(verdict, batch.now);
+                    let task = Arc::make_mut(&mut task);
                     task.state = TaskState::GoneByOperator;
                     task.remember(&status);
                     *framework.counters.ended_tasks.entry(task.state).or_default() += 1;

@@ -131,6 +131,7 @@ impl Cluster {
         else {
             return;
         };
+        let resources = framework.like_others(resources);
         claim.remaining.remove(&resources);
         agent.book_use(&resources);
         match agent.tasks.get_mut(&claim.framework) {
@@ -143,7 +144,7 @@ impl Cluster {
         }
         framework.tasks.insert(
             id.clone(),
-            Task {
+            Arc::new(Task {
                 id: id.clone(),
                 framework: claim.framework.clone(),
                 agent: claim.agent.clone(),
@@ -156,7 +157,7 @@ impl Cluster {
                 statuses: Vec::new(),
                 launched: Some(batch.now.mono),
                 details: details(info),
-            },
+            }),
         );
         self.publish_task_added(&claim.framework, &id, batch);
     }

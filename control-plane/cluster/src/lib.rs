@@ -34,6 +34,7 @@ pub mod state;
 mod subscribe;
 mod tasks;
 mod timers;
+pub mod told;
 mod updates;
 mod validate;
 mod view;

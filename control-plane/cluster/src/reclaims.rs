@@ -9,6 +9,7 @@ use crate::Cluster;
 use crate::machine::Batch;
 use crate::offers::Ending;
 use crate::state::Task;
+use crate::told::Told;
 
 /// The part of a bundle that may be taken back at any time.
 fn revocable(resources: &Resources) -> Resources {
@@ -50,10 +51,10 @@ impl Cluster {
         let Some(framework) = self.frameworks.get(&reclaim.framework) else { return Vec::new() };
         let tasks = agent.tasks.get(&reclaim.framework).into_iter().flatten();
         let mut tasks: Vec<&Task> = tasks
-            .filter_map(|id| framework.tasks.get(id))
-            .filter(|task| task.role == reclaim.role && !task.state.is_terminal())
+            .filter_map(|id| framework.tasks.get(id).map(AsRef::as_ref))
+            .filter(|task: &&Task| task.role == reclaim.role && !task.state.is_terminal())
             .collect();
-        let age = |task: &Task| task.statuses.first().and_then(|status| status.timestamp);
+        let age = |task: &Task| task.statuses.first().and_then(Told::timestamp);
         tasks.sort_by(|a, b| age(b).unwrap_or(f64::MAX).total_cmp(&age(a).unwrap_or(f64::MAX)));
         let (ending, running): (Vec<&Task>, Vec<&Task>) = tasks.into_iter().partition(|task| {
             task.details.as_ref().is_some_and(|details| details.preempted_for.is_some())
@@ -75,7 +76,7 @@ impl Cluster {
 
     fn preempt(&mut self, reclaim: &Reclaim, task_id: TaskId, batch: &mut Batch<'_>) {
         let Some(framework) = self.frameworks.get_mut(&reclaim.framework) else { return };
-        let Some(task) = framework.tasks.get_mut(&task_id) else { return };
+        let Some(task) = framework.task_mut(&task_id) else { return };
         let details = task.details.get_or_insert_default();
         details.preempted_for = Some(reclaim.beneficiary.clone());
         let policy = details.kill_policy;

@@ -143,9 +143,10 @@ fn known_status(task: &Task, now: Now) -> v1::TaskStatus {
         now,
     );
     if let Some(last) = task.statuses.last() {
+        let last = last.to_wire(task);
         status.healthy = last.healthy;
-        status.check_status.clone_from(&last.check_status);
-        status.container_status.clone_from(&last.container_status);
+        status.check_status = last.check_status;
+        status.container_status = last.container_status;
     }
     status
 }

@@ -14,6 +14,7 @@ use crate::convert;
 use crate::machine::Batch;
 use crate::state::{Executor, Forwarded, Framework, Task, TaskDetails};
 use crate::tasks::Verdict;
+use crate::told::Told;
 use crate::validate::framework::read_abilities;
 
 impl Cluster {
@@ -132,9 +133,9 @@ impl Cluster {
             preempted_for: None,
         };
         let held = convert::read(&wire.resources).ok()?;
-        Some(Task {
+        let mut task = Task {
             id: TaskId::parse(&wire.task_id.value).ok()?,
-            framework: framework_id,
+            framework: framework.id.clone(),
             agent: agent.clone(),
             executor: wire.executor_id.and_then(|id| ExecutorId::parse(&id.value).ok()),
             name: wire.name,
@@ -142,10 +143,15 @@ impl Cluster {
             resources: held.resources,
             state: codec::task_state(wire.state)?,
             forwarded,
-            statuses: wire.statuses,
+            statuses: Vec::new(),
             launched: None,
             details: (details != TaskDetails::default()).then(|| Box::new(details)),
-        })
+        };
+        // Not collected from the wire's: that would go on in their room, which is far larger.
+        let mut statuses = Vec::with_capacity(wire.statuses.len());
+        statuses.extend(wire.statuses.into_iter().map(|status| Told::keep(&task, status)));
+        task.statuses = statuses;
+        Some(task)
     }
 
     /// Takes over one task that an agent has. `false` when the task's id lives on another agent:
@@ -155,7 +161,7 @@ impl Cluster {
             (task.framework.clone(), task.id.clone(), task.agent.clone());
         let Some(framework) = self.frameworks.get_mut(&framework_id) else { return false };
         let parked = framework.take_unreachable(&task_id);
-        if let Some(known) = framework.tasks.get_mut(&task_id) {
+        if let Some(known) = framework.tasks.get_mut(&task_id).map(Arc::make_mut) {
             if known.agent != agent_id {
                 if let Some(agent) = self.agents.get_mut(&agent_id) {
                     batch.direct(
@@ -177,6 +183,8 @@ impl Cluster {
             known.forwarded = known.forwarded.or(task.forwarded);
             return true;
         }
+        let resources = framework.like_others(task.resources);
+        let task = Arc::new(Task { resources, ..task });
         framework.tasks.insert(task_id.clone(), task);
         if let Some(agent) = self.agents.get_mut(&agent_id) {
             agent.tasks.entry(framework_id.clone()).or_default().insert(task_id.clone());
@@ -256,6 +264,7 @@ impl Cluster {
                         "Agent returned without the task",
                     );
                     let status = task.judged(verdict, batch.now);
+                    let task = Arc::make_mut(&mut task);
                     task.state = TaskState::Gone;
                     task.remember(&status);
                     *framework.counters.ended_tasks.entry(TaskState::Gone).or_default() += 1;

@@ -13,6 +13,7 @@ use tepui_wire::v1;
 
 use crate::FrameworkCounters;
 use crate::constraints::Constraints;
+use crate::told::Told;
 
 /// An agent that is part of the cluster in this term, connected or not.
 #[derive(Clone, Debug)]
@@ -229,13 +230,15 @@ pub struct Framework {
     /// When it was removed.
     pub unregistered: Option<Wall>,
     /// Its tasks, ended ones included until that is acknowledged.
-    pub tasks: BTreeMap<TaskId, Task>,
+    pub tasks: BTreeMap<TaskId, Arc<Task>>,
     /// Its tasks on unreachable agents.
-    pub unreachable: BTreeMap<TaskId, Task>,
+    pub unreachable: BTreeMap<TaskId, Arc<Task>>,
     /// In which order they became unreachable.
     pub(crate) unreachable_order: VecDeque<TaskId>,
     /// Its ended and acknowledged tasks, oldest first.
-    pub completed: VecDeque<Task>,
+    pub completed: VecDeque<Arc<Task>>,
+    /// What the newest of its tasks holds; most others hold as much.
+    pub(crate) shape: Resources,
     /// The offers it holds.
     pub offers: BTreeSet<OfferNumber>,
     /// What it did and what it was told.
@@ -256,6 +259,19 @@ impl Framework {
         self.stream().is_some()
     }
 
+    /// The same resources, kept once for tasks of one shape that come after each other.
+    pub(crate) fn like_others(&mut self, resources: Resources) -> Resources {
+        if self.shape != resources {
+            self.shape = resources;
+        }
+        self.shape.clone()
+    }
+
+    /// A task to change; whoever looks at it meanwhile sees it as it was.
+    pub(crate) fn task_mut(&mut self, task: &TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(task).map(Arc::make_mut)
+    }
+
     /// True when it is only known from the registry or from agents.
     pub fn is_recovered(&self) -> bool {
         self.attachment == Attachment::Recovered
@@ -267,7 +283,8 @@ impl Framework {
     }
 }
 
-/// A task.
+/// A task. It is kept shared, so that a reader takes all tasks along as they are at one moment
+/// without a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Which.
@@ -290,7 +307,7 @@ pub struct Task {
     /// it already.
     pub forwarded: Option<Forwarded>,
     /// Its statuses, one per run of equal states, without data.
-    pub statuses: Vec<v1::TaskStatus>,
+    pub statuses: Vec<Told>,
     /// When this leader accepted its launch; `None` once it runs, or when another one did.
     pub launched: Option<Mono>,
     /// What most tasks do not have.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tepui_types::{FrameworkId, RequestId, StreamId};
+use tepui_types::{FrameworkId, RequestId, Resources, StreamId};
 use tepui_wire::v1::{self, scheduler};
 
 use crate::machine::Batch;
@@ -222,6 +222,7 @@ impl Framework {
             unreachable: std::collections::BTreeMap::new(),
             unreachable_order: std::collections::VecDeque::new(),
             completed: std::collections::VecDeque::new(),
+            shape: Resources::new(),
             offers: std::collections::BTreeSet::new(),
             counters: FrameworkCounters::default(),
         }

@@ -1,5 +1,7 @@
 //! A task's way through the states, and out of the lists.
 
+use std::sync::Arc;
+
 use tepui_types::{AgentId, ExecutorId, FrameworkId, Now, TaskId, TaskState, Wall};
 use tepui_wire::v1::{self, scheduler, task_status};
 
@@ -7,6 +9,7 @@ use crate::Cluster;
 use crate::counters::TaskOutcome;
 use crate::machine::Batch;
 use crate::state::{Framework, Task};
+use crate::told::Told;
 use crate::view::{wire_agent, wire_executor, wire_task, wire_time};
 
 /// A status that the control plane itself makes: without an id, so it is not acknowledged.
@@ -55,11 +58,14 @@ pub(crate) fn update_event(status: v1::TaskStatus) -> scheduler::Event {
 impl Task {
     /// Keeps a status: a run of equal states is one entry, and data is not kept.
     pub(crate) fn remember(&mut self, status: &v1::TaskStatus) {
-        let mut kept = status.clone();
-        kept.data = None;
+        let kept = Told::keep(self, status.clone());
         match self.statuses.last_mut() {
-            Some(last) if last.state == kept.state => *last = kept,
-            _ => self.statuses.push(kept),
+            Some(last) if last.state() == kept.state() => *last = kept,
+            _ => {
+                // Most tasks have one or two.
+                self.statuses.reserve_exact(1);
+                self.statuses.push(kept);
+            }
         }
     }
 
@@ -78,7 +84,7 @@ impl Task {
 
 impl Framework {
     /// Puts an ended task into the ring of completed ones.
-    pub(crate) fn complete(&mut self, task: Task, ring: usize) {
+    pub(crate) fn complete(&mut self, task: Arc<Task>, ring: usize) {
         self.completed.push_back(task);
         while self.completed.len() > ring {
             self.completed.pop_front();
@@ -86,7 +92,7 @@ impl Framework {
     }
 
     /// Puts a task into the list of those on unreachable agents.
-    pub(crate) fn set_unreachable(&mut self, task: Task, ring: usize) {
+    pub(crate) fn set_unreachable(&mut self, task: Arc<Task>, ring: usize) {
         self.unreachable_order.retain(|id| *id != task.id);
         self.unreachable_order.push_back(task.id.clone());
         self.unreachable.insert(task.id.clone(), task);
@@ -98,7 +104,7 @@ impl Framework {
     }
 
     /// Takes a task out of the list of those on unreachable agents.
-    pub(crate) fn take_unreachable(&mut self, task: &TaskId) -> Option<Task> {
+    pub(crate) fn take_unreachable(&mut self, task: &TaskId) -> Option<Arc<Task>> {
         let found = self.unreachable.remove(task)?;
         self.unreachable_order.retain(|id| id != task);
         Some(found)
@@ -116,7 +122,8 @@ impl Cluster {
         batch: &mut Batch<'_>,
     ) -> bool {
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return false };
-        let Some(task) = framework.tasks.get_mut(task_id) else { return false };
+        let known = framework.tasks.get_mut(task_id);
+        let Some(task) = known.map(Arc::make_mut) else { return false };
         if task.state.is_terminal() || task.state.advance(to).is_err() {
             return false;
         }
@@ -137,7 +144,11 @@ impl Cluster {
     }
 
     /// Takes a task out of the tracked ones; its resources were given back when it ended.
-    pub(crate) fn take_task(&mut self, framework: &FrameworkId, task: &TaskId) -> Option<Task> {
+    pub(crate) fn take_task(
+        &mut self,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Option<Arc<Task>> {
         let found = self.frameworks.get_mut(framework)?.tasks.remove(task)?;
         if let Some(agent) = self.agents.get_mut(&found.agent)
             && let Some(tasks) = agent.tasks.get_mut(framework)
@@ -211,12 +222,12 @@ impl Cluster {
     ) {
         self.count_outcome(status);
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
-        let Some(task) = framework.tasks.get_mut(task_id) else { return };
-        let end = |status: &v1::TaskStatus| {
-            tepui_link::codec::task_state(status.state).filter(|state| state.is_terminal())
-        };
-        let ended = end(status).filter(|_| task.statuses.last().and_then(end).is_none());
-        if let Some(state) = ended {
+        let known = framework.tasks.get_mut(task_id);
+        let Some(task) = known.map(Arc::make_mut) else { return };
+        let end =
+            |state: i32| tepui_link::codec::task_state(state).filter(|state| state.is_terminal());
+        let before = task.statuses.last().and_then(|last| end(last.state()));
+        if let Some(state) = end(status.state).filter(|_| before.is_none()) {
             *self.counters.exits.entry((state, status.reason)).or_default() += 1;
         }
         task.remember(status);
@@ -278,7 +289,7 @@ impl Cluster {
         let mut status = task.judged(verdict, batch.now);
         status.unreachable_time = Some(wire_time(since));
         if let Some(framework) = self.frameworks.get_mut(framework_id)
-            && let Some(task) = framework.tasks.get_mut(task_id)
+            && let Some(task) = framework.tasks.get_mut(task_id).map(Arc::make_mut)
         {
             task.state = state;
             if state.is_terminal() {

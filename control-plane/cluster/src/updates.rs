@@ -56,7 +56,7 @@ impl Cluster {
         if !connected {
             return;
         }
-        if let Some(task) = framework.tasks.get_mut(&task_id) {
+        if let Some(task) = framework.task_mut(&task_id) {
             task.forwarded = Some(Forwarded { state, update });
         }
         batch.send(framework, update_event(status));
@@ -74,7 +74,7 @@ impl Cluster {
         let repeated = self
             .task(framework_id, task_id)
             .and_then(|task| task.statuses.last())
-            .is_some_and(|last| last.uuid.is_some() && last.uuid == status.uuid);
+            .is_some_and(|last| last.is_update(status.uuid.as_deref()));
         if !repeated {
             self.note_status(framework_id, task_id, status, batch);
         }

@@ -1,6 +1,7 @@
 //! What readers see: accessors, sums, and the wire forms of what the cluster knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tepui_types::{
     AgentId, ExecutorId, FrameworkId, Now, Resources, Role, TaskId, Term, Value, Wall,
@@ -98,12 +99,12 @@ impl Cluster {
 
     /// The tasks of all frameworks that the cluster tracks.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.frameworks.values().flat_map(|framework| framework.tasks.values())
+        self.frameworks.values().flat_map(|framework| framework.tasks.values().map(Arc::as_ref))
     }
 
     /// One of them.
     pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Task> {
-        self.frameworks.get(framework)?.tasks.get(task)
+        self.frameworks.get(framework)?.tasks.get(task).map(Arc::as_ref)
     }
 
     /// The offers that wait for an answer, oldest first.
@@ -298,7 +299,7 @@ impl Task {
             agent_id: wire_agent(&self.agent),
             state: tepui_link::codec::wire_state(self.state).into(),
             resources: write(&self.resources, role, Format::PostRefinement),
-            statuses: self.statuses.clone(),
+            statuses: self.statuses.iter().map(|one| one.to_wire(self)).collect(),
             status_update_state: self
                 .forwarded
                 .map(|forwarded| tepui_link::codec::wire_state(forwarded.state).into()),

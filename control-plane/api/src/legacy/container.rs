@@ -1,15 +1,48 @@
 //! `container_status` (`spec/mesos-http.md` 4.3): most statuses have one, so it is written without
 //! anything in between.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use tepui_cluster::told::ContainerTold;
 use tepui_wire::v1::{self, network_info};
 
 use super::text;
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct ContainerView<'a> {
+#[serde(untagged)]
+pub(super) enum ContainerView<'a> {
+    Usual(UsualView<'a>),
+    Whole(Box<WholeView<'a>>),
+}
+
+/// What nearly every task has: an id and one address.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct UsualView<'a> {
+    container_id: PlainIdView<'a>,
+    network_infos: [PlainNetworkView; 1],
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PlainIdView<'a> {
+    value: &'a str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PlainNetworkView {
+    ip_addresses: [PlainAddressView; 1],
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PlainAddressView {
+    protocol: &'static str,
+    ip_address: IpAddr,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct WholeView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     container_id: Option<IdView<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,7 +80,24 @@ struct AddressView<'a> {
 }
 
 impl<'a> ContainerView<'a> {
-    pub(super) fn of(status: &'a v1::ContainerStatus) -> Self {
+    pub(super) fn of(told: ContainerTold<'a>) -> Self {
+        match told {
+            ContainerTold::Usual { id, address } => Self::Usual(UsualView {
+                container_id: PlainIdView { value: id },
+                network_infos: [PlainNetworkView {
+                    ip_addresses: [PlainAddressView {
+                        protocol: if address.is_ipv4() { "IPv4" } else { "IPv6" },
+                        ip_address: address,
+                    }],
+                }],
+            }),
+            ContainerTold::Whole(status) => Self::Whole(Box::new(WholeView::of(status))),
+        }
+    }
+}
+
+impl<'a> WholeView<'a> {
+    fn of(status: &'a v1::ContainerStatus) -> Self {
         let id = status.container_id.as_ref();
         Self {
             container_id: id.map(|id| IdView {

@@ -1,22 +1,23 @@
 //! `framework`, `offer` and `executor` objects, and `GET /frameworks`.
 
-use std::collections::{BTreeMap, btree_map, vec_deque};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
-use tepui_cluster::state::{Executor, Framework, Offer, Task};
+use tepui_cluster::state::{Executor, Framework, Offer};
 use tepui_cluster::{Cluster, Sums};
-use tepui_types::{AgentId, FrameworkId, TaskId};
+use tepui_types::{AgentId, FrameworkId};
 use tepui_wire::v1;
 
 use super::amounts::{Owned, Shown, resources};
-use super::task::{Tasks, tasks};
+use super::task::write_task;
 use super::text;
+use crate::draft::Draft;
 
-/// A framework (`spec/mesos-http.md` 4.3).
+/// A framework (`spec/mesos-http.md` 4.3), up to its tasks.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct FrameworkView<'a> {
+struct FrameworkView<'a> {
     id: &'a str,
     name: &'a str,
     used_resources: Owned,
@@ -41,9 +42,11 @@ pub(super) struct FrameworkView<'a> {
     role: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     roles: Option<Vec<&'a str>>,
-    tasks: Tasks<'a, btree_map::Values<'a, TaskId, Task>>,
-    unreachable_tasks: Tasks<'a, btree_map::Values<'a, TaskId, Task>>,
-    completed_tasks: Tasks<'a, vec_deque::Iter<'a, Task>>,
+}
+
+/// A framework from its tasks on.
+#[derive(Clone, Debug, Serialize)]
+struct RestView<'a> {
     offers: Vec<OfferView<'a>>,
     executors: Vec<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,17 +76,10 @@ impl<'a> Holdings<'a> {
 }
 
 impl<'a> FrameworkView<'a> {
-    pub(super) fn of(framework: &'a Framework, holdings: &Holdings<'a>) -> Self {
+    fn of(framework: &'a Framework, holdings: &Holdings<'_>) -> Self {
         let info = &framework.info;
         let sums = holdings.sums(&framework.id);
         let multi_role = framework.abilities.multi_role;
-        let offers = framework
-            .offers
-            .iter()
-            .filter_map(|number| holdings.cluster.offer(*number))
-            .map(OfferView::of)
-            .collect();
-        let executors = holdings.executors.get(&framework.id).into_iter().flatten();
         Self {
             id: framework.id.as_str(),
             name: &info.name,
@@ -108,9 +104,21 @@ impl<'a> FrameworkView<'a> {
                 .map(|at| at.as_secs_f64()),
             role: (!multi_role).then(|| framework.roles.first().map_or("*", |role| role.as_str())),
             roles: multi_role.then(|| framework.roles.iter().map(|role| role.as_str()).collect()),
-            tasks: tasks(framework.tasks.values()),
-            unreachable_tasks: tasks(framework.unreachable.values()),
-            completed_tasks: tasks(framework.completed.iter()),
+        }
+    }
+}
+
+impl<'a> RestView<'a> {
+    fn of(framework: &'a Framework, holdings: &Holdings<'a>) -> Self {
+        let info = &framework.info;
+        let offers = framework
+            .offers
+            .iter()
+            .filter_map(|number| holdings.cluster.offer(*number))
+            .map(OfferView::of)
+            .collect();
+        let executors = holdings.executors.get(&framework.id).into_iter().flatten();
+        Self {
             offers,
             executors: executors
                 .map(|(agent, executor)| show(agent, framework, executor))
@@ -193,27 +201,48 @@ fn command(command: &v1::CommandInfo) -> Json {
     view
 }
 
-/// The answer of `GET /frameworks`.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Frameworks<'a> {
-    pub(super) frameworks: Vec<FrameworkView<'a>>,
-    pub(super) completed_frameworks: Vec<FrameworkView<'a>>,
-    unregistered_frameworks: [(); 0],
+fn write(draft: &mut Draft, framework: &Framework, holdings: &Holdings<'_>) {
+    draft.open(&FrameworkView::of(framework, holdings));
+    draft.raw(r#","tasks":"#);
+    draft.tasks(framework.tasks.values());
+    draft.raw(r#","unreachable_tasks":"#);
+    draft.tasks(framework.unreachable.values());
+    draft.raw(r#","completed_tasks":"#);
+    draft.tasks(framework.completed.iter());
+    draft.more(&RestView::of(framework, holdings));
+    draft.raw("}");
 }
 
-impl<'a> Frameworks<'a> {
-    pub(super) fn of(cluster: &'a Cluster, wanted: Option<&str>) -> Self {
-        let holdings = Holdings::of(cluster);
-        let matches = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
-        let show = |framework: &'a Framework| FrameworkView::of(framework, &holdings);
-        Self {
-            frameworks: cluster.frameworks().filter(matches).map(show).collect(),
-            completed_frameworks: cluster
-                .completed_frameworks()
-                .filter(matches)
-                .map(show)
-                .collect(),
-            unregistered_frameworks: [],
+fn write_all<'a>(
+    draft: &mut Draft,
+    all: impl Iterator<Item = &'a Framework>,
+    holdings: &Holdings<'_>,
+) {
+    draft.raw("[");
+    for (position, framework) in all.enumerate() {
+        if position > 0 {
+            draft.raw(",");
         }
+        write(draft, framework, holdings);
     }
+    draft.raw("]");
+}
+
+/// Two fields: the frameworks, and the removed ones; all of them, or the wanted one.
+pub(super) fn write_both(draft: &mut Draft, cluster: &Cluster, wanted: Option<&str>) {
+    let holdings = Holdings::of(cluster);
+    let matches = |framework: &&Framework| wanted.is_none_or(|id| framework.id.as_str() == id);
+    draft.raw(r#""frameworks":"#);
+    write_all(draft, cluster.frameworks().filter(matches), &holdings);
+    draft.raw(r#","completed_frameworks":"#);
+    write_all(draft, cluster.completed_frameworks().filter(matches), &holdings);
+}
+
+/// The answer of `GET /frameworks`.
+pub(super) fn draft(cluster: &Cluster, wanted: Option<&str>) -> Draft {
+    let mut draft = Draft::new(write_task);
+    draft.raw("{");
+    write_both(&mut draft, cluster, wanted);
+    draft.raw(r#","unregistered_frameworks":[]}"#);
+    draft
 }

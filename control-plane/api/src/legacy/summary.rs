@@ -66,8 +66,8 @@ pub(super) struct Summary<'a> {
 
 /// Every task of a framework that is remembered, with the state to count it under.
 fn all_tasks(framework: &Framework) -> impl Iterator<Item = (&Task, TaskState)> {
-    let known = framework.tasks.values().chain(&framework.completed).map(|t| (t, t.state));
-    known.chain(framework.unreachable.values().map(|task| (task, TaskState::Unreachable)))
+    let known = framework.tasks.values().chain(&framework.completed).map(|t| (&**t, t.state));
+    known.chain(framework.unreachable.values().map(|task| (&**task, TaskState::Unreachable)))
 }
 
 impl<'a> Summary<'a> {

@@ -7,12 +7,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
 use tepui_cluster::state::{Framework, Task};
+use tepui_cluster::told::Told;
 use tepui_wire::v1;
 
 use super::amounts::{Shown, resources};
 use super::container::ContainerView;
 use super::text;
 use crate::answer::ApiError;
+use crate::draft::write_json;
 
 /// Tasks that one answer of `GET /tasks` holds unless asked otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -82,30 +84,22 @@ struct StatusView<'a> {
 }
 
 impl<'a> StatusView<'a> {
-    fn of(status: &'a v1::TaskStatus) -> Self {
+    fn of(status: &'a Told) -> Self {
+        // As the wire reads a number that is no state.
+        let state = v1::TaskState::try_from(status.state()).unwrap_or_default();
         Self {
-            state: status.state().as_str_name(),
-            timestamp: status.timestamp.unwrap_or_default(),
-            labels: status.labels.as_ref().map(text::labels),
-            container_status: status.container_status.as_ref().map(ContainerView::of),
-            healthy: status.healthy,
+            state: state.as_str_name(),
+            timestamp: status.timestamp().unwrap_or_default(),
+            labels: status.labels().map(text::labels),
+            container_status: status.container().map(ContainerView::of),
+            healthy: status.healthy(),
         }
     }
 }
 
-/// Tasks, written one by one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tasks<'a, I>(pub(super) I, pub(super) std::marker::PhantomData<&'a Task>);
-
-impl<'a, I: Iterator<Item = &'a Task> + Clone> Serialize for Tasks<'a, I> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone().map(TaskView::of))
-    }
-}
-
-/// Tasks that are written one by one.
-pub(super) fn tasks<'a, I: Iterator<Item = &'a Task>>(all: I) -> Tasks<'a, I> {
-    Tasks(all, std::marker::PhantomData)
+/// Appends a task.
+pub(super) fn write_task(text: &mut Vec<u8>, task: &Task) {
+    write_json(text, &TaskView::of(task));
 }
 
 /// What `GET /tasks` is asked for.
@@ -140,9 +134,10 @@ impl Filter {
             .chain(cluster.completed_frameworks())
             .filter(wanted)
             .flat_map(|f| f.tasks.values().chain(f.unreachable.values()).chain(&f.completed))
+            .map(AsRef::as_ref)
             .filter(|task| self.task_id.as_deref().is_none_or(|id| task.id.as_str() == id))
             .collect();
-        let first = |task: &Task| task.statuses.first().and_then(|s| s.timestamp).unwrap_or(0.0);
+        let first = |task: &Task| task.statuses.first().and_then(Told::timestamp).unwrap_or(0.0);
         tasks.sort_by(|a, b| first(a).partial_cmp(&first(b)).unwrap_or(Ordering::Equal));
         if self.order.as_deref() != Some("asc") {
             tasks.reverse();

@@ -7,13 +7,15 @@ use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
 
 use super::agent::{self, AgentView};
-use super::framework::{FrameworkView, Frameworks};
+use super::framework::write_both;
+use super::task::write_task;
+use crate::draft::Draft;
 use crate::plane::Facts;
 use crate::version;
 
-/// Everything (`spec/mesos-http.md` 4.3).
+/// Everything (`spec/mesos-http.md` 4.3), up to the frameworks.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct State<'a> {
+struct State<'a> {
     version: &'static str,
     git_tag: Option<String>,
     build_date: Option<String>,
@@ -36,23 +38,24 @@ pub(super) struct State<'a> {
     flags: BTreeMap<&'a str, &'a str>,
     slaves: Vec<AgentView<'a>>,
     recovered_slaves: Vec<Json>,
-    frameworks: Vec<FrameworkView<'a>>,
-    completed_frameworks: Vec<FrameworkView<'a>>,
-    orphan_tasks: [(); 0],
-    unregistered_frameworks: [(); 0],
+}
+
+/// The answer of `GET /state`.
+pub(super) fn draft(cluster: &Cluster, facts: &Facts) -> Draft {
+    let mut draft = Draft::new(write_task);
+    draft.open(&State::of(cluster, facts, &agent::capabilities()));
+    draft.raw(",");
+    write_both(&mut draft, cluster, None);
+    draft.raw(r#","orphan_tasks":[],"unregistered_frameworks":[]}"#);
+    draft
 }
 
 impl<'a> State<'a> {
-    pub(super) fn of(
-        cluster: &'a Cluster,
-        facts: &'a Facts,
-        capabilities: &'a [&'static str],
-    ) -> Self {
+    fn of(cluster: &'a Cluster, facts: &'a Facts, capabilities: &'a [&'static str]) -> Self {
         let leader = cluster.leader();
         let pid = leader.pid();
         let build = version::info();
         let active = cluster.agents().filter(|agent| agent.is_active()).count();
-        let all = Frameworks::of(cluster, None);
         Self {
             version: version::MESOS_VERSION,
             git_tag: build.git_tag,
@@ -79,10 +82,6 @@ impl<'a> State<'a> {
             flags: facts.flags.iter().map(|(name, value)| (&**name, &**value)).collect(),
             slaves: cluster.agents().map(|agent| AgentView::of(agent, capabilities)).collect(),
             recovered_slaves: cluster.recovered_agents().map(agent::recovered).collect(),
-            frameworks: all.frameworks,
-            completed_frameworks: all.completed_frameworks,
-            orphan_tasks: [],
-            unregistered_frameworks: [],
         }
     }
 }

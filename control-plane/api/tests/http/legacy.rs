@@ -4,7 +4,9 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, JSON, Rig, request};
-use crate::scenes::{agent_info, busy, framework_info, subscribe, subscribe_as};
+use crate::scenes::{
+    accept, agent_info, busy, framework_info, resources, subscribe, subscribe_as, task,
+};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -139,12 +141,51 @@ async fn large_answers_are_compressed_for_who_takes_it() {
     };
     let answer = get("/state").await;
     assert_eq!(answer.header("content-encoding"), "gzip");
-    let mut text = String::new();
-    let mut decoder = flate2::read::GzDecoder::new(&answer.body[..]);
-    std::io::Read::read_to_string(&mut decoder, &mut text).unwrap();
+    let text = ungzipped(&answer.body);
     assert_eq!(serde_json::from_str::<Json>(&text).unwrap(), rig.get("/state").await.json());
     assert_eq!(get("/flags").await.header("content-encoding"), "", "below 1024 bytes");
     assert_eq!(rig.get("/state").await.header("content-encoding"), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_travel_in_pieces_as_the_same_text() {
+    let rig = Rig::new();
+    let mut large = agent_info("a1.test");
+    large.resources = resources("cpus:100;mem:100000;disk:10000");
+    let agent = rig.plane.agent(large);
+    let mut framework = subscribe(&rig, "large").await;
+    let offers = framework.offers().await;
+    let names: Vec<String> = (0..100).map(|number| format!("t{number:03}")).collect();
+    let tasks: Vec<Json> = names.iter().map(|name| task(name, &agent)).collect();
+    rig.call(&framework.stream, &accept(&framework, &offers[0], &tasks)).await;
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        rig.send(request(http::Method::GET, path, headers, axum::body::Body::empty())).await
+    };
+    for path in ["/state".to_owned(), format!("/frameworks?framework_id={}", framework.id)] {
+        let plain = ask(&path, &[]).await;
+        let seen = plain.json();
+        let shown = seen["frameworks"][0]["tasks"].as_array().unwrap();
+        assert!(shown.iter().map(|task| task["id"].as_str().unwrap()).eq(&names));
+        for (accepted, coded) in [("gzip, deflate", true), ("gzip;q=0", false), ("br", false)] {
+            let answer = ask(&path, &[("accept-encoding", accepted)]).await;
+            let coding = answer.header("content-encoding");
+            assert_eq!(coding, if coded { "gzip" } else { "" }, "{accepted}");
+            let text = if coded { ungzipped(&answer.body) } else { answer.text() };
+            assert_eq!(text, plain.text(), "{accepted}");
+        }
+        let question = if path.contains('?') { '&' } else { '?' };
+        let padded = ask(&format!("{path}{question}jsonp=f"), &[("accept-encoding", "gzip")]).await;
+        assert_eq!(padded.text(), format!("f({});", plain.text()));
+    }
+    for reader in readers(&rig, "/state", 5).await {
+        assert_eq!(reader.await.unwrap().text(), ask("/state", &[]).await.text());
+    }
+}
+
+fn ungzipped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(bytes), &mut text).unwrap();
+    text
 }
 
 /// So many readers of one path, each of whom has asked.
