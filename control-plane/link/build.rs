@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(grpc)
         .build_server(grpc)
+        .codec_path("crate::frames::FrameCodec")
         .extern_path(".mesos.v1", "::tepui_wire::v1")
         .compile_fds(descriptors)?;
     Ok(())

@@ -6,6 +6,8 @@
 
 pub mod codec;
 mod directive;
+#[cfg(feature = "grpc")]
+mod frames;
 mod report;
 
 pub use directive::{Directive, LaunchOrder, Order};
