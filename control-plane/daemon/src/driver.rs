@@ -12,6 +12,7 @@ use tepui_apps::{Command, Origin, Reply};
 use tepui_cluster::{Operation, Refusal, RefusalKind, Response};
 use tepui_leader::{Event, Leader};
 use tepui_marathon::Rejection;
+use tepui_process::Clock;
 use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId, Term};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -59,10 +60,15 @@ pub enum Unavailable {
     Overloaded,
 }
 
+/// A thing to do, and when it came in. The loop decides as of that time: when it is behind, what
+/// somebody said in time is in time, and nobody is silent who only waits to be heard.
+pub(crate) type Dated = (Now, Input);
+
 /// A cheap handle to the loop.
 #[derive(Clone)]
 pub struct Driver {
-    inbox: Sender<Input>,
+    clock: Clock,
+    inbox: Sender<Dated>,
     requests: Arc<AtomicU64>,
     waiting: Arc<AtomicUsize>,
     queued: Arc<AtomicUsize>,
@@ -86,10 +92,12 @@ impl Drop for Waiting {
 
 impl Driver {
     pub(crate) fn new(
-        inbox: Sender<Input>,
+        clock: Clock,
+        inbox: Sender<Dated>,
         app_events: broadcast::Sender<Arc<tepui_marathon::Event>>,
     ) -> Self {
         Self {
+            clock,
             inbox,
             requests: Arc::default(),
             waiting: Arc::default(),
@@ -100,7 +108,7 @@ impl Driver {
 
     fn send(&self, input: Input) -> Result<(), Unavailable> {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        self.inbox.send(input).map_err(|_| Unavailable::Stopping)
+        self.inbox.send((self.clock.now(), input)).map_err(|_| Unavailable::Stopping)
     }
 
     /// The loop took one input.

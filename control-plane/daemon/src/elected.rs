@@ -93,7 +93,7 @@ impl Maker {
         let Opened { store, term, elected } = opened;
         let (sender, inbox) = channel();
         let (app_events, _) = broadcast::channel(EVENT_STREAM_BUFFER);
-        let driver = Driver::new(sender, app_events.clone());
+        let driver = Driver::new(clock, sender, app_events.clone());
         let for_plans = driver.clone();
         let seed = entropy.next_u64();
         let (followers, shadow) = follow(config, seed)?;
@@ -113,6 +113,7 @@ impl Maker {
         let probes = Probes::new(tokio::runtime::Handle::current(), driver.clone());
         let turn = Turn {
             clock,
+            heard: clock.now(),
             leader,
             store,
             term,

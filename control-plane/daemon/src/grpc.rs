@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tepui_cluster::Event;
 use tepui_link::proto::agent_link_server::{AgentLink, AgentLinkServer};
 use tepui_link::{LEADER_KEY, Report, proto};
@@ -81,7 +81,8 @@ impl AgentLink for Service {
             read_reports(&driver, link, reports).await;
             driver.event(Event::LinkClosed { link });
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(directives))))
+        let frames = ReceiverStream::new(directives).map(|directive| Ok((*directive).into()));
+        Ok(Response::new(Box::pin(frames)))
     }
 }
 

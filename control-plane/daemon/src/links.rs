@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tepui_link::{Directive, proto};
+use tepui_link::Directive;
 use tepui_types::LinkId;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -11,8 +11,9 @@ use tokio::sync::mpsc::error::TrySendError;
 /// and nothing is lost.
 pub const OUTBOX: usize = 16_384;
 
-/// The sending half of one agent's link.
-pub type Outbox = mpsc::Sender<Result<proto::Directive, tonic::Status>>;
+/// The sending half of one agent's link. What waits is boxed: a channel keeps room for dozens of
+/// entries from the first one on, and there are tens of thousands of links.
+pub type Outbox = mpsc::Sender<Box<Directive>>;
 
 /// Every open link.
 #[derive(Debug, Default)]
@@ -30,9 +31,9 @@ impl Links {
     }
 
     /// Sends a directive. `false` when the agent does not keep up: the link is cut.
-    pub fn send(&mut self, link: LinkId, directive: Directive) -> bool {
+    pub fn send(&mut self, link: LinkId, directive: Box<Directive>) -> bool {
         let Some(outbox) = self.0.get(&link) else { return true };
-        match outbox.try_send(Ok(directive.into())) {
+        match outbox.try_send(directive) {
             Ok(()) => true,
             // The link's reader notices by itself and says so.
             Err(TrySendError::Closed(_)) => true,

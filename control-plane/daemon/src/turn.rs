@@ -13,13 +13,13 @@ use tepui_apps::{Alarm, Halt};
 use tepui_leader::{Effect, Event, Leader};
 use tepui_process::Clock;
 use tepui_store::{Batch, Store, StoreError, records};
-use tepui_types::{RequestId, Term};
+use tepui_types::{Now, RequestId, Term};
 use tokio::sync::{broadcast, oneshot};
 use tracing::{error, info, warn};
 
 use crate::allocation::Allocation;
 use crate::chronicle;
-use crate::driver::{Answer, Driver, Input};
+use crate::driver::{Answer, Dated, Driver, Input};
 use crate::links::Links;
 use crate::probes::Probes;
 use crate::streams::{Streams, Watchers};
@@ -53,10 +53,12 @@ pub enum Ended {
 /// Everything that the loop acts on.
 pub struct Turn {
     pub(crate) clock: Clock,
+    /// When the newest input came in that the leader knows of.
+    pub(crate) heard: Now,
     pub(crate) leader: Leader,
     pub(crate) store: Box<dyn Store>,
     pub(crate) term: Term,
-    pub(crate) inbox: Receiver<Input>,
+    pub(crate) inbox: Receiver<Dated>,
     pub(crate) driver: Driver,
     pub(crate) allocation: Allocation,
     pub(crate) timings: Arc<Timings>,
@@ -133,15 +135,24 @@ impl Turn {
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         for _ in 1..BATCH {
-            let Ok(input) = self.inbox.try_recv() else { break };
+            let Ok(input) = self.inbox.try_recv() else {
+                self.tick(effects);
+                return true;
+            };
             self.take(input, effects, later);
         }
+        // More waits, and it may excuse whoever's time seems to be over.
+        true
+    }
+
+    /// Nothing waits: timers are due as the clock says.
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
         let now = self.clock.now();
         if self.leader.next_wakeup().is_some_and(|at| at <= now.mono) {
+            self.heard = now;
             self.leader.handle(now, Event::Tick, effects);
             self.alarm_about_agents();
         }
-        true
     }
 
     /// Says that agents are silent in masses and none is given up (invariant I-37).
@@ -155,13 +166,18 @@ impl Turn {
         }
     }
 
-    fn take(&mut self, input: Input, effects: &mut Vec<Effect>, later: &mut Later) {
+    fn take(&mut self, (at, input): Dated, effects: &mut Vec<Effect>, later: &mut Later) {
         self.driver.taken();
+        // Two threads may have sent in another order than they looked at the clock.
+        if at.mono > self.heard.mono {
+            self.heard = at;
+        }
+        let at = self.heard;
         match input {
-            Input::Event(event) => self.leader.handle(self.clock.now(), event, effects),
+            Input::Event(event) => self.leader.handle(at, event, effects),
             Input::Ask { request, event, answer } => {
                 self.waiting.insert(request, answer);
-                self.leader.handle(self.clock.now(), event, effects);
+                self.leader.handle(at, event, effects);
             }
             Input::LinkOpened { link, outbox } => self.links.open(link, outbox),
             Input::Mark(answer) => self.marks.push(answer),
@@ -258,7 +274,7 @@ impl Turn {
             }
             Effect::CloseStream { stream } => self.streams.close(stream),
             Effect::ToAgent { link, directive } => {
-                if !self.links.send(link, *directive) {
+                if !self.links.send(link, directive) {
                     warn!(link = link.0, "agent does not keep up with its directives, link cut");
                     self.driver.event(tepui_cluster::Event::LinkClosed { link });
                 }
@@ -297,12 +313,12 @@ impl Turn {
                 Input::Read(look) => look(&self.leader, now),
                 Input::Watch(look) => {
                     let events = self.watchers.open();
-                    self.tell_watchers(now, effects);
+                    self.tell_watchers(effects);
                     look(&self.leader, now, events);
                 }
                 Input::WatchEnded => {
                     self.watchers.prune();
-                    self.tell_watchers(now, effects);
+                    self.tell_watchers(effects);
                 }
                 Input::Event(_)
                 | Input::Ask { .. }
@@ -313,10 +329,10 @@ impl Turn {
         }
     }
 
-    fn tell_watchers(&mut self, now: tepui_types::Now, effects: &mut Vec<Effect>) {
+    fn tell_watchers(&mut self, effects: &mut Vec<Effect>) {
         let count = self.watchers.count();
         let event = Event::Cluster(tepui_cluster::Event::Watchers(count));
-        self.leader.handle(now, event, effects);
+        self.leader.handle(self.heard, event, effects);
     }
 }
 
