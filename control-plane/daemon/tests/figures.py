@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+from goals import Goals, field, rss_mb
 from harness import Cluster, wait_for
 from scheduler import Framework
 
@@ -21,20 +22,9 @@ MESOS = {
 }
 
 
-def rss_mb(pid):
-    return _field(f"/proc/{pid}/status", "VmRSS:") / 1024
-
-
 def private_kb(pid):
     path = f"/proc/{pid}/smaps_rollup"
-    return _field(path, "Private_Dirty:") + _field(path, "Private_Clean:")
-
-
-def _field(path, name):
-    for line in pathlib.Path(path).read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1])
-    return 0
+    return field(path, "Private_Dirty:") + field(path, "Private_Clean:")
 
 
 def processes(marker):
@@ -112,26 +102,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True, help="folder of the built binaries (release)")
     options = parser.parse_args()
-    missed = 0
-    print(f"{'figure':26} {'Tepui':>10} {'goal':>10} {'Mesos':>8}")
-
-    def row(name, value, goal, unit, at_most):
-        nonlocal missed
-        good = value <= goal if at_most else value >= goal
-        missed += not good
-        sign = "<=" if at_most else ">="
-        print(f"{name:26} {value:7.2f} {unit:2} {sign} {goal:6.1f} {MESOS[name]:8} "
-              f"{'ok' if good else 'MISSED'}", flush=True)
-
+    goals = Goals(MESOS)
     with tempfile.TemporaryDirectory(prefix="tepui-figures-") as folder:
         os.mkdir(f"{folder}/first")
-        row("control plane ready", readiness(options, f"{folder}/first"), 100.0, "ms", True)
+        goals.row("control plane ready", readiness(options, f"{folder}/first"), 100.0, "ms", True)
         os.mkdir(f"{folder}/wire")
-        row("tasks/s over gRPC", over_the_wire(options, f"{folder}/wire"), 5000.0, "/s", False)
+        goals.row("tasks/s over gRPC", over_the_wire(options, f"{folder}/wire"), 5000.0, "/s", False)
         with Cluster(options.bin, folder, resources="cpus:64;mem:65536;disk:65536") as cluster:
             for figures in measure(cluster):
-                row(*figures)
-    return 1 if missed else 0
+                goals.row(*figures)
+    return 1 if goals.missed else 0
 
 
 if __name__ == "__main__":

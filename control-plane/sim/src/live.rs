@@ -2,4 +2,7 @@
 //! unlike everything else here.
 
 pub mod agents;
+mod framework;
+pub mod hold;
 pub mod rate;
+mod story;

@@ -43,6 +43,8 @@ enum Command {
     Agents(live::agents::Options),
     /// Launches tasks through a real control plane as fast as it can, and measures.
     LaunchRate(live::rate::Options),
+    /// Launches tasks through a real control plane and holds them over changes of leader.
+    Hold(live::hold::Options),
     /// What sharing is worth: the utilisation experiment of the Mesos paper (NSDI 2011, 6.1)
     ///
     /// Four frameworks (a mix of short and long Hadoop jobs, large Hadoop jobs, Spark-like
@@ -207,6 +209,7 @@ fn main() -> ExitCode {
         }
         Command::Agents(options) => live(async { live::agents::run(options).await.map(|()| true) }),
         Command::LaunchRate(options) => live(live::rate::run(options)),
+        Command::Hold(options) => live(async { live::hold::run(options).await.map(|()| true) }),
         Command::Record { file, seed, hosts, minutes } => {
             let mixed = tepui_sim::Mixed { seed, hosts, length: Span::from_secs(minutes * 60) };
             let written = mixed.record().map_err(anyhow::Error::from).and_then(|bytes| {

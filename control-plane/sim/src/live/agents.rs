@@ -1,7 +1,7 @@
 //! Simulated agents over the real link: each is the production state machine with a launcher that
 //! only pretends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
+use super::story::Tally;
+
 /// Agents that share one connection: each has its own stream on it.
 const PER_CONNECTION: u32 = 50;
 /// Reports that may wait for the connection.
 const OUTBOX: usize = 4096;
+/// Between rounds of tries, as the real agent's link waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// From SIGTERM to the end of a simulated process.
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
@@ -32,9 +37,9 @@ const SIGKILL: i32 = 9;
 /// What kind of agents, and how many.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Where the control plane takes agents
-    #[arg(long, default_value = "http://127.0.0.1:5052")]
-    control_plane: String,
+    /// Where the control planes take agents, comma between
+    #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:5052")]
+    control_plane: Vec<String>,
     /// How many
     #[arg(long, default_value_t = 1)]
     count: u32,
@@ -54,23 +59,22 @@ pub struct Options {
 /// # Errors
 /// When an option makes no sense, or signals cannot be waited for.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let uri = match options.control_plane.contains("://") {
-        true => options.control_plane.clone(),
-        false => format!("http://{}", options.control_plane),
-    };
-    let endpoint = Endpoint::from_shared(uri)
-        .context("--control-plane is not an address like http://127.0.0.1:5052")?
-        .tcp_nodelay(true);
+    let endpoints = options
+        .control_plane
+        .iter()
+        .map(|text| endpoint(text))
+        .collect::<anyhow::Result<Vec<Endpoint>>>()?;
     let total = resources::parse_text(&options.resources, &Role::default_role())
         .context("failed to understand --resources")?;
     let said =
         attributes::parse_text(&options.attributes).context("failed to understand --attributes")?;
     let clock = Clock::start();
     let mut agents = JoinSet::new();
-    let mut channel = endpoint.connect_lazy();
+    let tally = Arc::new(Tally::of(options.count as usize));
+    let mut channels = Vec::new();
     for number in 0..options.count {
         if number % PER_CONNECTION == 0 {
-            channel = endpoint.connect_lazy();
+            channels = endpoints.iter().map(Endpoint::connect_lazy).collect();
         }
         let info = v1::AgentInfo {
             hostname: format!("{}{number}", options.hostname_prefix),
@@ -81,12 +85,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         };
         let seed = tepui_process::seed().context("failed to read /dev/urandom")?;
         let agent = Agent::new(Config::new(info, "127.0.0.1"), Entropy::seeded(seed));
-        agents.spawn(Live::new(clock, agent, channel.clone()).run());
+        agents.spawn(Live::new(clock, agent, channels.clone(), tally.clone()).run());
     }
-    println!("{} simulated agents", options.count);
-    let signal = tepui_process::stop_requested().await.context("failed to wait for signals")?;
-    println!("{signal}: simulated agents end");
+    tally.begin();
+    tepui_process::stop_requested().await.context("failed to wait for signals")?;
     Ok(())
+}
+
+fn endpoint(text: &str) -> anyhow::Result<Endpoint> {
+    let uri = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let endpoint = Endpoint::from_shared(uri).with_context(|| {
+        format!("--control-plane {text:?} is not an address like http://127.0.0.1:5052")
+    })?;
+    Ok(endpoint.tcp_nodelay(true))
 }
 
 /// What comes from inside a simulated host.
@@ -98,7 +109,10 @@ enum Inside {
 struct Live {
     clock: Clock,
     agent: Agent,
-    client: AgentLinkClient<Channel>,
+    /// One for each control plane; the first is asked next.
+    clients: VecDeque<AgentLinkClient<Channel>>,
+    tally: Arc<Tally>,
+    is_registered: bool,
     /// The journal: only ever read by a restart, which a simulated agent does not have.
     saved: u64,
     outbox: Option<mpsc::Sender<proto::Report>>,
@@ -112,12 +126,14 @@ struct Live {
 }
 
 impl Live {
-    fn new(clock: Clock, agent: Agent, channel: Channel) -> Self {
+    fn new(clock: Clock, agent: Agent, channels: Vec<Channel>, tally: Arc<Tally>) -> Self {
         let (inside, news) = mpsc::unbounded_channel();
         Self {
             clock,
             agent,
-            client: AgentLinkClient::new(channel),
+            clients: channels.into_iter().map(AgentLinkClient::new).collect(),
+            tally,
+            is_registered: false,
             saved: 0,
             outbox: None,
             inside,
@@ -132,18 +148,47 @@ impl Live {
     async fn run(mut self) {
         let first = Event::Started { boot: None, records: Vec::<Record>::new(), runs: Vec::new() };
         self.handle(first);
+        let mut pause = FIRST_PAUSE;
         while !self.over {
-            self.reconnect = None;
-            let (outbox, reports) = mpsc::channel(OUTBOX);
-            self.outbox = Some(outbox);
-            self.handle(Event::LinkUp);
-            if let Ok(answer) = self.client.session(ReceiverStream::new(reports)).await {
-                self.converse(answer.into_inner()).await;
+            // As the real one: all that are known are asked at once, then again after a while.
+            match self.connect().await {
+                Some(directives) => {
+                    pause = FIRST_PAUSE;
+                    self.converse(directives).await;
+                    self.outbox = None;
+                    self.note_registered(false);
+                    self.handle(Event::LinkDown);
+                    tokio::time::sleep(self.reconnect.take().unwrap_or(FIRST_PAUSE)).await;
+                }
+                None => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
-            self.outbox = None;
-            self.handle(Event::LinkDown);
-            let pause = self.reconnect.unwrap_or(Duration::from_millis(500));
-            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A link to the first control plane that takes agents; the agent registers on it.
+    async fn connect(&mut self) -> Option<Streaming<proto::Directive>> {
+        for _ in 0..self.clients.len() {
+            let (outbox, reports) = mpsc::channel(OUTBOX);
+            let client = self.clients.front_mut()?;
+            if let Ok(answer) = client.session(ReceiverStream::new(reports)).await {
+                self.outbox = Some(outbox);
+                self.reconnect = None;
+                self.handle(Event::LinkUp);
+                return Some(answer.into_inner());
+            }
+            self.clients.rotate_left(1);
+        }
+        None
+    }
+
+    fn note_registered(&mut self, is: bool) {
+        match (std::mem::replace(&mut self.is_registered, is), is) {
+            (false, true) => self.tally.register(),
+            (true, false) => self.tally.lose(),
+            _ => {}
         }
     }
 
@@ -158,7 +203,10 @@ impl Live {
             tokio::select! {
                 frame = directives.message() => match frame {
                     Ok(Some(frame)) => match Directive::try_from(frame) {
-                        Ok(directive) => self.handle(Event::Directive(Box::new(directive))),
+                        Ok(directive) => {
+                            self.handle(Event::Directive(Box::new(directive)));
+                            self.note_registered(self.agent.is_registered());
+                        }
                         Err(_) => return,
                     },
                     Ok(None) | Err(_) => return,
