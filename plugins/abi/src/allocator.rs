@@ -10,7 +10,7 @@ mod encode;
 pub use prost::Message;
 use prost::Oneof;
 
-pub use decode::{plan, reasons, refusals, told};
+pub use decode::{heard, plan, reasons, refusals, told};
 pub use encode::{counted, explained, planned, state, tell};
 
 use crate::Malformed;

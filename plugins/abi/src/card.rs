@@ -75,7 +75,6 @@ impl Writer {
         self
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a digit is below ten")]
     const fn number(mut self, number: u32) -> Self {
         if number >= 10 {
             self = self.number(number / 10);

@@ -74,9 +74,8 @@ fn check_library(bytes: &[u8]) -> Result<(), Unfit> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(Unfit::NoLibrary("no library at all (no ELF)"));
     }
-    let [low, high] = match bytes.get(18..20) {
-        Some(&[low, high]) => [low, high],
-        _ => return Err(Unfit::NoLibrary("cut off")),
+    let Some(&[low, high]) = bytes.get(18..20) else {
+        return Err(Unfit::NoLibrary("cut off"));
     };
     if bytes.get(16) != Some(&ET_DYN) {
         return Err(Unfit::NoLibrary("a program or an object, not a shared library"));

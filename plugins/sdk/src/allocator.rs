@@ -17,7 +17,7 @@ fn text(error: impl ToString) -> String {
 impl<A: Allocate> Instance for Served<A> {
     fn call(&mut self, method: u32, bytes: &[u8]) -> Result<Vec<u8>, String> {
         if method == wire::APPLY {
-            for (at, input) in wire::told(bytes).map_err(text)? {
+            for (at, input) in wire::heard(bytes).map_err(text)? {
                 self.0.apply(at, input);
             }
             return Ok(wire::state(&self.0).encode_to_vec());

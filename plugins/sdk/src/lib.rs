@@ -65,6 +65,9 @@
 //! `first-come.so` (`plugins/README.md` says what the control plane checks, and what happens to a
 //! plugin that fails).
 
+// The first page shows a plugin's own tests, which its author runs.
+#![allow(clippy::test_attr_in_doctest)]
+
 mod allocator;
 mod books;
 #[cfg(feature = "conformance")]

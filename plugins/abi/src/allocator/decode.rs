@@ -182,18 +182,34 @@ fn what(what: &wire::What) -> Result<Input, Malformed> {
     })
 }
 
+fn each(bytes: &[u8]) -> Result<Vec<(Mono, Option<Input>)>, Malformed> {
+    let message: wire::Told = wire::read("a list of inputs", bytes)?;
+    let input = |one: &wire::Input| {
+        Ok((Mono::from_nanos(one.at_nanos), one.what.as_ref().map(what).transpose()?))
+    };
+    message.inputs.iter().map(input).collect()
+}
+
 /// Inputs with their times, from bytes of [`wire::Told`].
 ///
 /// # Errors
 ///
 /// [`Malformed`] when the bytes are none, or one of them says nothing that this version knows.
 pub fn told(bytes: &[u8]) -> Result<Vec<(Mono, Input)>, Malformed> {
-    let message: wire::Told = wire::read("a list of inputs", bytes)?;
-    let input = |one: &wire::Input| match &one.what {
-        Some(known) => Ok((Mono::from_nanos(one.at_nanos), what(known)?)),
-        None => Err(Malformed::new("an input", "this version does not know what it says")),
-    };
-    message.inputs.iter().map(input).collect()
+    let unknown = || Malformed::new("an input", "this version does not know what it says");
+    let known = |(at, input): (Mono, Option<Input>)| Ok((at, input.ok_or_else(unknown)?));
+    each(bytes)?.into_iter().map(known).collect()
+}
+
+/// The same without those that this version does not know. Who may leave them out is an allocator
+/// of the same version of its kind, which rises with the first input that none may leave out.
+///
+/// # Errors
+///
+/// [`Malformed`] when the bytes are none.
+pub fn heard(bytes: &[u8]) -> Result<Vec<(Mono, Input)>, Malformed> {
+    let known = |(at, input): (Mono, Option<Input>)| Some((at, input?));
+    Ok(each(bytes)?.into_iter().filter_map(known).collect())
 }
 
 /// A plan.

@@ -12,7 +12,7 @@ use tepui_types::{
     ResourceName, Resources, Role, Scalar, Span, Value,
 };
 
-use super::{Message, State, explained, plan, planned, read, reasons, tell, told};
+use super::{Message, State, explained, heard, plan, planned, read, reasons, tell, told};
 
 fn role(text: &str) -> Role {
     Role::parse(text).unwrap()
@@ -107,6 +107,16 @@ fn every_input_arrives_as_it_was_told() {
     let all: Vec<_> = (0..).map(Mono::from_nanos).zip(inputs()).collect();
     let bytes = tell(all.iter().map(|(at, input)| (*at, input)));
     assert_eq!(told(&bytes).unwrap(), all);
+}
+
+#[test]
+fn an_input_of_a_later_version_is_left_out_by_those_who_may() {
+    let later = super::Input { at_nanos: 1, what: None };
+    let gone = super::What::AgentRemoved("a1".into());
+    let known = super::Input { at_nanos: 2, what: Some(gone) };
+    let bytes = super::Told { inputs: vec![later, known] }.encode_to_vec();
+    assert!(told(&bytes).is_err());
+    assert_eq!(heard(&bytes).unwrap(), [(Mono::from_nanos(2), Input::AgentRemoved(agent()))]);
 }
 
 #[test]
