@@ -25,7 +25,7 @@ NEEDS = {
 MACHINE_OFFERS = frozenset(NEEDS) - {"boot-order"}
 KEYS = {"description", "needs", "timeout_seconds", "hosts"}
 OPTIONAL_KEYS = {
-    "only_by_name", "full_only", "images", "previous_release", "script", "clients",
+    "only_by_name", "full_only", "images", "plugins", "previous_release", "script", "clients",
 }  # fmt: skip
 ROLES = {"control-plane", "agent"}
 
@@ -49,6 +49,8 @@ class Case:
     """Left out of the quick round: another case shows the same in less time."""
     images: tuple[str, ...] = ()
     """Container images that a registry on the hosts has, as `web:TAG` or `mysql:TAG`."""
+    plugins: tuple[str, ...] = ()
+    """Libraries of plugins/ that hosts find in /payload/bin/plugins."""
     previous_release: bool = False
     """Hosts begin with the programs and units of vm-tests/previous-release, which are in
     /payload/previous; those under test are in /payload/next."""
@@ -113,6 +115,7 @@ def load(name: str) -> Case:
         only_by_name=meta.get("only_by_name", False),
         full_only=meta.get("full_only", False),
         images=tuple(meta.get("images", ())),
+        plugins=tuple(meta.get("plugins", ())),
         previous_release=meta.get("previous_release", False),
         nodes=nodes if nodes.is_file() else None,
         script_of=meta.get("script", ""),

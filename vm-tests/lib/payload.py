@@ -13,6 +13,8 @@ from .progress import TestFailure
 
 PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui-runtime")
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PLUGINS = ("dominant", "misbehaves", "numa")
+"""Libraries of plugins/, where they are built: cases name those that they need."""
 UNITS = {
     "tepui-control-plane.service": REPOSITORY / "control-plane/daemon",
     "tepui-agentd.service": REPOSITORY / "agentd/daemon",
@@ -40,6 +42,12 @@ def strip_programs(binaries: Path, goal: Path) -> None:
             )
         command("strip", "-o", str(goal / name), str(binaries / name))
         os.chmod(goal / name, 0o755)
+    (goal / "plugins").mkdir()
+    for name in PLUGINS:
+        for library in (binaries / f"lib{name}.so", binaries / f"examples/lib{name}.so"):
+            if library.is_file():
+                command("strip", "-o", str(goal / f"plugins/{name}.so"), str(library))
+                os.chmod(goal / f"plugins/{name}.so", 0o644)
 
 
 def previous_release() -> Path:
@@ -167,6 +175,12 @@ def make_payload(
         for unit, folder in UNITS.items():
             shutil.copy(folder / unit, lab.payload / "next")
     shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
+    for name in case.plugins:
+        if not (lab.payload / f"bin/plugins/{name}.so").is_file():
+            raise TestFailure(
+                f"no plugin {name}: cargo build -p tepui-plugin-numa && "
+                "cargo build -p tepui-plugin-broken --examples"
+            )
     if case.images:
         registry.fill(lab.payload, list(case.images))
     if case.clients:

@@ -1,0 +1,16 @@
+_: {
+  one = {
+    imports = [ ../../nix/reachable.nix ];
+    services.tepui.control-plane = {
+      enable = true;
+      settings.plugin_dir = "/opt/plugins";
+    };
+    services.tepui.agent = {
+      enable = true;
+      settings = {
+        launcher = "process";
+        plugin_dir = "/opt/plugins";
+      };
+    };
+  };
+}
