@@ -441,6 +441,36 @@ pub(crate) enum Plugin {
 pub(crate) enum Agent {
     /// List agents
     List,
+    /// Offer an agent no more, kill its tasks, and wait until it is empty
+    Drain(Drain),
+    /// Offer an agent no more; its tasks go on
+    Deactivate {
+        /// Its id or host
+        agent: String,
+    },
+    /// Offer an agent again
+    Activate {
+        /// Its id or host
+        agent: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drain {
+    /// Its id or host
+    pub(crate) agent: String,
+    /// Give tasks so long to end at most, where they would have longer
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    pub(crate) grace: Option<Duration>,
+    /// When it is empty, declare it gone: it never comes back under this id
+    #[arg(long)]
+    pub(crate) mark_gone: bool,
+    /// Do not wait until it is empty
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+    /// Stop waiting after so long
+    #[arg(long, value_name = "TIME", value_parser = span::parse, conflicts_with = "detach")]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -207,11 +207,20 @@ pub(crate) struct Agent {
     pub(crate) pid: String,
     pub(crate) active: bool,
     pub(crate) deactivated: bool,
+    pub(crate) drain_info: Option<DrainInfo>,
     pub(crate) version: String,
     pub(crate) attributes: BTreeMap<String, Value>,
     pub(crate) resources: Amounts,
     pub(crate) used_resources: Amounts,
     pub(crate) offered_resources: Amounts,
+}
+
+/// How far an agent is drained.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct DrainInfo {
+    /// `DRAINING` or `DRAINED`.
+    pub(crate) state: String,
 }
 
 impl Agent {

@@ -253,6 +253,7 @@ impl Cluster {
             self.order_shutdown(&id, framework, batch);
         }
         self.rebook(&id);
+        self.order_drain(&id, batch);
         self.tell_admitted(&id, before, batch);
         self.watch_agent(&id, now.mono + self.config.patience);
         if former == Former::New {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tepui_allocator::Plan;
 use tepui_link::Report;
-use tepui_types::{AgentId, FrameworkId, LinkId, RequestId, Role, StreamId, Term};
+use tepui_types::{AgentId, FrameworkId, LinkId, RequestId, Role, Span, StreamId, Term};
 use tepui_wire::v1::scheduler;
 
 use crate::Record;
@@ -88,6 +88,15 @@ pub enum Operation {
     MarkAgentGone {
         /// Which.
         agent: AgentId,
+    },
+    /// Empties an agent (`spec/mesos-http.md` 4).
+    DrainAgent {
+        /// Which.
+        agent: AgentId,
+        /// The longest grace that its tasks get.
+        max_grace: Option<Span>,
+        /// Declare it gone when it is empty.
+        mark_gone: bool,
     },
     /// Takes an agent's resources out of the offers, or puts them back.
     SetAgentActive {

@@ -16,6 +16,7 @@ mod constraints;
 mod convert;
 mod counters;
 mod departures;
+mod drain;
 mod effect;
 mod event;
 mod frameworks;
@@ -43,6 +44,7 @@ pub use config::{Config, RemovalRate};
 pub use counters::{
     AgentCounters, Counters, FrameworkCounters, MessageCounters, TaskOutcome, ValidityCounters,
 };
+pub use drain::Drain;
 pub use effect::{Effect, Refusal, RefusalKind, Response};
 pub use event::{Event, Operation};
 pub use machine::Cluster;

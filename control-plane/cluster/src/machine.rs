@@ -11,7 +11,7 @@ use tepui_wire::v1::{master, scheduler};
 
 use crate::state::{Agent, DepartedAgent, Framework, Offer, OfferNumber, RecoveredAgent};
 use crate::timers::Timer;
-use crate::{Config, Counters, Effect, Event, Refusal, RefusalKind, Response};
+use crate::{Config, Counters, Drain, Effect, Event, Refusal, RefusalKind, Response};
 
 /// The Mesos half of the control plane.
 ///
@@ -32,6 +32,8 @@ pub struct Cluster {
     pub(crate) recovered: BTreeMap<AgentId, RecoveredAgent>,
     pub(crate) unreachable: BTreeMap<AgentId, DepartedAgent>,
     pub(crate) gone: BTreeMap<AgentId, DepartedAgent>,
+    /// Agents that drain or are drained.
+    pub(crate) drains: BTreeMap<AgentId, Drain>,
     /// Agents that are in the cluster in this term, by host and port.
     pub(crate) addresses: BTreeMap<(String, i32), AgentId>,
     pub(crate) links: BTreeMap<LinkId, AgentId>,
@@ -133,6 +135,7 @@ impl Cluster {
             recovered: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             gone: BTreeMap::new(),
+            drains: BTreeMap::new(),
             addresses: BTreeMap::new(),
             links: BTreeMap::new(),
             frameworks: BTreeMap::new(),
@@ -175,6 +178,7 @@ impl Cluster {
             Event::Watchers(count) => self.watched = count > 0,
             Event::Tick => {}
         }
+        self.settle_drains(batch);
     }
 
     /// When the next timer is due; send [`Event::Tick`] then.

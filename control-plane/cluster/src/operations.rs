@@ -67,8 +67,14 @@ impl Cluster {
                 }
             }
             Operation::MarkAgentGone { agent } => self.mark_agent_gone(&agent, batch),
+            Operation::SetAgentActive { agent, active: true } => self
+                .end_drain(&agent, batch)
+                .and_then(|()| self.set_agent_active(&agent, true, batch)),
             Operation::SetAgentActive { agent, active } => {
                 self.set_agent_active(&agent, active, batch)
+            }
+            Operation::DrainAgent { agent, max_grace, mark_gone } => {
+                self.drain_agent(&agent, max_grace, mark_gone, batch)
             }
             Operation::UpdateWeights { weights } => self.update_weights(weights, batch),
         };
@@ -78,7 +84,7 @@ impl Cluster {
         }
     }
 
-    fn set_agent_active(
+    pub(crate) fn set_agent_active(
         &mut self,
         id: &AgentId,
         active: bool,

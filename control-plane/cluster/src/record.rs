@@ -4,6 +4,8 @@
 use tepui_types::{AgentId, FrameworkId, Role, Span, Wall};
 use tepui_wire::v1;
 
+use crate::Drain;
+
 /// One durable fact. Records of the same key replace each other.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -46,6 +48,13 @@ pub enum Record {
         framework: FrameworkId,
         /// When.
         since: Wall,
+    },
+    /// An agent that an operator has emptied.
+    Drain {
+        /// Which.
+        agent: AgentId,
+        /// How, and whether it is empty.
+        drain: Drain,
     },
     /// A role's weight in thousandths.
     Weight {

@@ -72,6 +72,9 @@ impl Cluster {
             Record::RemovedFramework { framework, since } => {
                 self.removed.insert(framework, since);
             }
+            Record::Drain { agent, drain } => {
+                self.drains.insert(agent, drain);
+            }
             Record::Weight { role, weight } => {
                 self.weights.insert(role, weight);
             }

@@ -34,6 +34,7 @@ impl Cluster {
         if status.agent_id.is_none() {
             status.agent_id = Some(v1::AgentId { value: agent_id.to_string() });
         }
+        let state = self.explain_drain(agent_id, framework_id, state, &mut status);
         // An update never runs ahead of the newest state.
         let latest = if state.is_terminal() { state } else { latest };
         let update = status.uuid.as_deref().and_then(UpdateId::from_slice);

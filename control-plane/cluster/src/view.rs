@@ -13,7 +13,7 @@ use crate::state::{
     Agent, Attachment, DepartedAgent, Executor, Framework, Offer, OfferNumber, RecoveredAgent,
     Task, TaskDetails,
 };
-use crate::{Cluster, Config, Counters};
+use crate::{Cluster, Config, Counters, Drain};
 
 /// What someone holds: scalars add up over agents, other kinds are united.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,6 +233,7 @@ impl Cluster {
             allocated_resources: plain(&agent.used),
             offered_resources: plain(&agent.offered),
             capabilities: agent_capabilities(),
+            drain_info: self.drain_of(&agent.id).map(Drain::to_wire),
             ..response::get_agents::Agent::default()
         }
     }

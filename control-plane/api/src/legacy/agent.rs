@@ -36,6 +36,8 @@ pub(super) struct AgentView<'a> {
     deactivated: bool,
     version: &'static str,
     capabilities: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_info: Option<Box<RawValue>>,
 }
 
 /// Names of what every agent can do.
@@ -46,7 +48,11 @@ pub(super) fn capabilities() -> Vec<&'static str> {
 
 impl<'a> AgentView<'a> {
     /// An agent; all have the same capabilities.
-    pub(super) fn of(agent: &'a Agent, capabilities: &'a [&'static str]) -> Self {
+    pub(super) fn of(
+        cluster: &Cluster,
+        agent: &'a Agent,
+        capabilities: &'a [&'static str],
+    ) -> Self {
         let (hostname, port) = agent.address();
         Self {
             id: agent.id.as_str(),
@@ -67,6 +73,7 @@ impl<'a> AgentView<'a> {
             // Clients compare it with Mesos's releases.
             version: MESOS_VERSION,
             capabilities,
+            drain_info: cluster.drain_of(&agent.id).map(|drain| text::message(&drain.to_wire())),
         }
     }
 }
@@ -128,7 +135,7 @@ impl<'a> Agents<'a> {
             .agents()
             .filter(|agent| matches(&agent.id))
             .map(|agent| FullAgentView {
-                agent: AgentView::of(agent, capabilities),
+                agent: AgentView::of(cluster, agent, capabilities),
                 reserved_resources_full: reserved_full(&agent.total),
                 unreserved_resources_full: full(
                     &agent.total.filter(|r| r.identity.reserved_to().is_none()),

@@ -93,7 +93,11 @@ impl<'a> Summary<'a> {
             .map(|agent| {
                 let (counts, framework_ids) = by_agent.remove(&agent.id).unwrap_or_default();
                 let tasks = counts.fields();
-                AgentSummary { agent: AgentView::of(agent, capabilities), tasks, framework_ids }
+                AgentSummary {
+                    agent: AgentView::of(cluster, agent, capabilities),
+                    tasks,
+                    framework_ids,
+                }
             })
             .collect();
         let holdings = Holdings::of(cluster);

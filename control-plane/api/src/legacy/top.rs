@@ -80,7 +80,10 @@ impl<'a> State<'a> {
             }),
             cluster: facts.cluster.as_deref(),
             flags: facts.flags.iter().map(|(name, value)| (&**name, &**value)).collect(),
-            slaves: cluster.agents().map(|agent| AgentView::of(agent, capabilities)).collect(),
+            slaves: cluster
+                .agents()
+                .map(|agent| AgentView::of(cluster, agent, capabilities))
+                .collect(),
             recovered_slaves: cluster.recovered_agents().map(agent::recovered).collect(),
         }
     }

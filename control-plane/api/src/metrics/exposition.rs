@@ -83,12 +83,17 @@ fn agents(registry: &Registry, cluster: &Cluster) -> Outcome<()> {
     let active = cluster.agents().filter(|agent| agent.is_active()).count() as u64;
     let connected = cluster.agents().filter(|agent| agent.is_connected()).count() as u64;
     let known = cluster.agents().len() as u64;
+    let drains = |agent: &tepui_cluster::state::Agent| {
+        agent.is_connected() && cluster.drain_of(&agent.id).is_some()
+    };
+    let draining = cluster.agents().filter(|agent| drains(agent)).count() as u64;
     gauges(
         registry,
         ("tepui_agents", "Agents by state", "state"),
         [
             ("active", active),
-            ("deactivated", connected - active),
+            ("draining", draining),
+            ("deactivated", connected - active - draining),
             ("disconnected", known - connected),
             ("recovered", cluster.recovered_agents().len() as u64),
             ("unreachable", cluster.unreachable_agents().len() as u64),

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tepui_cluster::Operation;
-use tepui_types::{AgentId, FrameworkId, InvalidId, Role};
+use tepui_types::{AgentId, FrameworkId, InvalidId, Role, Span};
 use tepui_wire::v1::master::call::Type;
 use tepui_wire::v1::{self, master};
 
@@ -32,6 +32,15 @@ pub(crate) async fn write<P: Plane>(
             let part = call.deactivate_agent.ok_or_else(|| missing("deactivate_agent"))?;
             let agent = agent(&part.agent_id, "deactivate_agent")?;
             Operation::SetAgentActive { agent, active: false }
+        }
+        Type::DrainAgent => {
+            let part = call.drain_agent.ok_or_else(|| missing("drain_agent"))?;
+            let agent = agent(&part.agent_id, "drain_agent")?;
+            let max_grace = match part.max_grace_period {
+                Some(period) => Some(span(period.seconds, period.nanos)?),
+                None => None,
+            };
+            Operation::DrainAgent { agent, max_grace, mark_gone: part.mark_gone() }
         }
         Type::ReactivateAgent => {
             let part = call.reactivate_agent.ok_or_else(|| missing("reactivate_agent"))?;
@@ -64,6 +73,18 @@ fn framework(id: &v1::FrameworkId) -> Result<FrameworkId, ApiError> {
 
 fn agent(id: &v1::AgentId, part: &str) -> Result<AgentId, ApiError> {
     AgentId::parse(&id.value).map_err(bad_id(&format!("{part}.agent_id.value")))
+}
+
+/// A period as the wire has it.
+fn span(seconds: i64, nanos: i32) -> Result<Span, ApiError> {
+    let whole = u64::try_from(seconds).ok();
+    let rest = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    match (whole, rest) {
+        (Some(whole), Some(rest)) => Ok(Span::from_secs(whole) + Span::from_nanos(rest)),
+        _ => Err(ApiError::bad_request(
+            "'drain_agent.max_grace_period' is negative, expecting how long tasks have at most",
+        )),
+    }
 }
 
 /// Weights in thousandths.

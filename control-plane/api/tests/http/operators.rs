@@ -196,3 +196,25 @@ async fn the_event_stream_speaks_protobuf_too() {
     let beat: master::Event = events.message(MediaType::Protobuf).await;
     assert_eq!(beat.r#type(), master::event::Type::Heartbeat);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_drains_an_agent_and_sees_how_far_it_is() {
+    let rig = Rig::new();
+    let agent = rig.plane.agent(agent_info("a1.test"));
+    let drain = |period: serde_json::Value| {
+        json!({ "type": "DRAIN_AGENT", "drain_agent": {
+            "agent_id": { "value": agent.id.as_str() }, "max_grace_period": period, "mark_gone": false,
+        } })
+    };
+    let refused = rig.post(OPERATOR, &drain(json!({ "seconds": -1 }))).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(rig.post(OPERATOR, &drain(json!({ "seconds": 30 }))).await.status, 200);
+    let config = json!({ "max_grace_period": { "nanoseconds": 30_000_000_000_u64 },
+                         "mark_gone": false });
+    let shown = json!({ "state": "DRAINED", "config": config });
+    assert_eq!(rig.get("/slaves").await.json()["slaves"][0]["drain_info"], shown);
+    let agents = rig.ask("GET_AGENTS").await;
+    assert_eq!(agents["get_agents"]["agents"][0]["drain_info"], shown);
+    let text = rig.get("/metrics").await.text();
+    assert!(text.contains("tepui_agents{state=\"draining\"} 1"), "{text}");
+}

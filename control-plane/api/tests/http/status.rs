@@ -179,7 +179,6 @@ async fn what_is_not_here_yet_says_so() {
         "UPDATE_MAINTENANCE_SCHEDULE",
         "START_MAINTENANCE",
         "STOP_MAINTENANCE",
-        "DRAIN_AGENT",
         "UPDATE_QUOTA",
         "SET_QUOTA",
         "REMOVE_QUOTA",

@@ -8,6 +8,7 @@ mod agents;
 mod books;
 mod calls;
 mod constraints;
+mod drain;
 mod failover;
 mod launches;
 mod offers;

@@ -583,6 +583,7 @@ fn key(record: &Record) -> String {
         Record::Agent { agent, .. } => format!("agent {agent}"),
         Record::Framework { framework, .. } => format!("framework {framework}"),
         Record::RemovedFramework { framework, .. } => format!("removed framework {framework}"),
+        Record::Drain { agent, .. } => format!("drain {agent}"),
         Record::Weight { role, .. } => format!("weight {role}"),
     }
 }

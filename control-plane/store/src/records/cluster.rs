@@ -1,7 +1,7 @@
 //! The registry's records.
 
 use prost::Message;
-use tepui_cluster::{Record, Standing};
+use tepui_cluster::{Drain, Record, Standing};
 use tepui_types::{AgentId, FrameworkId, Role, Span, Wall};
 use tepui_wire::v1;
 
@@ -12,6 +12,7 @@ const COUNTERS: &str = "cluster/counters";
 const AGENTS: &str = "cluster/agents/";
 const FRAMEWORKS: &str = "cluster/frameworks/";
 const REMOVED_FRAMEWORKS: &str = "cluster/removed-frameworks/";
+const DRAINS: &str = "cluster/drains/";
 const WEIGHTS: &str = "cluster/weights/";
 
 const ADMITTED: u32 = 1;
@@ -62,6 +63,17 @@ struct RemovedFramework {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct AgentDrain {
+    /// Nanoseconds.
+    #[prost(uint64, optional, tag = "1")]
+    max_grace: Option<u64>,
+    #[prost(bool, tag = "2")]
+    mark_gone: bool,
+    #[prost(bool, tag = "3")]
+    drained: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct Weight {
     /// Thousandths.
     #[prost(uint64, tag = "1")]
@@ -74,6 +86,7 @@ pub(super) fn key(record: &Record) -> Key {
         Record::Agent { agent, .. } => format!("{AGENTS}{agent}"),
         Record::Framework { framework, .. } => format!("{FRAMEWORKS}{framework}"),
         Record::RemovedFramework { framework, .. } => format!("{REMOVED_FRAMEWORKS}{framework}"),
+        Record::Drain { agent, .. } => format!("{DRAINS}{agent}"),
         Record::Weight { role, .. } => format!("{WEIGHTS}{}", role.as_str()),
     }
 }
@@ -103,6 +116,11 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         Record::RemovedFramework { framework: _, since } => {
             with_version(&RemovedFramework { since: since.as_nanos() })
         }
+        Record::Drain { agent: _, drain } => with_version(&AgentDrain {
+            max_grace: drain.max_grace.map(Span::as_nanos),
+            mark_gone: drain.mark_gone,
+            drained: drain.drained,
+        }),
         Record::Weight { role: _, weight } => with_version(&Weight { weight: *weight }),
     }
 }
@@ -143,6 +161,12 @@ pub(super) fn decode(key: &str, body: &[u8]) -> Result<Record, Invalid> {
             framework: FrameworkId::parse(id).map_err(|error| Invalid(error.to_string()))?,
             since: Wall::from_nanos(since),
         });
+    }
+    if let Some(id) = key.strip_prefix(DRAINS) {
+        let AgentDrain { max_grace, mark_gone, drained } = message(body)?;
+        let agent = AgentId::parse(id).map_err(|error| Invalid(error.to_string()))?;
+        let max_grace = max_grace.map(Span::from_nanos);
+        return Ok(Record::Drain { agent, drain: Drain { max_grace, mark_gone, drained } });
     }
     if let Some(role) = key.strip_prefix(WEIGHTS) {
         let Weight { weight } = message(body)?;

@@ -276,6 +276,16 @@ fn cluster_record() -> impl Strategy<Value = tepui_cluster::Record> {
             framework: FrameworkId::parse(&framework).unwrap(),
             since,
         }),
+        ("[a-zA-Z0-9-]{1,30}", option::of(any::<u64>()), any::<bool>(), any::<bool>()).prop_map(
+            |(agent, grace, mark_gone, drained)| Record::Drain {
+                agent: AgentId::parse(&agent).unwrap(),
+                drain: tepui_cluster::Drain {
+                    max_grace: grace.map(Span::from_nanos),
+                    mark_gone,
+                    drained,
+                },
+            }
+        ),
         ("[a-z]{1,4}(/[a-z]{1,4})?", any::<u64>()).prop_map(|(role, weight)| Record::Weight {
             role: Role::parse(&role).unwrap(),
             weight
@@ -411,6 +421,14 @@ fn samples() -> (Vec<tepui_cluster::Record>, Vec<tepui_apps::Record>) {
             disconnected: Some(wall(6)),
         },
         C::RemovedFramework { framework: FrameworkId::parse("c-0002").unwrap(), since: wall(7) },
+        C::Drain {
+            agent: AgentId::parse("c-S1").unwrap(),
+            drain: tepui_cluster::Drain {
+                max_grace: Some(Span::from_secs(30)),
+                mark_gone: true,
+                drained: true,
+            },
+        },
         C::Weight { role: Role::parse("eng/web").unwrap(), weight: 2500 },
     ];
     (cluster, apps_samples())
