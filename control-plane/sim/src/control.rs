@@ -28,6 +28,7 @@ enum ClusterKey {
     Agent(AgentId),
     Framework(FrameworkId),
     RemovedFramework(FrameworkId),
+    Drain(AgentId),
     Weight(Role),
 }
 
@@ -39,6 +40,7 @@ fn cluster_key(record: &Record) -> ClusterKey {
         Record::RemovedFramework { framework, .. } => {
             ClusterKey::RemovedFramework(framework.clone())
         }
+        Record::Drain { agent, .. } => ClusterKey::Drain(agent.clone()),
         Record::Weight { role, .. } => ClusterKey::Weight(role.clone()),
     }
 }
