@@ -1,5 +1,6 @@
 """What tasks could leave behind on a host, counted before and after."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -44,12 +45,21 @@ def _bpf_objects(command):
     return count
 
 
+def _descriptors(pid):
+    """What a process has open; what it closes while we look is not held."""
+    links = []
+    for one in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(one))
+    return links
+
+
 def holdings(agent, work_dir):
     """Everything that is counted, by name."""
     groups = pathlib.Path("/sys/fs/cgroup")
     groups = groups / "unified" if (groups / "unified").is_dir() else groups
     pins = pathlib.Path("/sys/fs/bpf")
-    links = [os.readlink(one) for one in pathlib.Path(f"/proc/{agent}/fd").iterdir()]
+    links = _descriptors(agent)
     rules = re.sub(r"(?m)^\s*counter.*$", "", _output("nft", "list", "ruleset"))
     spaces = pathlib.Path("/run/tepui/netns")
     bundles = pathlib.Path(work_dir) / "meta/containers"
