@@ -15,6 +15,8 @@ use crate::rules;
 use crate::settings::Settings;
 
 const SYSCTL: &str = "/proc/sys/net";
+/// What a container calls its end of the cable.
+const INTERFACE: &str = "eth0";
 
 /// The addresses of a container on the bridge.
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +114,10 @@ fn set(name: &str, value: &str) -> Result<(), NetworkError> {
     fs::write(&path, value).map_err(NetworkError::file("write", &path))
 }
 
-/// Names of the two ends of a container's cable; a link's name has 15 bytes at most.
-fn link_names(run: &ContainerId) -> (String, String) {
-    let short: String = run.as_str().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-    (format!("tp{short}"), format!("tq{short}"))
+/// The end of a container's cable at the bridge; a link's name has 15 bytes at most.
+fn outer_name(run: &ContainerId) -> String {
+    let short = run.as_str().chars().filter(char::is_ascii_alphanumeric).take(12);
+    "tp".chars().chain(short).collect()
 }
 
 /// Connects a pinned namespace to the bridge.
@@ -125,7 +127,7 @@ pub(crate) async fn connect(
     path: &Path,
     addresses: Addresses,
 ) -> Result<(), NetworkError> {
-    let (outer, inner) = link_names(run);
+    let outer = outer_name(run);
     let links = Links::open()?;
     let bridge = match links.find(&settings.bridge).await? {
         Some(index) => index,
@@ -137,14 +139,14 @@ pub(crate) async fn connect(
     };
     links.remove(&outer).await?;
     let namespace = File::open(path).map_err(NetworkError::file("open", path))?;
-    links.add_pair(&outer, &inner, bridge, &namespace).await?;
+    links.add_pair(&outer, INTERFACE, bridge, &namespace).await?;
     let (prefix4, prefix6) = (settings.subnet4.prefix_len(), settings.subnet6.prefix_len());
     let gateway4 = address::gateway4(settings.subnet4);
     let gateway6 = addresses.six.map(|_| address::gateway6(settings.subnet6));
     namespace::within(path, move || async move {
         let links = Links::open()?;
         links.raise_loopback().await?;
-        let index = links.rename(&inner, "eth0").await?;
+        let index = links.demand(INTERFACE).await?;
         links.add_address(index, addresses.four.into(), prefix4).await?;
         if let Some(six) = addresses.six {
             links.add_address(index, six.into(), prefix6).await?;
@@ -157,5 +159,5 @@ pub(crate) async fn connect(
 
 /// Ends the cable of a container; its other end goes with it.
 pub(crate) async fn disconnect(run: &ContainerId) -> Result<(), NetworkError> {
-    Links::open()?.remove(&link_names(run).0).await
+    Links::open()?.remove(&outer_name(run)).await
 }

@@ -5,7 +5,11 @@ use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
+};
 use tokio::task::JoinHandle;
 
 use crate::error::NetworkError;
@@ -45,7 +49,7 @@ impl Links {
         }
     }
 
-    async fn demand(&self, name: &str) -> Result<u32, NetworkError> {
+    pub(crate) async fn demand(&self, name: &str) -> Result<u32, NetworkError> {
         let absent = || NetworkError::Unable(format!("link {name} is gone"));
         self.find(name).await?.ok_or_else(absent)
     }
@@ -77,7 +81,8 @@ impl Links {
         Ok(index)
     }
 
-    /// Two ends of a cable: one at the bridge, one for another namespace.
+    /// Two ends of a cable: one at the bridge, the other made in its namespace. To make it here and
+    /// move it there takes the kernel ten times as long, with the lock of all networks held.
     pub(crate) async fn add_pair(
         &self,
         outer: &str,
@@ -85,32 +90,24 @@ impl Links {
         bridge: u32,
         namespace: &impl AsRawFd,
     ) -> Result<(), NetworkError> {
-        let pair = LinkVeth::new(outer, inner).build();
-        self.handle
-            .link()
-            .add(pair)
-            .execute()
-            .await
-            .map_err(NetworkError::link(format!("make links {outer} and {inner}")))?;
-        let (outer_index, inner_index) = (self.demand(outer).await?, self.demand(inner).await?);
-        let moved =
-            LinkUnspec::new_with_index(inner_index).setns_by_fd(namespace.as_raw_fd()).build();
-        self.set(moved, || format!("move link {inner}")).await?;
-        let attached = LinkUnspec::new_with_index(outer_index).controller(bridge).up().build();
-        self.set(attached, || format!("attach link {outer}")).await?;
+        let inner_end = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(inner)
+            .setns_by_fd(namespace.as_raw_fd())
+            .build();
+        let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(inner_end)))
+            .name(outer)
+            .controller(bridge)
+            .up()
+            .build();
+        let made = self.handle.link().add(pair).execute().await;
+        made.map_err(NetworkError::link(format!("make links {outer} and {inner}")))?;
+        let outer_index = self.demand(outer).await?;
         // Where the kernel filters bridges too (br_netfilter), what a container sends to its own
         // mapped port turns round in the bridge itself, which a port must allow.
         let turning = LinkBridgePort::new(outer_index).hairpin(true).build();
         let turns = self.handle.link().set_port(turning).execute().await;
         turns.map_err(NetworkError::link(format!("let link {outer} turn round")))
-    }
-
-    /// Renames a link; it must be down.
-    pub(crate) async fn rename(&self, from: &str, to: &str) -> Result<u32, NetworkError> {
-        let index = self.demand(from).await?;
-        let renamed = LinkUnspec::new_with_index(index).name(to.to_owned()).build();
-        self.set(renamed, || format!("rename link {from}")).await?;
-        Ok(index)
     }
 
     pub(crate) async fn raise(&self, index: u32) -> Result<(), NetworkError> {
