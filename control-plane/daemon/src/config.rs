@@ -53,6 +53,10 @@ pub struct Settings {
     /// Name under which clients reach this host [default: the listening address]
     #[arg(long)]
     pub hostname: Option<String>,
+    /// Names, besides its own, under which clients call this host where it listens on loopback; may be
+    /// repeated
+    #[arg(long, value_delimiter = ',')]
+    pub host_names: Vec<String>,
     /// Name of the cluster, shown to people
     #[arg(long)]
     pub cluster: Option<String>,
@@ -135,6 +139,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Name under which clients reach this host.
     pub hostname: String,
+    /// Further names of this host.
+    pub host_names: Vec<String>,
     /// Name of the cluster.
     pub cluster: Option<String>,
     /// Seconds after which an unanswered offer is rescinded.
@@ -187,6 +193,7 @@ impl Settings {
             agent_listen: self.agent_listen.or(file.agent_listen),
             state_dir: self.state_dir.or(file.state_dir),
             hostname: self.hostname.or(file.hostname),
+            host_names: if self.host_names.is_empty() { file.host_names } else { self.host_names },
             cluster: self.cluster.or(file.cluster),
             offer_timeout_seconds: self.offer_timeout_seconds.or(file.offer_timeout_seconds),
             agent_patience_seconds: self.agent_patience_seconds.or(file.agent_patience_seconds),
@@ -301,6 +308,7 @@ impl Settings {
             marathon_listen,
             agent_listen,
             state_dir: self.state_dir.unwrap_or_else(default_state_dir),
+            host_names: self.host_names,
             cluster: self.cluster,
             offer_timeout_seconds: self.offer_timeout_seconds,
             agent_patience_seconds: patience,

@@ -12,7 +12,7 @@ use tepui_api::Timings;
 use tepui_election::{Candidate, Leadership};
 use tepui_plugin_host::Board;
 use tepui_process::{
-    Clock, Hangups, Patience, notify, seed, serve_http, stop_requested, terminated,
+    Clock, Hangups, OwnNames, Patience, notify, seed, serve_http, stop_requested, terminated,
 };
 use tepui_standby::{Front, Standby};
 use tepui_store::StoreError;
@@ -95,7 +95,7 @@ struct Servers {
 }
 
 impl Servers {
-    fn start(listeners: Listeners, standby: &Standby, own: Router) -> Self {
+    fn start(config: &Config, listeners: Listeners, standby: &Standby, own: Router) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mesos = Front::new(tepui_standby::mesos(standby.clone(), own));
         let marathon = Front::new(tepui_standby::marathon(standby.clone()));
@@ -107,9 +107,15 @@ impl Servers {
             let _ = agents_stop.wait_for(|stop| *stop).await;
         };
         let served = grpc::serve(agents.clone(), listeners.agents, until);
+        let guarded = |listen: SocketAddr, router: Router| {
+            let names = config.host_names.iter().chain([&config.hostname]).map(String::as_str);
+            OwnNames::new(listen, names).guard(router)
+        };
+        let of_mesos = guarded(config.listen, mesos.router());
+        let of_marathon = guarded(config.marathon_listen, marathon.router());
         let running = [
-            tokio::spawn(serve_http(listeners.mesos, mesos.router(), patience, stopped.clone())),
-            tokio::spawn(serve_http(listeners.marathon, marathon.router(), patience, stopped)),
+            tokio::spawn(serve_http(listeners.mesos, of_mesos, patience, stopped.clone())),
+            tokio::spawn(serve_http(listeners.marathon, of_marathon, patience, stopped)),
             tokio::spawn(async move {
                 if let Err(problem) = served.await {
                     error!(error = &problem as &dyn std::error::Error, "agents are not served");
@@ -170,12 +176,12 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
             let opened = open_own(config, &mut entropy, timings)?;
             timings.leadership.changed();
             let elected = maker.lead(opened, entropy)?;
-            let servers = Servers::start(listeners, &standby, own);
+            let servers = Servers::start(config, listeners, &standby, own);
             servers.lead(&elected);
             (servers, elected)
         }
         Some(address) => {
-            let servers = Servers::start(listeners, &standby, own);
+            let servers = Servers::start(config, listeners, &standby, own);
             said(config, "control plane stands by");
             let mut standing = Standing::new(
                 address.clone(),

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::Extensions;
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -37,6 +38,35 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self { first_head: Duration::from_secs(30), next_head: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// The connection that a request came by; among the extensions of each.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The client's end.
+    pub peer: SocketAddr,
+    /// This end: the address that the client connected to.
+    pub local: SocketAddr,
+    known: Arc<Mutex<Extensions>>,
+}
+
+impl Connection {
+    /// A connection of which nothing else is known.
+    #[must_use]
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer, local, known: Arc::default() }
+    }
+
+    /// What was found out about it for an earlier request.
+    #[must_use]
+    pub fn known<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get().cloned()
+    }
+
+    /// Keeps what was found out, for all requests that follow.
+    pub fn keep<T: Clone + Send + Sync + 'static>(&self, found: T) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(found);
     }
 }
 
@@ -90,6 +120,8 @@ async fn connection(
     patience: Patience,
     mut stop: watch::Receiver<bool>,
 ) {
+    let Ok(local) = stream.local_addr() else { return };
+    let itself = Connection::new(peer, local);
     // Small answers and events leave at once; a peer that is gone shows at the first read.
     let _ = stream.set_nodelay(true);
     let spoke = Arc::new(AtomicBool::new(false));
@@ -97,6 +129,7 @@ async fn connection(
     let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(itself.clone());
         let answer = inner.call(request);
         async move { answer.await as Result<Response, Infallible> }
     });

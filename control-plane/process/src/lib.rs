@@ -4,6 +4,7 @@
 mod clock;
 mod config;
 pub mod exporter;
+mod hosts;
 mod http;
 mod log;
 mod requests;
@@ -11,7 +12,8 @@ mod signals;
 
 pub use clock::{Clock, seed};
 pub use config::{guard_address, load_settings};
-pub use http::{Patience, serve_http};
+pub use hosts::OwnNames;
+pub use http::{Connection, Patience, serve_http};
 pub use log::{LogFormat, start_log};
 pub use requests::{answered, measured};
 pub use signals::{Hangups, kill_self, notify, raise_descriptor_limit, stop_requested, terminated};
