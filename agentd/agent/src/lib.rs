@@ -28,6 +28,7 @@
 
 mod asked;
 mod book;
+mod caller;
 mod checks;
 mod compatibility;
 mod config;
@@ -59,6 +60,7 @@ mod view;
 mod volumes;
 
 pub use asked::{ContainerLaunch, Verdict};
+pub use caller::{Caller, is_open_to_all};
 pub use compatibility::{FOUND_ATTRIBUTES, ISOLATION_ATTRIBUTE, Incompatible};
 pub use config::{Config, Containers, Reconfiguration};
 pub use counters::Counters;

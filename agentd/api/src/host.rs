@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tepui_agent::{Agent, ContainerCall, Response, Window};
+use tepui_agent::{Agent, Caller, ContainerCall, Response, Window};
 use tepui_plugin_host::Board;
+use tepui_process::Connection;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
@@ -112,6 +113,12 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
         &self,
         look: impl FnOnce(&Agent, Now) -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, Unavailable>> + Send;
+
+    /// Who is at the other end of a connection; asked once for each that wants more than to look.
+    fn caller(
+        &self,
+        connection: &Connection,
+    ) -> impl Future<Output = Result<Caller, Unavailable>> + Send;
 
     /// A call about a container; the answer may take as long as the container lives.
     fn container_call(

@@ -8,6 +8,7 @@
 //! * `show`: what others see of frameworks, executors, tasks and resources, in both JSON dialects.
 
 mod answer;
+mod caller;
 mod containers;
 mod executor;
 mod files;

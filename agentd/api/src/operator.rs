@@ -5,7 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tepui_agent::{Agent, Framework, Place};
+use tepui_agent::{Agent, Framework, Place, is_open_to_all};
 use tepui_wire::v1::agent::call::Type;
 use tepui_wire::v1::agent::response::{self, Type as Answer};
 use tepui_wire::v1::{self, agent};
@@ -14,7 +14,7 @@ use tepui_wire::{MediaType, media};
 use crate::answer::{self, ApiError, accepted, content_type};
 use crate::host::{Facts, Host};
 use crate::router::App;
-use crate::{containers, files, legacy, metrics, show, version};
+use crate::{caller, containers, files, legacy, metrics, show, version};
 
 /// Level 0 of Mesos's log: there is nothing below `info` that an operator can switch here.
 const LOGGING_LEVEL: u32 = 0;
@@ -31,7 +31,9 @@ pub(crate) async fn operator<H: Host>(
         return Err(ApiError::method());
     }
     let headers = request.headers().clone();
+    let extensions = request.extensions().clone();
     if is_stream(&headers) {
+        caller::admit(&app, &extensions, "call ATTACH_CONTAINER_INPUT").await?;
         return containers::attach_input(&app, &headers, request.into_body()).await;
     }
     let form = content_type(&headers)?;
@@ -40,6 +42,9 @@ pub(crate) async fn operator<H: Host>(
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));
     };
+    if !is_open_to_all(kind) {
+        caller::admit(&app, &extensions, &format!("call {}", kind.as_str_name())).await?;
+    }
     match kind {
         Type::LaunchNestedContainerSession => {
             return containers::session(&app, &headers, call).await;

@@ -22,6 +22,7 @@ pub(crate) async fn kernel<H: Host>(State(app): State<App<H>>) -> Result<Json<Va
             "by": report.enforcement,
             "reason": report.reason,
         },
+        "callers": { "by": report.callers, "reason": report.callers_reason },
         "figures": figures
             .map(|(figure, source)| json!({ "figure": figure, "source": source }))
             .collect::<Value>(),

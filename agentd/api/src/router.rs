@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Extensions, HeaderMap, StatusCode, Version};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
@@ -13,7 +13,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::containers::Flowing;
 use crate::host::{Facts, Host};
-use crate::{executor, files, legacy, metrics, operator, own};
+use crate::{caller, executor, files, legacy, metrics, operator, own};
 
 /// Largest request body; a larger one is answered 413.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -31,11 +31,12 @@ pub(crate) struct App<H> {
 /// links from, as it is and percent-encoded.
 pub fn router<H: Host>(host: H, facts: Facts) -> Router {
     let app = App { host, facts: Arc::new(facts) };
-    let ordinary = ordinary::<H>().layer(from_fn(legacy::padded)).layer(compression());
+    let ordinary = ordinary(&app).layer(from_fn(legacy::padded)).layer(compression());
     // Bytes of files are sent as they are, and streams are never compressed.
+    let download = Router::new().route("/files/download", get(files::download::<H>));
     let plain = Router::new()
         .route("/api/v1/executor", any(executor::executor::<H>))
-        .route("/files/download", get(files::download::<H>));
+        .merge(for_operators(download, &app));
     let both = plain.merge(ordinary).layer(from_fn(tepui_process::measured));
     Router::new()
         .merge(both.clone())
@@ -46,8 +47,18 @@ pub fn router<H: Host>(host: H, facts: Facts) -> Router {
         .with_state(app)
 }
 
-fn ordinary<H: Host>() -> Router<App<H>> {
+/// Files of sandboxes, which tasks do not read through the agent.
+fn for_operators<H: Host>(files: Router<App<H>>, app: &App<H>) -> Router<App<H>> {
+    files.route_layer(from_fn_with_state(app.clone(), caller::files_for_operators::<H>))
+}
+
+fn ordinary<H: Host>(app: &App<H>) -> Router<App<H>> {
+    let files = Router::new()
+        .route("/files/browse", get(files::browse::<H>))
+        .route("/files/read", get(files::read::<H>))
+        .route("/files/debug", get(files::debug::<H>));
     Router::new()
+        .merge(for_operators(files, app))
         .route("/health", get(async || StatusCode::OK))
         .route("/version", get(legacy::version))
         .route("/flags", get(legacy::flags::<H>))
@@ -64,9 +75,6 @@ fn ordinary<H: Host>() -> Router<App<H>> {
         .route("/tepui/v1/plugins", get(own::plugins::<H>))
         .route("/metrics", get(metrics::prometheus::<H>))
         .route("/api/v1", any(operator::operator::<H>))
-        .route("/files/browse", get(files::browse::<H>))
-        .route("/files/read", get(files::read::<H>))
-        .route("/files/debug", get(files::debug::<H>))
 }
 
 fn compression() -> CompressionLayer<impl Predicate> {

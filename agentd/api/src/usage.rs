@@ -152,6 +152,10 @@ pub struct KernelReport {
     pub enforcement: String,
     /// Why nobody does.
     pub reason: Option<String>,
+    /// Who tells tasks from operators when they call: `kernel` or `none`.
+    pub callers: String,
+    /// Why nobody does, and what follows of that.
+    pub callers_reason: Option<String>,
     /// Figures about tasks and their sources.
     pub sources: Vec<(String, String)>,
     /// Programs with the time spent in them in seconds, and how often they ran.

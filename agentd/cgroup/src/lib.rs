@@ -1,4 +1,5 @@
-//! Control groups, version 2: probe, create, limit, place, kill, read.
+//! Control groups, version 2: probe, create, limit, place, kill, read; and whose socket a connection's
+//! other end is.
 //!
 //! A narrow module over the cgroup2 file system. It asks the host what it can do ([`Mount::probe`],
 //! [`Subtree::ensure`], [`Subtree::prove`]) and never guesses from versions; on hybrid hosts the
@@ -8,6 +9,7 @@ mod error;
 mod leaf;
 mod limit;
 mod mount;
+mod socket;
 mod stat;
 mod subtree;
 
@@ -15,5 +17,6 @@ pub use error::CgroupError;
 pub use leaf::Leaf;
 pub use limit::{Controller, DiskLimit, GroupLimits};
 pub use mount::Mount;
+pub use socket::{Clients, Origin, is_here};
 pub use stat::{CpuUsage, MemoryEvents, MemoryUsage};
 pub use subtree::Subtree;

@@ -91,3 +91,33 @@ fn fresh_groups_are_never_shared_and_a_sweep_removes_only_empty_ones() {
     used.remove().unwrap();
     tepui_cgroup::Leaf::at(subtree.path().to_owned()).remove().unwrap();
 }
+
+/// A client in this group, which leaves it when it is told something.
+const CLIENT: &str = "echo $$ >$0/cgroup.procs; exec 3<>/dev/tcp/127.0.0.1/$1; read word <&3; \
+                      echo $$ >$0/../cgroup.procs; echo gone >&3; read word <&3";
+
+#[test]
+fn a_client_is_where_its_socket_was_made_and_unclear_when_that_group_is_gone() {
+    use std::io::{Read, Write};
+    let Some(subtree) = subtree("client") else { return };
+    let clients = tepui_cgroup::Clients::probe().expect("a kernel since 5.8");
+    let task = subtree.fresh_leaf().unwrap();
+    let own = task.path().join("made-by-itself");
+    std::fs::create_dir(&own).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let mut bash = Command::new("bash");
+    let mut child = bash.args(["-c", CLIENT]).arg(&own).arg(port).spawn().unwrap();
+    let (mut server, peer) = listener.accept().unwrap();
+    let local = server.local_addr().unwrap();
+    assert_eq!(clients.origin(peer, local), tepui_cgroup::Origin::Group(own.clone()));
+    server.write_all(b"leave\n").unwrap();
+    server.read_exact(&mut [0; 5]).unwrap();
+    std::fs::remove_dir(&own).unwrap();
+    let origin = clients.origin(peer, local);
+    assert!(matches!(origin, tepui_cgroup::Origin::Unclear(_)), "{origin:?}");
+    server.write_all(b"end\n").unwrap();
+    child.wait().unwrap();
+    task.remove().unwrap();
+    tepui_cgroup::Leaf::at(subtree.path().to_owned()).remove().unwrap();
+}

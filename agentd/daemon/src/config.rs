@@ -215,6 +215,14 @@ pub struct Settings {
     #[arg(long)]
     #[serde(default)]
     pub shield_tasks: bool,
+    /// What tasks may do that call this agent's API: refuse, which leaves them what everybody is
+    /// shown and what executors need, or all, which makes each as good as root [default: refuse]
+    #[arg(long)]
+    pub calls_of_tasks: Option<CallsOfTasks>,
+    /// Names, besides its own, under which clients call the agent where it listens on loopback; may be
+    /// repeated
+    #[arg(long, value_delimiter = ',')]
+    pub host_names: Vec<String>,
     /// Which changes of the agent its id survives: equal or additive [default: equal]
     #[arg(long)]
     pub reconfiguration_policy: Option<String>,
@@ -234,6 +242,17 @@ pub enum LauncherKind {
     Systemd,
     /// Processes with a shim.
     Process,
+}
+
+/// What tasks may do that call the agent's API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallsOfTasks {
+    /// Look at what everybody is shown, and be executors.
+    #[default]
+    Refuse,
+    /// What operators may.
+    All,
 }
 
 /// The configuration in force.
@@ -279,6 +298,10 @@ pub struct Config {
     pub disk_quota: DiskQuota,
     /// Time between two counts of what sandboxes hold.
     pub disk_watch_interval: Duration,
+    /// What tasks may do that call the agent's API.
+    pub calls_of_tasks: CallsOfTasks,
+    /// Further names of this host.
+    pub host_names: Vec<String>,
     /// Which changes of the agent its id survives.
     pub reconfiguration: tepui_agent::Reconfiguration,
     /// Containers.
@@ -349,6 +372,8 @@ impl Settings {
             host_volumes: self.host_volumes.or(file.host_volumes),
             no_new_privileges: self.no_new_privileges || file.no_new_privileges,
             shield_tasks: self.shield_tasks || file.shield_tasks,
+            calls_of_tasks: self.calls_of_tasks.or(file.calls_of_tasks),
+            host_names: list(self.host_names, file.host_names),
             reconfiguration_policy: self.reconfiguration_policy.or(file.reconfiguration_policy),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
@@ -430,6 +455,8 @@ impl Settings {
             limits,
             disk_quota,
             disk_watch_interval: Duration::from_secs(watch),
+            calls_of_tasks: self.calls_of_tasks.unwrap_or_default(),
+            host_names: self.host_names,
             reconfiguration: policy(self.reconfiguration_policy.as_deref())?,
             containers,
         })

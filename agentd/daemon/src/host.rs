@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use tepui_agent::{Agent, ContainerCall, Event, Response};
+use tepui_agent::{Agent, Caller, ContainerCall, Event, Response};
 use tepui_agent_api::{
     Host, ImageEntry, ImageFigures, Input, KernelReport, Output, PullEntry, Unavailable, Usage,
 };
 use tepui_plugin_host::Board;
+use tepui_process::Connection;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
 
+use crate::callers::Callers;
 use crate::driver::{Driver, Stopping};
 use crate::images::ImageStore;
 use crate::runs::Runs;
@@ -22,13 +24,15 @@ pub struct AgentHost {
     pub driver: Driver,
     /// What measures runs.
     pub runs: Runs,
+    /// Who tells tasks from operators.
+    pub callers: Callers,
     /// The host's images.
     pub images: ImageStore,
     /// What became of plugins.
     pub board: Arc<Board>,
 }
 
-fn unavailable(error: Stopping) -> Unavailable {
+pub(crate) fn unavailable(error: Stopping) -> Unavailable {
     Unavailable(error.to_string())
 }
 
@@ -61,6 +65,10 @@ impl Host for AgentHost {
         self.driver.read(look).await.map_err(unavailable)
     }
 
+    async fn caller(&self, connection: &Connection) -> Result<Caller, Unavailable> {
+        self.callers.tell(connection, &self.driver, &self.runs).await
+    }
+
     async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {
         self.driver.container_call(call).await.map_err(unavailable)
     }
@@ -82,7 +90,8 @@ impl Host for AgentHost {
     }
 
     fn kernel(&self) -> KernelReport {
-        self.runs.kernel()
+        let (callers, callers_reason) = self.callers.report();
+        KernelReport { callers, callers_reason, ..self.runs.kernel() }
     }
 
     fn image_figures(&self) -> Option<ImageFigures> {

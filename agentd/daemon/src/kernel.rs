@@ -28,7 +28,7 @@ use book::{Book, Death, Ports};
 pub use measure::usage;
 pub use settings::{PortEnforcement, Wishes};
 pub use start::{Found, Hierarchy, UnitsClaim, tag};
-pub use tidy::{group, pins};
+pub use tidy::{group, is_name_of_groups, pins};
 pub use watch::watch;
 
 /// Attribute that says whether the kernel holds tasks to their ports: `kernel` or `none`.

@@ -339,6 +339,14 @@ impl Runs {
         Some(kernel::usage(rough, &sample))
     }
 
+    /// Which of these runs a control group belongs to.
+    pub fn run_in(&self, group: &Path, live: &[ContainerId]) -> Option<ContainerId> {
+        let holds = |run: &&ContainerId| {
+            self.shared.launcher.group(run).is_some_and(|leaf| group.starts_with(leaf.path()))
+        };
+        live.iter().find(holds).cloned()
+    }
+
     /// What of the kernel serves the agent now.
     pub fn kernel(&self) -> tepui_agent_api::KernelReport {
         self.shared.kernel.report()

@@ -16,7 +16,7 @@ use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
 use tepui_plugin_host::Board;
-use tepui_process::{Clock, Patience, notify, seed, serve_http, stop_requested};
+use tepui_process::{Clock, OwnNames, Patience, notify, seed, serve_http, stop_requested};
 use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1::{self, executor_info::Type};
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::callers::Callers;
 use crate::config::{Config, LauncherKind};
 use crate::detect;
 use crate::driver::Driver;
@@ -100,6 +101,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     // The claim is kept until the process ends.
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
     hierarchy.units = launcher.has_units();
+    let has_groups = hierarchy.processes.is_some() || launcher.starts_units();
+    let callers = Callers::probe(&config, has_groups, nix::unistd::geteuid().is_root());
     let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
     let isolators = isolation::probe(&config, &launcher, &board)?;
     let isolation = isolators.isolation();
@@ -162,7 +165,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
     tokio::spawn(watch_sandboxes(config.disk_watch_interval, runs.clone()));
     tokio::spawn(images.clone().watch());
-    let host = AgentHost { driver, runs, images, board };
+    let host = AgentHost { driver, runs, callers, images, board };
     let ended = serve_until(config, facts, host, listener, over).await;
     if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
         warn!("shims that wait for a task do not end, the tasks' control group stays");
@@ -362,7 +365,9 @@ async fn serve_until(
 ) -> anyhow::Result<Ended> {
     let (stop, stopped) = watch::channel(false);
     let driver = host.driver.clone();
-    let router = tepui_agent_api::router(host, facts);
+    let names = config.host_names.iter().chain([&config.hostname]).map(String::as_str);
+    let names = OwnNames::new(config.listen, names);
+    let router = names.guard(tepui_agent_api::router(host, facts));
     let server = tokio::spawn(serve_http(listener, router, Patience::default(), stopped));
     info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");
     notify(NotifyState::Ready);

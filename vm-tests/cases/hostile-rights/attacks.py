@@ -6,19 +6,25 @@ import contextlib
 import ctypes
 import errno
 import glob
+import json
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 
 libc = ctypes.CDLL(None, use_errno=True)
 SYSCALLS = {"bpf": 321, "keyctl": 250, "add_key": 248, "perf_event_open": 298, "io_uring_setup": 425,
             "init_module": 175, "kexec_load": 246, "open_by_handle_at": 304, "ptrace": 101,
             "userfaultfd": 323, "process_vm_readv": 310, "settimeofday": 164, "swapon": 167,
-            "reboot": 169, "setns": 308, "pivot_root": 155, "mount": 165, "unshare": 272}
+            "reboot": 169, "setns": 308, "pivot_root": 155, "mount": 165, "unshare": 272, "clone": 56,
+            "clone3": 435}
 CLONE = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000, "net": 0x40000000}
+SIGCHLD = 17
 NO_RIGHT = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 ATTEMPTS = {}
 
@@ -104,6 +110,27 @@ def overwrite_program():
 @attempt("F-72 a user namespace")
 def user_namespace():
     in_child(syscall, "unshare", CLONE["user"])
+
+
+def child_in_new_namespace(name, *arguments):
+    """clone(2) and clone3(2) go on in two processes."""
+    pid = syscall(name, *arguments)
+    if pid == 0:
+        os._exit(0)
+    if pid > 0:
+        os.waitpid(pid, 0)
+
+
+@attempt("F-72 a user namespace by clone")
+def user_namespace_by_clone():
+    in_child(child_in_new_namespace, "clone", CLONE["user"] | SIGCHLD, 0, 0, 0, 0)
+
+
+@attempt("F-72 a user namespace by clone3")
+def user_namespace_by_clone3():
+    # flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls
+    arguments = (ctypes.c_uint64 * 8)(CLONE["user"], 0, 0, 0, SIGCHLD, 0, 0, 0)
+    in_child(child_in_new_namespace, "clone3", arguments, ctypes.sizeof(arguments))
 
 
 @attempt("F-72 a mount namespace")
@@ -289,6 +316,75 @@ def interfaces():
 @attempt("F-69 the agent's records")
 def agents_records():
     os.listdir(os.environ.get("RECORDS", "/var/lib/tepui/agent/meta"))
+
+
+def launch(name):
+    """The call for a container of root, which leaves a file that only root can."""
+    by = "plain" if os.environ.get("PLAIN") else "task"
+    command = f"touch /run/hostile-by-{by}; sleep 1000"
+    return json.dumps({"type": "LAUNCH_CONTAINER", "launch_container": {
+        "container_id": {"value": f"hostile-by-{by}-{os.getpid()}-{name}"},
+        "command": {"shell": True, "value": command, "user": "root"}}}).encode()
+
+
+def asked(host, path, call=None):
+    request = urllib.request.Request(f"http://{host}:5051{path}", call,
+                                     {"content-type": "application/json"})
+    try:
+        return urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as answer:
+        if answer.code == 403:
+            raise Refused(f"403 {answer.read().decode()}") from answer
+        # Any other answer means that the agent looked at it.
+        return None
+
+
+@attempt("a process of root by the agent, over 127.0.0.1")
+def agent_over_v4():
+    asked("127.0.0.1", "/api/v1", launch("v4"))
+
+
+@attempt("a process of root by the agent, over ::1")
+def agent_over_v6():
+    asked("[::1]", "/slave(1)/api/v1", launch("v6"))
+
+
+@attempt("a process of root by the agent, over the mapped address")
+def agent_over_mapped():
+    asked("[::ffff:127.0.0.1]", "/api/v1", launch("mapped"))
+
+
+@attempt("a process of root by the agent, over the host's own address")
+def agent_over_own_address():
+    asked(os.environ["ADDRESS"], "/api/v1", launch("own"))
+
+
+@attempt("a process of root by the agent, by a client that is gone at once")
+def agent_by_nobody():
+    body = launch("gone")
+    for _ in range(50):
+        with contextlib.closing(socket.create_connection(("127.0.0.1", 5051))) as client:
+            # With a linger of no time the close leaves no socket behind.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(f"POST /api/v1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json"
+                           f"\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    if not os.environ.get("PLAIN"):
+        raise Refused("nobody answers; the case looks what came of it")
+
+
+@attempt("a session beside itself as root by the agent")
+def agent_session():
+    runs = [one["container_id"] for one in json.load(asked("127.0.0.1", "/containers"))]
+    for run in runs or ["none"]:
+        call = {"type": "LAUNCH_NESTED_CONTAINER_SESSION", "launch_nested_container_session": {
+            "container_id": {"value": "s", "parent": {"value": run}},
+            "command": {"shell": True, "value": "id -u", "user": "root"}}}
+        asked("127.0.0.1", "/api/v1", json.dumps(call).encode())
+
+
+@attempt("sandboxes of others by the agent")
+def agent_files():
+    asked("127.0.0.1", "/files/debug")
 
 
 @attempt("the host's passwords")

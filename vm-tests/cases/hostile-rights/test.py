@@ -2,6 +2,7 @@ import json
 import shlex
 
 AGENT = "tepui-agentd.service"
+ADDRESS = "192.168.1.1"
 SCRIPT = "/usr/local/share/attacks.py"
 # What a task of root may do because the files are root's: who runs strangers' tasks gives them a user or
 # an image.
@@ -24,7 +25,7 @@ def parsed(output):
 
 def attacked_by(name, user):
     """What a task of that user met."""
-    variables = {"VICTIM": agent, "SETUID": "/usr/local/bin/setuid-id"}
+    variables = {"VICTIM": agent, "SETUID": "/usr/local/bin/setuid-id", "ADDRESS": ADDRESS}
     app = {
         "id": f"/{name}", "cpus": 0.1, "mem": 64, "user": user, "env": variables,
         "cmd": f"python3 {SCRIPT} >answers; touch finished; sleep 1000",
@@ -50,7 +51,8 @@ one.succeed(
 )
 
 with subtest("without confinement everything gets through, so that a refusal says something"):
-    plain = parsed(one.succeed(f"VICTIM={agent} SETUID=/usr/local/bin/setuid-id PLAIN=1 python3 {SCRIPT}"))
+    variables = f"VICTIM={agent} SETUID=/usr/local/bin/setuid-id ADDRESS={ADDRESS}"
+    plain = parsed(one.succeed(f"{variables} PLAIN=1 python3 {SCRIPT}"))
     t.assertGreater(len(plain), 25)
     shut = {name: answer for name, answer in plain.items() if answer != "OPEN" and answer not in ABSENT}
     t.assertEqual(set(shut) - ALWAYS, set(), shut)
@@ -62,6 +64,15 @@ for user in ("nobody", "root"):
         t.assertEqual(answers.keys(), plain.keys())
         gone_through = {name for name, answer in answers.items() if answer == "OPEN"}
         t.assertEqual(gone_through, OWNED_BY_ROOT & gone_through if user == "root" else set())
+
+with subtest("the agent ran nothing for tasks, and everything for the operator"):
+    one.succeed("test -e /run/hostile-by-plain", "test ! -e /run/hostile-by-task")
+    known = one.succeed("curl -sf 'http://localhost:5051/containers?show_standalone=true'")
+    for way in ("v4", "v6", "mapped", "own"):
+        t.assertRegex(known, f"hostile-by-plain-[0-9]+-{way}\\b")
+    t.assertNotIn("hostile-by-task", known)
+    told = json.loads(one.succeed("curl -sf http://localhost:5051/tepui/v1/kernel"))
+    t.assertEqual(told["callers"], {"by": "kernel", "reason": None})
 
 with subtest("the agent went through all of it without a restart"):
     t.assertEqual(one.get_unit_property(AGENT, "MainPID"), agent)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod callers;
 mod executors;
 mod files;
 mod reads;

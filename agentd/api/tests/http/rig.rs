@@ -1,22 +1,24 @@
 //! A host whose agent is the real machine; processes and the control plane are played.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::{Extension, Router};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tempfile::TempDir;
 use tepui_agent::{
-    Agent, Config, ContainerCall, Effect, Event, FoundRun, FoundState, Record, Response,
+    Agent, Caller, Config, ContainerCall, Effect, Event, FoundRun, FoundState, Record, Response,
 };
 use tepui_agent_api::{
     Durations, Facts, Flow, Host, Input, KernelReport, Output, Tcp, Unavailable, Usage, router,
 };
 use tepui_link::{Directive, LaunchOrder, Order};
+use tepui_process::Connection;
 use tepui_types::{
     AgentId, ContainerId, Entropy, ExecutorId, FrameworkId, Mono, Now, RequestId, Role, Span,
     StreamId, Term, Uuid, Wall,
@@ -52,6 +54,9 @@ struct Inner {
     outputs: HashMap<ContainerId, mpsc::Receiver<Output>>,
     inputs: HashMap<ContainerId, mpsc::Sender<Input>>,
     talks: HashMap<ContainerId, Talk>,
+    /// Who calls, and how often that was asked.
+    caller: Caller,
+    asked: usize,
 }
 
 /// A session as its command sees it.
@@ -115,6 +120,8 @@ impl Rig {
             outputs: HashMap::new(),
             inputs: HashMap::new(),
             talks: HashMap::new(),
+            caller: Caller::Operator,
+            asked: 0,
         };
         let rig = Self { inner: Arc::new(Mutex::new(inner)), work_dir, _dir: Arc::new(dir) };
         rig.with(|inner| {
@@ -207,7 +214,24 @@ impl Rig {
     }
 
     fn router(&self) -> Router {
-        router(self.clone(), self.facts())
+        let (peer, local) = (SocketAddr::from(([10, 0, 0, 9], 40_000)), ([10, 0, 0, 1], 5051));
+        let connection = Connection::new(peer, SocketAddr::from(local));
+        self.router_of(connection)
+    }
+
+    /// All requests come by this connection.
+    pub(crate) fn router_of(&self, connection: Connection) -> Router {
+        router(self.clone(), self.facts()).layer(Extension(connection))
+    }
+
+    /// Whoever calls from now on.
+    pub(crate) fn is_called_by(&self, caller: Caller) {
+        self.with(|inner| inner.caller = caller);
+    }
+
+    /// How often it was asked who calls.
+    pub(crate) fn asked_for_callers(&self) -> usize {
+        self.with(|inner| inner.asked)
     }
 
     pub(crate) fn facts(&self) -> Facts {
@@ -364,6 +388,13 @@ impl Host for Rig {
             programs: vec![("tepui_bind4".into(), 0.25, 1000)],
             ..KernelReport::default()
         }
+    }
+
+    async fn caller(&self, _: &Connection) -> Result<Caller, Unavailable> {
+        Ok(self.with(|inner| {
+            inner.asked += 1;
+            inner.caller.clone()
+        }))
     }
 
     async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {

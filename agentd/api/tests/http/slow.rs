@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use tepui_agent::{Agent, ContainerCall, Response};
+use tepui_agent::{Agent, Caller, ContainerCall, Response};
 use tepui_agent_api::{Host, Input, KernelReport, Output, Unavailable, Usage, router};
+use tepui_process::Connection;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::{Notify, mpsc};
@@ -66,6 +67,10 @@ impl Host for Slow {
 
     fn kernel(&self) -> KernelReport {
         self.rig.kernel()
+    }
+
+    async fn caller(&self, connection: &Connection) -> Result<Caller, Unavailable> {
+        self.rig.caller(connection).await
     }
 
     async fn container_call(&self, call: Box<ContainerCall>) -> Result<Response, Unavailable> {

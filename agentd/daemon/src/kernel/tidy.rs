@@ -15,6 +15,8 @@ const MARK: &str = "work-dir";
 const FOLDER: &str = "agent-";
 /// What groups of tasks begin with; their agent's tag follows.
 const GROUP: &str = "tepui-tasks-";
+/// What groups of processes and slices of units begin with.
+const GROUPS: &str = "tepui-tasks";
 
 /// Folder of an agent's pins.
 pub fn pins(all: &Path, tag: &str) -> PathBuf {
@@ -24,6 +26,11 @@ pub fn pins(all: &Path, tag: &str) -> PathBuf {
 /// Name of the group of an agent's processes.
 pub fn group(tag: &str) -> String {
     format!("{GROUP}{tag}")
+}
+
+/// Whether a group of that name holds tasks, of this agent or another one, as processes or as units.
+pub fn is_name_of_groups(name: &str) -> bool {
+    name.starts_with(GROUPS)
 }
 
 impl Kernel {

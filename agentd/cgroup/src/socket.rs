@@ -1,0 +1,328 @@
+//! Whose a TCP connection is: the control group of the socket at its other end, asked of the kernel
+//! by netlink (sock_diag(7), `INET_DIAG_CGROUP_ID`, since Linux 5.8).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+
+use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+
+use crate::Mount;
+
+/// `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_msg`.
+const HEADER_BYTES: usize = 16;
+const REQUEST_BYTES: usize = 56;
+const MESSAGE_BYTES: usize = 72;
+/// `SOCK_DIAG_BY_FAMILY`, `NLMSG_ERROR`, `NLM_F_REQUEST`.
+const BY_FAMILY: u16 = 20;
+const ERROR: u16 = 2;
+const REQUEST: u16 = 1;
+const TCP: u8 = 6;
+const INET: u8 = 2;
+const INET6: u8 = 10;
+/// `INET_DIAG_CGROUP_ID`.
+const GROUP: u16 = 21;
+/// `INET_DIAG_NOCOOKIE`, twice.
+const NO_COOKIE: [u8; 8] = [0xff; 8];
+/// Room for one answer; the kernel's is some hundred bytes.
+const ANSWER_BYTES: usize = 8192;
+/// Groups that are looked through for one id.
+const MAX_GROUPS: usize = 200_000;
+
+/// Where the client of a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On another host, or in another network namespace.
+    Elsewhere,
+    /// In this network namespace; the directory of the group that its socket was made in.
+    Group(PathBuf),
+    /// In this network namespace, and the kernel does not say more, for this reason.
+    Unclear(String),
+}
+
+/// Tells where clients are. Made once: it has proved that the kernel tells.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    mount: Mount,
+}
+
+impl Clients {
+    /// Asks for a connection of this process with itself, whose answer is known.
+    ///
+    /// # Errors
+    /// What the kernel cannot do, for people.
+    pub fn probe() -> Result<Self, String> {
+        let mount = Mount::probe().map_err(|error| error.to_string())?;
+        let failed = |error: io::Error| format!("failed to connect to this process: {error}");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let server = listener.local_addr().map_err(failed)?;
+        let client = TcpStream::connect(server).map_err(failed)?;
+        let client = client.local_addr().map_err(failed).map(|address| (client, address))?;
+        let clients = Self { mount };
+        match clients.origin(client.1, server) {
+            Origin::Group(_) => Ok(clients),
+            Origin::Unclear(reason) => Err(reason),
+            Origin::Elsewhere => Err("the kernel takes this process for another host".to_owned()),
+        }
+    }
+
+    /// The version 2 hierarchy that groups are found in.
+    #[must_use]
+    pub fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
+    /// Where the client is that is connected from `client` to `server`. Blocks for a moment.
+    #[must_use]
+    pub fn origin(&self, client: SocketAddr, server: SocketAddr) -> Origin {
+        let (client, server) = (plain(client), plain(server));
+        let id = match group_of(client, server) {
+            Ok(Some(id)) => id,
+            Ok(None) | Err(_) if !is_here(client, server) => return Origin::Elsewhere,
+            Ok(None) => return Origin::Unclear("its socket is closed already".to_owned()),
+            Err(error) => return Origin::Unclear(format!("failed to ask for its socket: {error}")),
+        };
+        match find(self.mount.root(), id) {
+            Some(path) => Origin::Group(path),
+            None => Origin::Unclear(format!("its control group ({id}) is gone or out of sight")),
+        }
+    }
+}
+
+/// An IPv4 address that was mapped into IPv6, as itself.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(six) => match six.ip().to_ipv4_mapped() {
+            Some(four) => SocketAddr::from((four, six.port())),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+/// Whether the client of a connection is on this host: what is sent to its address would leave from
+/// it.
+#[must_use]
+pub fn is_here(client: SocketAddr, server: SocketAddr) -> bool {
+    let (client, server) = (plain(client).ip(), plain(server).ip());
+    if client.is_loopback() || client == server {
+        return true;
+    }
+    let any: IpAddr = match client {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Nothing is sent: connecting only chooses the way.
+    let chosen = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((client, 9))?;
+        socket.local_addr()
+    });
+    chosen.is_ok_and(|chosen| chosen.ip() == client)
+}
+
+/// Id of the group of the socket that is bound to `own` and connected to `other`; `None` where
+/// there is no such socket, or the kernel does not tell.
+fn group_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u64>> {
+    let netlink = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(SOCK_DIAG),
+    )?;
+    sendto(&netlink, &question(own, other), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut answer = [0; ANSWER_BYTES];
+    // The kernel has answered before `sendto` returns.
+    let (length, _) = recv(&netlink, answer.as_mut_slice(), RecvFlags::DONTWAIT)?;
+    read_answer(&answer[..length], own, other)
+}
+
+fn question(own: SocketAddr, other: SocketAddr) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES + REQUEST_BYTES);
+    let length = u32::try_from(HEADER_BYTES + REQUEST_BYTES).unwrap_or_default();
+    out.extend(length.to_ne_bytes());
+    out.extend(BY_FAMILY.to_ne_bytes());
+    out.extend(REQUEST.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend([if own.is_ipv4() { INET } else { INET6 }, TCP, 0, 0]);
+    out.extend(u32::MAX.to_ne_bytes());
+    out.extend(own.port().to_be_bytes());
+    out.extend(other.port().to_be_bytes());
+    out.extend(bytes(own.ip()));
+    out.extend(bytes(other.ip()));
+    let interface = match own {
+        SocketAddr::V6(six) => six.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    out.extend(interface.to_ne_bytes());
+    out.extend(NO_COOKIE);
+    out
+}
+
+fn bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(four) => {
+            let mut out = [0; 16];
+            out[..4].copy_from_slice(&four.octets());
+            out
+        }
+        IpAddr::V6(six) => six.octets(),
+    }
+}
+
+/// Only the socket that was asked for counts: in want of it the kernel tells of a listening one,
+/// which may be somebody else's.
+fn read_answer(answer: &[u8], own: SocketAddr, other: SocketAddr) -> io::Result<Option<u64>> {
+    let broken = || io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut short");
+    let number = |at: usize| {
+        let four: Option<[u8; 4]> = answer.get(at..at + 4).and_then(|four| four.try_into().ok());
+        four.ok_or_else(broken)
+    };
+    let kind = answer.get(4..6).map(|two| u16::from_ne_bytes([two[0], two[1]]));
+    if kind == Some(ERROR) {
+        let error = i32::from_ne_bytes(number(HEADER_BYTES)?).saturating_neg();
+        let error = io::Error::from_raw_os_error(error);
+        return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
+    }
+    let length = usize::try_from(u32::from_ne_bytes(number(0)?)).unwrap_or_default();
+    let message = answer.get(HEADER_BYTES..length).ok_or_else(broken)?;
+    let (fixed, mut rest) = message.split_at_checked(MESSAGE_BYTES).ok_or_else(broken)?;
+    let end = |port: usize, address: usize| {
+        let port = u16::from_be_bytes([fixed[port], fixed[port + 1]]);
+        let address = &fixed[address..address + 16];
+        let ip = match (fixed[0], <[u8; 16]>::try_from(address)) {
+            (INET6, Ok(all)) => Ipv6Addr::from(all).to_canonical(),
+            _ => Ipv4Addr::new(address[0], address[1], address[2], address[3]).into(),
+        };
+        (ip, port)
+    };
+    if end(4, 8) != (own.ip(), own.port()) || end(6, 24) != (other.ip(), other.port()) {
+        return Ok(None);
+    }
+    while let Some((head, after)) = rest.split_at_checked(4) {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let kind = u16::from_ne_bytes([head[2], head[3]]);
+        let value = length.checked_sub(4).and_then(|length| after.get(..length));
+        let value = value.ok_or_else(broken)?;
+        if kind == GROUP {
+            return Ok(<[u8; 8]>::try_from(value).ok().map(u64::from_ne_bytes));
+        }
+        rest = after.get(value.len().next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(None)
+}
+
+/// The directory of a group, which is at a file's number in its own hierarchy. One that was removed
+/// has none, though sockets made in it may live.
+fn find(root: &Path, id: u64) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    if root.metadata().is_ok_and(|meta| meta.ino() == id) {
+        return Some(root.to_owned());
+    }
+    let mut waiting = vec![root.to_owned()];
+    let mut seen = 0;
+    while let Some(folder) = waiting.pop() {
+        // What is removed meanwhile holds nothing.
+        let Ok(entries) = folder.read_dir() else { continue };
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.ino() == id {
+                return Some(entry.path());
+            }
+            seen += 1;
+            if seen > MAX_GROUPS {
+                return None;
+            }
+            waiting.push(entry.path());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A connection through this address: listener's side, client's side.
+    fn connected(address: &str) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind(address).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let to = if address.starts_with("[::]") { "127.0.0.1" } else { "" };
+        let client = match to {
+            "" => TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            to => TcpStream::connect((to, port)).unwrap(),
+        };
+        (listener.accept().unwrap().0, client)
+    }
+
+    /// Where the client at the other end of `server` is.
+    fn asked(clients: &Clients, server: &TcpStream) -> Origin {
+        clients.origin(server.peer_addr().unwrap(), server.local_addr().unwrap())
+    }
+
+    #[test]
+    fn the_kernel_tells_the_group_of_a_client_over_every_protocol() {
+        let clients = Clients::probe().expect("a kernel since 5.8 with control groups version 2");
+        let own = Origin::Group(clients.mount().own_group().to_owned());
+        for address in ["127.0.0.1:0", "127.0.0.9:0", "[::1]:0", "[::]:0"] {
+            let (server, _client) = connected(address);
+            assert_eq!(asked(&clients, &server), own, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_gone_is_unclear_though_somebody_listens_at_its_port() {
+        let clients = Clients::probe().unwrap();
+        let (mut server, client) = connected("127.0.0.1:0");
+        let (peer, local) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
+        // Unread bytes at its end make the close a reset: nothing of it stays.
+        server.write_all(b"unread").unwrap();
+        client.peek(&mut [0; 1]).unwrap();
+        drop(client);
+        assert!(server.read(&mut [0; 1]).is_err());
+        let _listens = TcpListener::bind(peer).unwrap();
+        let Origin::Unclear(reason) = clients.origin(peer, local) else { panic!("it is known") };
+        assert!(reason.contains("closed"), "{reason}");
+    }
+
+    #[test]
+    fn who_is_at_no_address_of_this_host_is_elsewhere() {
+        let clients = Clients::probe().unwrap();
+        let (client, server) = ("192.0.2.7:40000", "192.0.2.8:5051");
+        let origin = clients.origin(client.parse().unwrap(), server.parse().unwrap());
+        assert_eq!(origin, Origin::Elsewhere);
+        let itself = clients.origin(server.parse().unwrap(), "192.0.2.8:1".parse().unwrap());
+        assert!(matches!(itself, Origin::Unclear(_)), "{itself:?}");
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_number_however_deep_it_is() {
+        use std::os::unix::fs::MetadataExt;
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        std::fs::create_dir_all(&deep).unwrap();
+        let id = deep.metadata().unwrap().ino();
+        assert_eq!(find(root.path(), id), Some(deep.clone()));
+        std::fs::remove_dir(&deep).unwrap();
+        assert_eq!(find(root.path(), id), None);
+        let top = root.path().metadata().unwrap().ino();
+        assert_eq!(find(root.path(), top), Some(root.path().to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_the_reader_panic(answer in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+            let _ = read_answer(&answer, address, address);
+        }
+    }
+}
