@@ -206,7 +206,7 @@ pub(crate) async fn session<H: Host>(
     }
 }
 
-/// ATTACH_CONTAINER_OUTPUT: what a session prints from now on.
+/// ATTACH_CONTAINER_OUTPUT: what a session, or a container's terminal, prints from now on.
 pub(crate) async fn attach_output<H: Host>(
     app: &App<H>,
     headers: &HeaderMap,
@@ -231,7 +231,8 @@ async fn unattachable<H: Host>(app: &App<H>, container: ContainerId) -> Result<A
     Ok(if app.host.read(look).await? {
         let message = format!(
             "Container {text} has no input and output to attach to: only sessions have \
-             (LAUNCH_NESTED_CONTAINER_SESSION); what it prints is in its sandbox"
+             (LAUNCH_NESTED_CONTAINER_SESSION), and containers with a terminal (tty_info); what it \
+             prints is in its sandbox"
         );
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     } else {

@@ -129,10 +129,10 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// What a session that was just opened prints; once. The session ends when this is dropped.
     fn take_session(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>>;
 
-    /// What a session prints from now on. A reader that falls behind is cut off.
+    /// What a session, or the terminal of a container, prints from now on. A reader that falls behind is cut off.
     fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>>;
 
-    /// Where what is said to a session goes.
+    /// Where what is said to a session, or to the terminal of a container, goes.
     fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>>;
 
     /// What a live run uses now; reads the kernel's files, so it may block for a moment.

@@ -9,6 +9,7 @@
 //! Everything here is a function of its arguments. The daemon pulls images and makes networks
 //! between the first two steps; `tepui-runtime` looks up users and devices before the third.
 
+mod attach;
 mod capabilities;
 mod command;
 mod describe;
@@ -21,6 +22,7 @@ mod secrets;
 mod spec;
 mod wish;
 
+pub use attach::{ATTACH_SOCKET, MAX_ATTACH_BYTES, ToTerminal};
 pub use capabilities::{USUAL as USUAL_CAPABILITIES, capability_mask, capability_names};
 pub use command::{ImageConfig, Process, Unstartable, process};
 pub use describe::{Refusal, SANDBOX, describe};

@@ -2,22 +2,25 @@
 //! is a run whose program is that one; everything else about it is as with any run.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tepui_container::{
-    Container, EtcFiles, ExecOrder, ImageConfig, ImageWish, Isolation, MountSource, Namespace,
-    Network, ORDER_FILE, Order, OrderMount, OrderSource, RegistryAuth, Root, SANDBOX, Seccomp,
-    asks_only_itself, hosts_file, process, resolver_file,
+    ATTACH_SOCKET, Container, EtcFiles, ExecOrder, ImageConfig, ImageWish, Isolation,
+    MountSource, Namespace, Network, ORDER_FILE, Order, OrderMount, OrderSource, RegistryAuth,
+    Root, SANDBOX, Seccomp, asks_only_itself, hosts_file, process, resolver_file,
 };
 use tepui_images::{Auth, DOCKER_HUB, DockerConfig, ImageRequest, Images, Prepared, Reference};
 use tepui_launch::Program;
 use tepui_network::{Attached, Networks};
 use tepui_types::ContainerId;
+use tokio::net::UnixStream;
 use tracing::warn;
 
 use crate::runs::chain;
@@ -294,6 +297,24 @@ impl Containers {
     /// Whether a live run is a container.
     pub fn is_container(&self, run: &ContainerId) -> bool {
         self.shared.bundle(run).join(ORDER_FILE).exists()
+    }
+
+    /// A connection to the terminal of a run; `None` when it is no container that has one.
+    ///
+    /// # Errors
+    /// When the container's runtime does not take it.
+    pub fn terminal(&self, run: &ContainerId) -> io::Result<Option<UnixStream>> {
+        let Ok(folder) = File::open(self.shared.bundle(run)) else { return Ok(None) };
+        // A socket's path has 108 bytes at most.
+        let path = format!("/proc/self/fd/{}/{ATTACH_SOCKET}", folder.as_raw_fd());
+        if !Path::new(&path).exists() {
+            return Ok(None);
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        // Each `read` and `write` of it is one packet, whatever its type is called.
+        UnixStream::from_std(std::os::unix::net::UnixStream::from(socket)).map(Some)
     }
 
     /// A run's addresses, where it has a network of its own.

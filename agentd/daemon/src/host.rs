@@ -12,6 +12,7 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
 
+use crate::attach;
 use crate::callers::Callers;
 use crate::driver::{Driver, Stopping};
 use crate::images::ImageStore;
@@ -78,11 +79,13 @@ impl Host for AgentHost {
     }
 
     fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
-        self.runs.sessions().attach_output(session)
+        let of_session = self.runs.sessions().attach_output(session);
+        of_session.or_else(|| self.runs.attach(session).map(attach::output))
     }
 
     fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
-        self.runs.sessions().attach_input(session)
+        let of_session = self.runs.sessions().attach_input(session);
+        of_session.or_else(|| self.runs.attach(session).map(attach::input))
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

@@ -3,6 +3,7 @@
 // A binary has no outside: `pub` here says what a module offers to the others.
 #![allow(unreachable_pub)]
 
+mod attach;
 mod callers;
 mod config;
 mod containers;

@@ -332,6 +332,14 @@ impl Runs {
         }
     }
 
+    /// A connection to the terminal of a run that has one.
+    pub fn attach(&self, run: &ContainerId) -> Option<tokio::net::UnixStream> {
+        self.shared.containers.terminal(run).unwrap_or_else(|error| {
+            debug!(%run, %error, "terminal not reached");
+            None
+        })
+    }
+
     /// What a live run uses now.
     pub fn usage(&self, run: &ContainerId) -> Option<tepui_agent_api::Usage> {
         let rough = self.shared.launcher.usage(run).ok()?;

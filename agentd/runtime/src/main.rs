@@ -16,6 +16,7 @@
 //! when the task is executed, else with the reason why it never will be.
 
 mod answer;
+mod attach;
 mod build;
 mod devices;
 mod exec;

@@ -14,6 +14,7 @@ use tepui_container::{
 };
 
 use crate::answer::Answer;
+use crate::attach::Attached;
 use crate::build;
 use crate::devices::devices;
 use crate::fault::{Attempt, Fault, chain};
@@ -61,6 +62,7 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     let file = bundle.join("config.json");
     spec.save(&file).on("write", &file)?;
     let console = order.tty.map(|_| Console::open(bundle, "console.sock")).transpose()?;
+    let attached = order.tty.map(|_| Attached::open(bundle)).transpose()?;
     // Processes that lose their parent come to us, not to the launcher.
     let _ = set_child_subreaper(Some(rustix::process::getpid()));
     let beginning = build::begin(bundle, program, order.tty)?;
@@ -68,6 +70,7 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     starting.hear()?;
     answer.close();
     let terminal = console.map(Console::take).transpose()?;
+    let terminal = terminal.map(|terminal| terminal.with(attached));
     renounce();
     signals.follow(init, stop, terminal)
 }

@@ -11,21 +11,27 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::termios::{
     OptionalActions, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
-use tepui_container::Tty;
+use tepui_container::{ToTerminal, Tty};
 
+use crate::attach::Attached;
 use crate::fault::{Attempt, Fault};
 
 /// Bytes that are moved at once.
 const CHUNK: usize = 16 * 1024;
+/// Bytes that wait for a program that does not read, before nobody is listened to.
+const ENOUGH: usize = 64 * 1024;
 
 /// Gives the terminal that this process stands at its size, before anybody can look.
 pub(crate) fn resize(size: Tty) {
     if size.rows > 0 && size.columns > 0 {
-        let (ws_row, ws_col) = (size.rows, size.columns);
-        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-        // A program that asks for it is told that nobody knows, as on many a terminal.
-        let _ = tcsetwinsize(std::io::stdin(), size);
+        set_size(std::io::stdin(), size);
     }
+}
+
+fn set_size(terminal: impl AsFd, size: Tty) {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // A program that asks for it is told that nobody knows, as on many a terminal.
+    let _ = tcsetwinsize(terminal, size);
 }
 
 /// Where our input is a terminal itself, the container's is the one that edits lines, echoes, and
@@ -79,7 +85,7 @@ impl Console {
         let flags = rustix::fs::fcntl_getfl(&master).to("read the terminal's flags")?;
         rustix::fs::fcntl_setfl(&master, flags | rustix::fs::OFlags::NONBLOCK)
             .to("set the terminal's flags")?;
-        Ok(Terminal { master, input_ended: false })
+        Ok(Terminal { master, input_ended: false, attached: None, keys: Vec::new() })
     }
 }
 
@@ -88,9 +94,17 @@ impl Console {
 pub(crate) struct Terminal {
     master: OwnedFd,
     input_ended: bool,
+    attached: Option<Attached>,
+    /// Typed by who is attached, and not yet taken.
+    keys: Vec<u8>,
 }
 
 impl Terminal {
+    /// With a socket at which others can sit down too.
+    pub(crate) fn with(self, attached: Option<Attached>) -> Self {
+        Self { attached, ..self }
+    }
+
     /// Takes on the size of the terminal that our input is; false where it is none.
     pub(crate) fn follow_size(&self) -> bool {
         let size = tcgetwinsize(std::io::stdin());
@@ -101,8 +115,30 @@ impl Terminal {
     pub(crate) fn drain(&mut self) {
         let mut chunk = [0; CHUNK];
         while let Ok(length @ 1..) = rustix::io::read(&self.master, &mut chunk) {
+            if let Some(attached) = &mut self.attached {
+                attached.show(&chunk[..length]);
+            }
             if write_all(std::io::stdout().as_fd(), &chunk[..length]).is_none() {
                 return;
+            }
+        }
+    }
+
+    /// Does what those say who are attached.
+    fn obey(&mut self) {
+        let Self { attached: Some(attached), master, keys, .. } = self else { return };
+        attached.hear(ENOUGH.saturating_sub(keys.len()), |word| match word {
+            ToTerminal::Keys(more) => keys.extend(more),
+            ToTerminal::Resize(size) => set_size(&*master, size),
+            ToTerminal::Show => {}
+        });
+        while !keys.is_empty() {
+            match rustix::io::write(&*master, keys) {
+                Ok(length) => drop(keys.drain(..length)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                // Nobody is there any more who could read.
+                Err(_) => keys.clear(),
             }
         }
     }
@@ -139,15 +175,21 @@ pub(crate) fn wait(signals: impl AsFd, terminal: &mut Option<Terminal>) {
         let mut waited = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         let stdin = std::io::stdin();
         if let Some(terminal) = terminal.as_ref() {
-            waited.push(PollFd::new(&terminal.master, PollFlags::IN));
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, !terminal.keys.is_empty());
+            waited.push(PollFd::new(&terminal.master, flags));
             if !terminal.input_ended {
                 waited.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            if let Some(attached) = &terminal.attached {
+                waited.extend(attached.waited(terminal.keys.len() >= ENOUGH));
             }
         }
         // An interruption is one more look around.
         let _ = poll(&mut waited, None);
         let is_ready = |at: usize| waited.get(at).is_some_and(|one| !one.revents().is_empty());
-        (is_ready(1), is_ready(2))
+        let types = terminal.as_ref().is_some_and(|terminal| !terminal.input_ended);
+        (is_ready(1), types && is_ready(2))
     };
     if let Some(open) = terminal {
         if typed {
@@ -156,5 +198,6 @@ pub(crate) fn wait(signals: impl AsFd, terminal: &mut Option<Terminal>) {
         if shown {
             open.drain();
         }
+        open.obey();
     }
 }

@@ -3,6 +3,7 @@
 // Helpers of a test: what is not there fails it.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod attaching;
 mod conformance;
 mod ends;
 mod isolation;
