@@ -288,7 +288,7 @@ fn apply_linux(container: &mut Container, linux: &v1::LinuxInfo) -> Result<(), R
         if container.shm_bytes.is_some() {
             return Refusal::of("shm_size needs ipc_mode PRIVATE");
         }
-        container.ipc = Ipc::Host;
+        container.ipc = Ipc::Above;
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ pub(crate) fn apply(container: &mut Container, key: &str, value: &str) -> Result
         }
         "ipc" => match value {
             "private" => set(&mut container.ipc, Ipc::Private),
-            "host" => set(&mut container.ipc, Ipc::Host),
+            "host" => set(&mut container.ipc, Ipc::Above),
             _ => Err(wrong(key, value, "private or host")),
         },
         "pid" => match value {

@@ -88,8 +88,15 @@ pub struct Isolation {
     pub ipc: Ipc,
     /// Bytes of its `/dev/shm`.
     pub shm_bytes: Option<u64>,
-    /// It sees the host's processes.
+    /// It sees the processes of another container, or the host's.
     pub shares_processes: bool,
+    /// The folder of the container whose processes these are; `None` is the host.
+    #[serde(default)]
+    pub processes_of: Option<PathBuf>,
+    /// The folder of the container whose message queues and shared memory are shared; `None` is the
+    /// host.
+    #[serde(default)]
+    pub ipc_of: Option<PathBuf>,
 }
 
 /// A namespace.

@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 
 use crate::capabilities::{self, Sets};
 use crate::describe::SANDBOX;
-use crate::order::{Isolation, Namespace, Order, OrderMount, OrderSource, Root};
+use crate::order::{Namespace, Order, OrderMount, OrderSource, Root};
 use crate::seccomp;
 use crate::wish::{Ipc, Seccomp};
 
@@ -55,6 +55,19 @@ pub struct Facts {
     pub sources: Vec<PathBuf>,
     /// Folder with the files for `/etc`.
     pub etc: PathBuf,
+    /// The namespace of the processes that it shares, where they are not the host's.
+    pub processes: Option<PathBuf>,
+    /// The inter-process communication that it shares, where that is not the host's.
+    pub ipc: Option<SharedIpc>,
+}
+
+/// The inter-process communication of another container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedIpc {
+    /// Its namespace.
+    pub namespace: PathBuf,
+    /// Where its shared memory is mounted on the host.
+    pub memory: PathBuf,
 }
 
 /// A user, looked up.
@@ -117,7 +130,7 @@ pub fn runtime_spec(order: &Order, facts: &Facts) -> Result<Spec, SpecError> {
     let sets = capabilities::sets(&order.capabilities, order.privileged, &facts.capabilities);
     let root = RootBuilder::default().path(&facts.root).readonly(order.read_only).build()?;
     let mut linux = LinuxBuilder::default()
-        .namespaces(namespaces(&order.isolation)?)
+        .namespaces(namespaces(order, facts)?)
         .devices(facts.devices.iter().map(device).collect::<Result<Vec<_>, _>>()?)
         .rootfs_propagation("private");
     // The run's control group is its launcher's: what is there already is never made or moved.
@@ -263,14 +276,20 @@ fn rlimit(limit: &crate::Rlimit) -> Result<PosixRlimit, SpecError> {
         .build()?)
 }
 
-fn namespaces(isolation: &Isolation) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(order: &Order, facts: &Facts) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+    let isolation = &order.isolation;
     let fresh = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
+    let at = |kind, path: &Path| LinuxNamespaceBuilder::default().typ(kind).path(path).build();
     let mut all = vec![fresh(LinuxNamespaceType::Mount)?, fresh(LinuxNamespaceType::Cgroup)?];
-    if !isolation.shares_processes {
-        all.push(fresh(LinuxNamespaceType::Pid)?);
+    match &facts.processes {
+        _ if !isolation.shares_processes => all.push(fresh(LinuxNamespaceType::Pid)?),
+        Some(path) => all.push(at(LinuxNamespaceType::Pid, path)?),
+        None => {}
     }
-    if isolation.ipc == Ipc::Private {
-        all.push(fresh(LinuxNamespaceType::Ipc)?);
+    match &facts.ipc {
+        _ if isolation.ipc == Ipc::Private => all.push(fresh(LinuxNamespaceType::Ipc)?),
+        Some(shared) => all.push(at(LinuxNamespaceType::Ipc, &shared.namespace)?),
+        None => {}
     }
     if isolation.hostname.is_some() {
         all.push(fresh(LinuxNamespaceType::Uts)?);
@@ -278,9 +297,7 @@ fn namespaces(isolation: &Isolation) -> Result<Vec<LinuxNamespace>, OciSpecError
     match &isolation.network {
         Namespace::Host => {}
         Namespace::Fresh => all.push(fresh(LinuxNamespaceType::Network)?),
-        Namespace::At(path) => all.push(
-            LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).path(path).build()?,
-        ),
+        Namespace::At(path) => all.push(at(LinuxNamespaceType::Network, path)?),
     }
     Ok(all)
 }
@@ -318,7 +335,7 @@ fn bind(source: &Path, target: &str, options: &[&str]) -> Result<Mount, OciSpecE
 
 fn mounts(order: &Order, facts: &Facts) -> Result<Vec<Mount>, OciSpecError> {
     // Also where the root is the host's: what is set up in /dev must not be the host's own.
-    let mut all = usual_mounts(order)?;
+    let mut all = usual_mounts(order, facts)?;
     if let (Some(_), Root::Layers(_)) = (&order.etc, &order.root) {
         for name in ["resolv.conf", "hosts", "hostname"] {
             let target = format!("/etc/{name}");
@@ -344,7 +361,7 @@ fn shm(order: &Order) -> Result<Mount, OciSpecError> {
         .build()
 }
 
-fn usual_mounts(order: &Order) -> Result<Vec<Mount>, OciSpecError> {
+fn usual_mounts(order: &Order, facts: &Facts) -> Result<Vec<Mount>, OciSpecError> {
     let sys = if order.privileged { "rw" } else { "ro" };
     let mut all = vec![
         file_system("proc", "/proc", &["nosuid", "noexec", "nodev"])?,
@@ -362,10 +379,19 @@ fn usual_mounts(order: &Order) -> Result<Vec<Mount>, OciSpecError> {
             all.push(file_system("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?);
             all.push(shm(order)?);
         }
-        Ipc::Host => {
+        Ipc::Above => {
             let options = ["rbind", "rprivate", "nosuid", "noexec", "nodev"];
-            all.push(bind(Path::new("/dev/shm"), "/dev/shm", &options)?);
-            all.push(bind(Path::new("/dev/mqueue"), "/dev/mqueue", &options)?);
+            match &facts.ipc {
+                Some(shared) => {
+                    all.push(bind(&shared.memory, "/dev/shm", &options)?);
+                    // In the namespace that was joined it shows the same queues.
+                    all.push(file_system("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?);
+                }
+                None => {
+                    all.push(bind(Path::new("/dev/shm"), "/dev/shm", &options)?);
+                    all.push(bind(Path::new("/dev/mqueue"), "/dev/mqueue", &options)?);
+                }
+            }
         }
     }
     Ok(all)

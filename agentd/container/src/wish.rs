@@ -281,8 +281,9 @@ impl Seccomp {
 pub enum Ipc {
     /// Its own.
     Private,
-    /// The host's.
-    Host,
+    #[serde(rename = "Host")]
+    /// Those of the container that it is below; the host's where there is none.
+    Above,
 }
 
 /// A terminal's size in characters; zero is not known.

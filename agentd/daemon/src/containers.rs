@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use tepui_container::{
-    ATTACH_SOCKET, Container, EtcFiles, ExecOrder, ImageConfig, ImageWish, Isolation,
+    ATTACH_SOCKET, Container, EtcFiles, ExecOrder, ImageConfig, ImageWish, Ipc, Isolation,
     MountSource, Namespace, Network, ORDER_FILE, Order, OrderMount, OrderSource, RegistryAuth,
     Root, SANDBOX, Seccomp, asks_only_itself, hosts_file, process, resolver_file,
 };
@@ -436,6 +436,8 @@ impl Shared {
                 ipc: container.ipc,
                 shm_bytes: container.shm_bytes,
                 shares_processes: container.shares_processes,
+                processes_of: self.above(place.run, |above| !above.shares_processes),
+                ipc_of: self.above(place.run, |above| above.ipc == Ipc::Private),
             },
             mounts,
             privileged: container.privileged,
@@ -455,6 +457,21 @@ impl Shared {
             tty: container.tty,
             stop_signal: process.stop_signal,
         })
+    }
+
+    /// The folder of the nearest container above whose isolation is its own. `None` is the host, whose
+    /// isolation whatever is no container has.
+    fn above(&self, run: &ContainerId, is_own: impl Fn(&Isolation) -> bool) -> Option<PathBuf> {
+        let mut name = run.as_str();
+        loop {
+            name = name.rsplit_once('.')?.0;
+            let bundle = self.bundle(&ContainerId::parse(name).ok()?);
+            let order = fs::read(bundle.join(ORDER_FILE)).ok()?;
+            let order: Order = serde_json::from_slice(&order).ok()?;
+            if is_own(&order.isolation) {
+                return Some(bundle);
+            }
+        }
     }
 
     /// The text of the profile that a container names.

@@ -15,6 +15,7 @@
 //! that. Descriptor 3, where it is open, is the launcher's answer channel: closed without a word
 //! when the task is executed, else with the reason why it never will be.
 
+mod above;
 mod answer;
 mod attach;
 mod build;

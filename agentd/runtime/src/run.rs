@@ -13,6 +13,7 @@ use tepui_container::{
     EtcFiles, Facts, ORDER_FILE, Order, Root, UserFacts, capability_names, runtime_spec,
 };
 
+use crate::above;
 use crate::answer::Answer;
 use crate::attach::Attached;
 use crate::build;
@@ -48,7 +49,10 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
         write_files(&etc, files)?;
     }
     let sources = sources(bundle, &order, &user)?;
+    let ipc = above::ipc(&order.isolation, bundle)?;
     let facts = Facts {
+        processes: above::processes(&order.isolation)?,
+        ipc,
         user,
         devices: devices(&order)?,
         capabilities: capability_names(own_capabilities()?),

@@ -34,7 +34,7 @@ pub(crate) fn bind(
     }
     capabilities(container, policy)?;
     system_calls(container, &wishes, policy);
-    if wishes.own_ipc && container.ipc == Ipc::Host {
+    if wishes.own_ipc && container.ipc == Ipc::Above {
         return Err("Label 'TEPUI_PRIVATE_IPC' and the container's ipc mode contradict each other"
             .to_owned());
     }
@@ -168,7 +168,7 @@ fn shield(container: &Container) -> Result<(), String> {
     let ways = [
         (!container.devices.is_empty(), "devices of the host"),
         (container.shares_processes, "the host's processes"),
-        (container.ipc == Ipc::Host, "the host's inter-process communication"),
+        (container.ipc == Ipc::Above, "the host's inter-process communication"),
         (container.seccomp == Seccomp::Unconfined, "all system calls"),
     ];
     match ways.into_iter().find(|(wished, _)| *wished) {

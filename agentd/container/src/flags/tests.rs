@@ -32,7 +32,7 @@ fn flags_of_docker_run_mean_here_what_they_mean_there() {
     assert_eq!(with("workdir", "/w").working_directory.as_deref(), Some("/w"));
     assert_eq!(with("shm-size", "2g").shm_bytes, Some(2 << 30));
     assert_eq!(with("network", "none").network, Network::None);
-    assert_eq!(with("ipc", "host").ipc, Ipc::Host);
+    assert_eq!(with("ipc", "host").ipc, Ipc::Above);
     assert!(with("pid", "host").shares_processes);
     assert!(with("read-only", "true").read_only);
     assert!(!with("security-opt", "no-new-privileges").new_privileges);

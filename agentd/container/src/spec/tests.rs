@@ -4,6 +4,7 @@
 use super::*;
 use crate::capability_names;
 use crate::order::EtcFiles;
+use crate::order::Isolation;
 use crate::wish::{Capabilities, Rlimit, Tty};
 
 fn order() -> Order {
@@ -24,6 +25,8 @@ fn order() -> Order {
             ipc: Ipc::Private,
             shm_bytes: Some(1 << 20),
             shares_processes: false,
+            processes_of: None,
+            ipc_of: None,
         },
         mounts: vec![OrderMount {
             source: OrderSource::Host {
@@ -56,6 +59,8 @@ fn order() -> Order {
 
 fn facts() -> Facts {
     Facts {
+        processes: None,
+        ipc: None,
         user: UserFacts { uid: 33, gid: 34, groups: vec![7], home: Some("/home/web".into()) },
         devices: Vec::new(),
         capabilities: capability_names(u64::MAX),

@@ -10,4 +10,5 @@ mod isolation;
 mod joining;
 mod mounts;
 mod rig;
+mod sharing;
 mod starts;

@@ -28,10 +28,10 @@ pub fn is_able() -> bool {
 }
 
 const BUSYBOX: &str = "/bin/busybox";
-const TOOLS: [&str; 27] = [
+const TOOLS: [&str; 30] = [
     "sh", "cat", "echo", "id", "ls", "mount", "mkdir", "touch", "sleep", "hostname", "env", "kill",
     "grep", "test", "readlink", "stat", "wc", "mknod", "chown", "ps", "nc", "ip", "stty", "true",
-    "head", "sort", "tr",
+    "head", "sort", "tr", "umount", "rmdir", "ln",
 ];
 
 /// A bundle and the layers of a small image.
@@ -81,6 +81,8 @@ pub fn host() -> Host {
             ipc: Ipc::Private,
             shm_bytes: None,
             shares_processes: false,
+            processes_of: None,
+            ipc_of: None,
         },
         mounts: Vec::new(),
         etc: None,
