@@ -37,6 +37,16 @@ pub struct ImageFigures {
     pub recent_pulls_ms: Vec<f64>,
 }
 
+/// What somebody else took from the networks of containers and the agent put back, since this
+/// process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkRepairs {
+    /// The rules of nftables.
+    pub rules: u64,
+    /// The bridge.
+    pub bridge: u64,
+}
+
 /// One image of the host, for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageEntry {
@@ -149,6 +159,11 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
     /// What the image store holds and did; `None` where there is none.
     fn image_figures(&self) -> Option<ImageFigures> {
         None
+    }
+
+    /// What was put back in the networks of containers.
+    fn network_repairs(&self) -> NetworkRepairs {
+        NetworkRepairs::default()
     }
 
     /// Images that are here, and pulls under way; may block for a moment.

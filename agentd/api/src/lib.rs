@@ -22,6 +22,8 @@ mod show;
 mod usage;
 mod version;
 
-pub use host::{Facts, Host, ImageEntry, ImageFigures, Input, Output, PullEntry, Unavailable};
+pub use host::{
+    Facts, Host, ImageEntry, ImageFigures, Input, NetworkRepairs, Output, PullEntry, Unavailable,
+};
 pub use router::router;
 pub use usage::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};

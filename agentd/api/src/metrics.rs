@@ -104,6 +104,7 @@ pub(crate) async fn prometheus<H: Host>(State(app): State<App<H>>) -> Result<Res
     let report = tokio::task::spawn_blocking(move || host.kernel());
     families.extend(usage::of_kernel(&report.await.map_err(|_| ApiError::stopping())?));
     families.extend(usage::of_host(&system::pressure()));
+    families.extend(usage::of_networks(app.host.network_repairs()));
     if let Some(figures) = app.host.image_figures() {
         families.extend(images::families(&figures).map_err(failed)?);
     }

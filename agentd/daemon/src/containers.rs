@@ -115,6 +115,11 @@ impl Containers {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Their networks.
+    pub fn networks(&self) -> &Networks {
+        &self.shared.networks
+    }
+
     /// What this host can do.
     pub async fn probe(&self) -> tepui_agent::Containers {
         let networks = self.shared.networks.probe().await;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tepui_agent::{Agent, Caller, ContainerCall, Event, Response};
 use tepui_agent_api::{
-    Host, ImageEntry, ImageFigures, Input, KernelReport, Output, PullEntry, Unavailable, Usage,
+    Host, ImageEntry, ImageFigures, Input, KernelReport, NetworkRepairs, Output, PullEntry,
+    Unavailable, Usage,
 };
 use tepui_plugin_host::Board;
 use tepui_process::Connection;
@@ -99,6 +100,11 @@ impl Host for AgentHost {
 
     fn image_figures(&self) -> Option<ImageFigures> {
         Some((&self.images).into())
+    }
+
+    fn network_repairs(&self) -> NetworkRepairs {
+        let repairs = self.runs.containers().networks().repairs();
+        NetworkRepairs { rules: repairs.rules, bridge: repairs.bridge }
     }
 
     fn image_list(&self) -> (Vec<ImageEntry>, Vec<PullEntry>) {

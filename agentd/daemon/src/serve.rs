@@ -162,9 +162,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         tokio::spawn(watch_ports(driver.clone(), runs.clone()));
     }
     tokio::spawn(kernel::watch(kernel.clone(), driver.clone()));
-    tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
-    tokio::spawn(watch_sandboxes(config.disk_watch_interval, runs.clone()));
-    tokio::spawn(images.clone().watch());
+    watch_host(&config, &driver, &runs, &images);
     let host = AgentHost { driver, runs, callers, images, board };
     let ended = serve_until(config, facts, host, listener, over).await;
     if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
@@ -332,6 +330,14 @@ async fn watch_ports(driver: Driver, runs: Runs) {
         // A look that fails is repeated at the next turn.
         let _ = tokio::task::spawn_blocking(move || runs.look_at_ports(&live)).await;
     }
+}
+
+/// Looks after what the host has, until the process ends.
+fn watch_host(config: &Config, driver: &Driver, runs: &Runs, images: &ImageStore) {
+    tokio::spawn(watch_disk(driver.clone(), config.work_dir.clone()));
+    tokio::spawn(watch_sandboxes(config.disk_watch_interval, runs.clone()));
+    tokio::spawn(images.clone().watch());
+    tokio::spawn(runs.containers().networks().clone().keep());
 }
 
 async fn watch_disk(driver: Driver, folder: std::path::PathBuf) {

@@ -1,5 +1,6 @@
 //! The agent's own bridge.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -58,18 +59,46 @@ pub(crate) async fn probe(settings: &Settings) -> Result<(), NetworkError> {
     nft::check(&rules::base(settings)).await
 }
 
-/// Makes the bridge and its rules, or makes them right.
-pub(crate) async fn ensure(settings: &Settings) -> Result<(), NetworkError> {
-    let links = Links::open()?;
-    let index = links.ensure_bridge(&settings.bridge, hardware_address(settings)).await?;
+/// Makes the bridge, or makes it right; whether anything of it was missing.
+pub(crate) async fn ensure(settings: &Settings) -> Result<bool, NetworkError> {
+    ensure_by(&Links::open()?, settings).await.map(|(_, is_changed)| is_changed)
+}
+
+async fn ensure_by(links: &Links, settings: &Settings) -> Result<(u32, bool), NetworkError> {
+    let (index, was_wrong) =
+        links.ensure_bridge(&settings.bridge, hardware_address(settings)).await?;
+    if has_ipv6() {
+        // Nobody else can have its addresses either. Until the link's own was asked for, which takes
+        // two seconds, no neighbour is found by it.
+        set(&format!("ipv6/conf/{}/accept_dad", settings.bridge), "0")?;
+    }
+    links.raise(index).await?;
     let four = address::gateway4(settings.subnet4);
-    links.add_address(index, four.into(), settings.subnet4.prefix_len()).await?;
+    let mut is_changed =
+        was_wrong | links.add_address(index, four.into(), settings.subnet4.prefix_len()).await?;
     if has_ipv6() {
         let six = address::gateway6(settings.subnet6);
-        links.add_address(index, six.into(), settings.subnet6.prefix_len()).await?;
+        is_changed |= links.add_address(index, six.into(), settings.subnet6.prefix_len()).await?;
     }
-    forward(&settings.bridge)?;
-    nft::apply(&rules::base(settings)).await
+    is_changed |= forward(&settings.bridge)?;
+    Ok((index, is_changed))
+}
+
+/// Makes the bridge right, and connects the cables of these runs that lie loose, as they do when
+/// somebody has removed the bridge; whether anything was wrong.
+pub(crate) async fn repair(
+    settings: &Settings,
+    runs: &[ContainerId],
+) -> Result<bool, NetworkError> {
+    let links = Links::open()?;
+    let (bridge, mut is_changed) = ensure_by(&links, settings).await?;
+    let names: BTreeSet<String> = runs.iter().map(outer_name).collect();
+    for (index, name) in links.outside_of(bridge).await? {
+        if names.contains(&name) && links.plug(index, &name, bridge).await? {
+            is_changed = true;
+        }
+    }
+    Ok(is_changed)
 }
 
 /// One that nobody else has: locally administered, made of the bridge's own address.
@@ -78,17 +107,17 @@ fn hardware_address(settings: &Settings) -> [u8; 6] {
     [0x02, 0x74, a, b, c, d]
 }
 
-/// Makes the host pass packets on between the bridge and the world.
-fn forward(bridge: &str) -> Result<(), NetworkError> {
-    set("ipv4/ip_forward", "1")?;
+/// Makes the host pass packets on between the bridge and the world; whether it did not.
+fn forward(bridge: &str) -> Result<bool, NetworkError> {
+    let mut is_changed = set("ipv4/ip_forward", "1")?;
     // A mapped port of the host's loopback leads to the bridge, which the guard's rule keeps tidy.
-    set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    is_changed |= set(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
     if has_ipv6() && read("ipv6/conf/all/forwarding") != "1" {
         // A host that forwards no longer listens to routers, unless it is told to do both.
         keep_listening_to_routers();
-        set("ipv6/conf/all/forwarding", "1")?;
+        is_changed |= set("ipv6/conf/all/forwarding", "1")?;
     }
-    Ok(())
+    Ok(is_changed)
 }
 
 fn keep_listening_to_routers() {
@@ -106,12 +135,14 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(SYSCTL).join(name)).unwrap_or_default().trim().to_owned()
 }
 
-fn set(name: &str, value: &str) -> Result<(), NetworkError> {
+/// Whether it had another value.
+fn set(name: &str, value: &str) -> Result<bool, NetworkError> {
     if read(name) == value {
-        return Ok(());
+        return Ok(false);
     }
     let path: PathBuf = Path::new(SYSCTL).join(name);
-    fs::write(&path, value).map_err(NetworkError::file("write", &path))
+    fs::write(&path, value).map_err(NetworkError::file("write", &path))?;
+    Ok(true)
 }
 
 /// The end of a container's cable at the bridge; a link's name has 15 bytes at most.
@@ -131,11 +162,8 @@ pub(crate) async fn connect(
     let links = Links::open()?;
     let bridge = match links.find(&settings.bridge).await? {
         Some(index) => index,
-        None => {
-            // Somebody has removed it: it comes back with everything that belongs to it.
-            ensure(settings).await?;
-            links.ensure_bridge(&settings.bridge, hardware_address(settings)).await?
-        }
+        // Somebody has removed it, and it was not put back yet.
+        None => ensure_by(&links, settings).await?.0,
     };
     links.remove(&outer).await?;
     let namespace = File::open(path).map_err(NetworkError::file("open", path))?;

@@ -8,9 +8,12 @@
 //! The record comes first and goes last, so whatever a dead agent has left behind is found and
 //! removed by the next ([`Networks::reconcile`]). Ports are mapped by nftables, for both families,
 //! from everywhere including the host itself; one transaction maps all ports of a container or none.
+//! What somebody else takes away, the table of rules or the bridge, is put back at once while
+//! [`Networks::keep`] runs: the kernel tells of it, and it is looked at from time to time.
 //! Namespaces are pinned by mounts below `/run`: they outlive the agent, as the containers do.
 
 mod address;
+mod bell;
 mod bridge;
 mod cni;
 mod error;
@@ -21,7 +24,9 @@ mod nft;
 mod record;
 mod rules;
 mod settings;
+mod tables;
 
 pub use error::NetworkError;
-pub use networks::{Abilities, Attached, Networks};
+pub use namespace::socket_in;
+pub use networks::{Abilities, Attached, Networks, Repairs};
 pub use settings::Settings;

@@ -5,7 +5,9 @@ use std::os::fd::AsRawFd;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage,
+};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
     RouteMessageBuilder,
@@ -41,9 +43,13 @@ impl Links {
 
     /// The number of a link; `None` when there is none of that name.
     pub(crate) async fn find(&self, name: &str) -> Result<Option<u32>, NetworkError> {
+        Ok(self.look_up(name).await?.map(|link| link.header.index))
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Option<LinkMessage>, NetworkError> {
         let mut found = self.handle.link().get().match_name(name.to_owned()).execute();
         match found.try_next().await {
-            Ok(message) => Ok(message.map(|message| message.header.index)),
+            Ok(message) => Ok(message),
             Err(error) if is_errno(&error, nix::libc::ENODEV) => Ok(None),
             Err(error) => Err(NetworkError::link(format!("look for link {name}"))(error)),
         }
@@ -54,16 +60,19 @@ impl Links {
         self.find(name).await?.ok_or_else(absent)
     }
 
-    /// A bridge of this name with this address, up; made when absent. Without an address of its own
+    /// A bridge of this name with this address; made when absent, and whether it was not there or
+    /// down. Without an address of its own
     /// a bridge has that of one of its ports, and changes it when that port goes: what other
     /// containers know of it is wrong then, for as long as they remember it.
     pub(crate) async fn ensure_bridge(
         &self,
         name: &str,
         address: [u8; 6],
-    ) -> Result<u32, NetworkError> {
-        let index = match self.find(name).await? {
-            Some(index) => index,
+    ) -> Result<(u32, bool), NetworkError> {
+        let found = self.look_up(name).await?;
+        let is_right = found.as_ref().is_some_and(|link| link.header.flags.contains(LinkFlags::Up));
+        let index = match found {
+            Some(link) => link.header.index,
             None => {
                 let made = self.handle.link().add(LinkBridge::new(name).build()).execute().await;
                 match made {
@@ -76,9 +85,55 @@ impl Links {
                 self.demand(name).await?
             }
         };
-        let own = LinkUnspec::new_with_index(index).address(address.to_vec()).up().build();
-        self.set(own, || format!("raise bridge {name}")).await?;
-        Ok(index)
+        let own = LinkUnspec::new_with_index(index).address(address.to_vec()).build();
+        self.set(own, || format!("give bridge {name} its address")).await?;
+        Ok((index, !is_right))
+    }
+
+    /// Links that are no part of this bridge, with their names.
+    pub(crate) async fn outside_of(&self, bridge: u32) -> Result<Vec<(u32, String)>, NetworkError> {
+        let all = self.handle.link().get().execute().try_collect::<Vec<_>>().await;
+        let all = all.map_err(NetworkError::link("list links"))?;
+        let outside = |link: LinkMessage| {
+            let mut name = None;
+            for attribute in link.attributes {
+                match attribute {
+                    LinkAttribute::Controller(at) if at == bridge => return None,
+                    LinkAttribute::IfName(own) => name = Some(own),
+                    _ => {}
+                }
+            }
+            Some((link.header.index, name?))
+        };
+        Ok(all.into_iter().filter_map(outside).collect())
+    }
+
+    /// Connects a cable's outer end to a bridge; whether it is still there.
+    pub(crate) async fn plug(
+        &self,
+        index: u32,
+        name: &str,
+        bridge: u32,
+    ) -> Result<bool, NetworkError> {
+        let attached = LinkUnspec::new_with_index(index).controller(bridge).up().build();
+        match self.handle.link().set(attached).execute().await {
+            Ok(()) => {}
+            Err(error) if is_errno(&error, nix::libc::ENODEV) => return Ok(false),
+            Err(error) => return Err(NetworkError::link(format!("attach link {name}"))(error)),
+        }
+        self.turn(index, name).await
+    }
+
+    /// Lets packets turn round at a cable's outer end; whether it is still there.
+    async fn turn(&self, index: u32, name: &str) -> Result<bool, NetworkError> {
+        // Where the kernel filters bridges too (br_netfilter), what a container sends to its own
+        // mapped port turns round in the bridge itself, which a port must allow.
+        let turning = LinkBridgePort::new(index).hairpin(true).build();
+        match self.handle.link().set_port(turning).execute().await {
+            Ok(()) => Ok(true),
+            Err(error) if is_errno(&error, nix::libc::ENODEV) => Ok(false),
+            Err(error) => Err(NetworkError::link(format!("let link {name} turn round"))(error)),
+        }
     }
 
     /// Two ends of a cable: one at the bridge, the other made in its namespace. To make it here and
@@ -103,11 +158,10 @@ impl Links {
         let made = self.handle.link().add(pair).execute().await;
         made.map_err(NetworkError::link(format!("make links {outer} and {inner}")))?;
         let outer_index = self.demand(outer).await?;
-        // Where the kernel filters bridges too (br_netfilter), what a container sends to its own
-        // mapped port turns round in the bridge itself, which a port must allow.
-        let turning = LinkBridgePort::new(outer_index).hairpin(true).build();
-        let turns = self.handle.link().set_port(turning).execute().await;
-        turns.map_err(NetworkError::link(format!("let link {outer} turn round")))
+        match self.turn(outer_index, outer).await? {
+            true => Ok(()),
+            false => Err(NetworkError::Unable(format!("link {outer} is gone"))),
+        }
     }
 
     pub(crate) async fn raise(&self, index: u32) -> Result<(), NetworkError> {
@@ -122,7 +176,7 @@ impl Links {
 
     async fn set(
         &self,
-        message: rtnetlink::packet_route::link::LinkMessage,
+        message: LinkMessage,
         deed: impl FnOnce() -> String,
     ) -> Result<(), NetworkError> {
         let done = self.handle.link().set(message).execute().await;
@@ -139,13 +193,13 @@ impl Links {
         }
     }
 
-    /// Gives a link an address, usable at once; one that it has already is no error.
+    /// Gives a link an address, usable at once; whether it did not have it already.
     pub(crate) async fn add_address(
         &self,
         index: u32,
         address: IpAddr,
         prefix: u8,
-    ) -> Result<(), NetworkError> {
+    ) -> Result<bool, NetworkError> {
         let mut request = self.handle.address().add(index, address, prefix);
         if address.is_ipv6() {
             // Nobody else can have it, so nobody is asked, which would take a second.
@@ -153,8 +207,8 @@ impl Links {
             request.message_mut().attributes.push(flags);
         }
         match request.execute().await {
-            Ok(()) => Ok(()),
-            Err(error) if is_errno(&error, nix::libc::EEXIST) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if is_errno(&error, nix::libc::EEXIST) => Ok(false),
             Err(error) => Err(NetworkError::link(format!("add address {address}"))(error)),
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use tokio::net::TcpSocket;
 
 use crate::error::NetworkError;
 
@@ -50,6 +51,19 @@ where
         Ok(runtime.block_on(work()))
     });
     done.await.map_err(NetworkError::kernel(format!("work in {}", path.display())))?
+}
+
+/// A socket of TCP that belongs to a pinned namespace, whoever uses it.
+///
+/// # Errors
+/// When there is no such namespace, or the kernel does not speak this family.
+pub async fn socket_in(path: &Path, is_ipv6: bool) -> Result<TcpSocket, NetworkError> {
+    let namespace = File::open(path).map_err(NetworkError::file("open", path))?;
+    let made = on_a_thread(move || {
+        setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+        if is_ipv6 { TcpSocket::new_v6() } else { TcpSocket::new_v4() }
+    });
+    made.await.map_err(NetworkError::kernel(format!("make a socket in {}", path.display())))
 }
 
 /// Ends a namespace and everything in it; one that is not there is no error.

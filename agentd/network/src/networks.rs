@@ -1,8 +1,10 @@
 //! Networks as the agent uses them.
 
+mod keep;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,10 +18,11 @@ use crate::bridge::{self, Addresses};
 use crate::cni;
 use crate::error::NetworkError;
 use crate::namespace;
-use crate::nft;
 use crate::record::{How, Record};
-use crate::rules;
 use crate::settings::Settings;
+use crate::tables::{Mapping, Tables};
+
+pub use keep::Repairs;
 
 /// Networks of containers on one host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,8 +35,10 @@ struct Shared {
     settings: Settings,
     numbers: Mutex<Numbers>,
     known: Mutex<HashMap<ContainerId, Record>>,
+    tables: Tables,
     /// The bridge is made when the first container needs it, by one at a time.
     bridge: tokio::sync::Mutex<bool>,
+    repairs: keep::Counts,
 }
 
 /// What a host can do; a reason stands for what it cannot.
@@ -77,10 +82,12 @@ impl Networks {
             }
         }
         let shared = Shared {
+            tables: Tables::new(settings.clone()),
             settings,
             numbers: Mutex::new(numbers),
             known: Mutex::new(known),
             bridge: tokio::sync::Mutex::new(false),
+            repairs: keep::Counts::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -112,26 +119,36 @@ impl Networks {
             debug!(%run, "network of a former container is removed");
             self.detach(&run).await;
         }
-        for run in keep {
-            let Some(record) = self.shared.known.lock().get(&run).cloned() else { continue };
-            if let Err(error) = self.remap(&record).await {
-                warn!(%run, error = &error as &dyn std::error::Error, "ports not mapped again");
-            }
+        if let Err(error) = self.resume(&keep).await {
+            warn!(error = &error as &dyn std::error::Error, "ports not mapped again");
         }
     }
 
-    /// Rules that somebody has flushed while no agent was there come back.
-    async fn remap(&self, record: &Record) -> Result<(), NetworkError> {
-        if record.ports.is_empty() || !self.maps_itself(record) {
-            return Ok(());
+    /// What somebody has taken away while no agent was there comes back.
+    async fn resume(&self, runs: &[ContainerId]) -> Result<(), NetworkError> {
+        let (mut needs_table, mut needs_bridge) = (false, false);
+        for run in runs {
+            let Some(record) = self.shared.known.lock().get(run).cloned() else { continue };
+            needs_bridge |= matches!(record.how, How::Bridge { .. });
+            if let Some(mapping) = Self::mapping(&record) {
+                self.shared.tables.adopt(run.clone(), mapping);
+                needs_table = true;
+            }
         }
-        match record.how {
-            How::Bridge { .. } => self.ensure_bridge().await?,
-            How::Cni { .. } => nft::apply(&rules::base(&self.shared.settings)).await?,
+        if needs_bridge {
+            self.ensure_bridge().await?;
+            bridge::repair(&self.shared.settings, &self.bridged()).await?;
+        } else if needs_table {
+            self.shared.tables.ensure().await?;
         }
-        let (four, six) = families(&record.addresses);
-        let script = rules::map_ports(&self.shared.settings.bridge, &record.ports, four, six);
-        nft::apply(&script).await
+        Ok(())
+    }
+
+    /// Runs with a cable to the bridge.
+    fn bridged(&self) -> Vec<ContainerId> {
+        let known = self.shared.known.lock();
+        let bridged = known.iter().filter(|(_, one)| matches!(one.how, How::Bridge { .. }));
+        bridged.map(|(run, _)| run.clone()).collect()
     }
 
     /// What a run is attached to, if it is.
@@ -220,12 +237,8 @@ impl Networks {
             }
         }
         record.save(&settings.records)?;
-        if !record.ports.is_empty() && self.maps_itself(&record) {
-            if matches!(record.how, How::Cni { .. }) {
-                nft::apply(&rules::base(settings)).await?;
-            }
-            let (four, six) = families(&record.addresses);
-            nft::apply(&rules::map_ports(&settings.bridge, &record.ports, four, six)).await?;
+        if let Some(mapping) = Self::mapping(&record) {
+            self.shared.tables.map(run, mapping).await?;
         }
         let attached =
             Attached { namespace: record.namespace.clone(), addresses: record.addresses.clone() };
@@ -233,12 +246,14 @@ impl Networks {
         Ok(attached)
     }
 
-    /// Whether the agent maps the ports, and not a plugin.
-    fn maps_itself(&self, record: &Record) -> bool {
-        match &record.how {
+    /// What the agent maps, and not a plugin.
+    fn mapping(record: &Record) -> Option<Mapping> {
+        let maps_itself = match &record.how {
             How::Bridge { .. } => true,
             How::Cni { networks } => !networks.first().is_some_and(cni::Network::maps_ports),
-        }
+        };
+        (maps_itself && !record.ports.is_empty())
+            .then(|| Mapping::new(&record.ports, &record.addresses))
     }
 
     async fn ensure_bridge(&self) -> Result<(), NetworkError> {
@@ -247,7 +262,8 @@ impl Networks {
             bridge::ensure(&self.shared.settings).await?;
             *is_made = true;
         }
-        Ok(())
+        drop(is_made);
+        self.shared.tables.ensure().await
     }
 
     /// Ends a container's network. What cannot be ended now is found again by the next agent.
@@ -268,16 +284,8 @@ impl Networks {
 
     async fn unmake(&self, run: &ContainerId, record: &Record) -> Result<(), NetworkError> {
         let settings = &self.shared.settings;
-        if !record.ports.is_empty() && self.maps_itself(record) {
-            let (four, six) = families(&record.addresses);
-            let script = rules::unmap_ports(&settings.bridge, &record.ports, four, six);
-            match nft::apply(&script).await {
-                // Another container has the port by now, so this one's mapping is gone.
-                Ok(()) | Err(NetworkError::PortTaken) => {}
-                Err(error) => {
-                    debug!(%run, error = &error as &dyn std::error::Error, "no rules to remove");
-                }
-            }
+        if let Some(mapping) = Self::mapping(record) {
+            self.shared.tables.unmap(run, &mapping).await;
         }
         match &record.how {
             How::Bridge { .. } => bridge::disconnect(run).await?,
@@ -296,17 +304,4 @@ impl Networks {
         namespace::remove(&record.namespace)?;
         record.forget(&settings.records)
     }
-}
-
-/// Ports lead to one address of each family.
-fn families(addresses: &[IpAddr]) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
-    let four = addresses.iter().find_map(|one| match one {
-        IpAddr::V4(four) => Some(*four),
-        IpAddr::V6(_) => None,
-    });
-    let six = addresses.iter().find_map(|one| match one {
-        IpAddr::V6(six) => Some(*six),
-        IpAddr::V4(_) => None,
-    });
-    (four, six)
 }

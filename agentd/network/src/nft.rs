@@ -15,22 +15,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest word of `nft` that is passed on.
 const MAX_WORDS: usize = 500;
 
+/// What `nft` says of a table that is not there.
+const ABSENT: &str = "No such file or directory";
+
 /// Makes a change as one transaction.
 pub(crate) async fn apply(script: &str) -> Result<(), NetworkError> {
-    run(&["-f", "-"], script).await
+    run(&["-f", "-"], script).await.map(drop)
 }
 
 /// Whether a change would be taken; nothing is changed.
 pub(crate) async fn check(script: &str) -> Result<(), NetworkError> {
-    run(&["--check", "-f", "-"], script).await
+    run(&["--check", "-f", "-"], script).await.map(drop)
 }
 
-async fn run(arguments: &[&str], script: &str) -> Result<(), NetworkError> {
+/// A table of the family `inet` with all that is in it; `None` where there is none.
+pub(crate) async fn list(table: &str) -> Result<Option<String>, NetworkError> {
+    match run(&["list", "table", "inet", table], "").await {
+        Ok(listing) => Ok(Some(listing)),
+        Err(NetworkError::Rules(words)) if words.contains(ABSENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn run(arguments: &[&str], script: &str) -> Result<String, NetworkError> {
     let failed = |what: String| NetworkError::Rules(what);
     let mut child = Command::new("nft")
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -47,7 +59,7 @@ async fn run(arguments: &[&str], script: &str) -> Result<(), NetworkError> {
         .map_err(|_| failed(format!("nft did not end within {PATIENCE:?}")))?
         .map_err(|error| failed(format!("nft cannot be waited for: {error}")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = String::from_utf8_lossy(&output.stderr);
     if words.contains("File exists") {

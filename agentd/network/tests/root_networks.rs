@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns, unshare};
 use tempfile::TempDir;
 use tepui_container::{Network, Port, Protocol};
-use tepui_network::{Attached, NetworkError, Networks, Settings};
+use tepui_network::{Attached, NetworkError, Networks, Repairs, Settings};
 use tepui_types::ContainerId;
 
 const BRIDGE: &str = "tpui-test";
@@ -183,6 +183,123 @@ fn what_a_dead_agent_left_is_found_and_what_lives_stays() {
         assert_ne!(fresh.addresses, kept.addresses);
         next.reconcile(&[]).await;
         assert_eq!((links().as_str(), elements()), ("", 0));
+    });
+}
+
+/// Waits until so much was put back.
+async fn repaired(networks: &Networks, is_enough: impl Fn(Repairs) -> bool) {
+    let looked = async {
+        while !is_enough(networks.repairs()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), looked).await.expect("nothing was put back");
+}
+
+#[test]
+fn flushed_rules_are_put_back_at_once_with_every_mapped_port() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let keeper = tokio::spawn(networks.clone().keep());
+        let first = networks.attach(&id("run-1"), &bridge(31000)).await.unwrap().unwrap();
+        let second = networks.attach(&id("run-2"), &bridge(31001)).await.unwrap().unwrap();
+        serve(&first, "first");
+        serve(&second, "second");
+        let whole = run(&format!("nft list table inet {BRIDGE}"));
+        assert_eq!(networks.repairs(), Repairs::default());
+        let harms = [
+            "nft flush ruleset".to_owned(),
+            format!("nft delete table inet {BRIDGE}"),
+            format!("nft flush chain inet {BRIDGE} incoming"),
+            format!("nft insert rule inet {BRIDGE} guard drop"),
+        ];
+        for (harm, before) in harms.iter().zip(0..) {
+            run(harm);
+            repaired(&networks, |repairs| repairs.rules > before).await;
+            assert_eq!(run(&format!("nft list table inet {BRIDGE}")), whole, "{harm}");
+            for way in ["127.0.0.1:31000", "192.0.2.1:31000", "[2001:db8::1]:31000"] {
+                assert_eq!(ask(way).unwrap(), "first", "{harm}: {way}");
+            }
+            assert_eq!(ask("192.0.2.1:31001").unwrap(), "second", "{harm}");
+        }
+        assert_eq!(networks.repairs(), Repairs { rules: 4, bridge: 0 });
+        // What has ended since does not come back.
+        networks.detach(&id("run-1")).await;
+        run("nft flush ruleset");
+        repaired(&networks, |repairs| repairs.rules > 4).await;
+        assert!(ask("192.0.2.1:31000").is_err());
+        assert_eq!(ask("192.0.2.1:31001").unwrap(), "second");
+        keeper.abort();
+        networks.detach(&id("run-2")).await;
+        assert_eq!(elements(), 0);
+    });
+}
+
+#[test]
+fn a_container_begins_though_nobody_has_put_the_rules_back_yet() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let first = networks.attach(&id("run-1"), &bridge(31000)).await.unwrap().unwrap();
+        serve(&first, "first");
+        run("nft flush ruleset");
+        let second = networks.attach(&id("run-2"), &bridge(31001)).await.unwrap().unwrap();
+        serve(&second, "second");
+        assert_eq!(ask("192.0.2.1:31000").unwrap(), "first");
+        assert_eq!(ask("192.0.2.1:31001").unwrap(), "second");
+        networks.reconcile(&[]).await;
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_removes_comes_back_with_its_cables() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let keeper = tokio::spawn(networks.clone().keep());
+        let first = networks.attach(&id("run-1"), &bridge(31000)).await.unwrap().unwrap();
+        let second = networks.attach(&id("run-2"), &bridge(31001)).await.unwrap().unwrap();
+        serve(&first, "first");
+        for (harm, before) in ["delete", "set down"].into_iter().zip(0..) {
+            run(&match harm {
+                "delete" => format!("ip link delete {BRIDGE}"),
+                _ => format!("ip link set {BRIDGE} down"),
+            });
+            repaired(&networks, |repairs| repairs.bridge > before).await;
+            for way in
+                ["127.0.0.1:31000", "192.0.2.1:31000", "[2001:db8::1]:31000", "10.219.0.2:80"]
+            {
+                assert_eq!(ask(way).unwrap(), "first", "{harm}: {way}");
+            }
+            for way in ["10.219.0.2:80", "[fd74:6570:7570::2]:80", "192.0.2.1:31000"] {
+                assert_eq!(inside(&second, move || ask(way).expect(way)).join().unwrap(), "first");
+            }
+        }
+        assert_eq!(networks.repairs().rules, 0);
+        keeper.abort();
+        networks.reconcile(&[]).await;
+        assert_eq!(links(), "");
+    });
+}
+
+#[test]
+fn the_loopback_of_a_container_is_asked_from_outside() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let attached = networks.attach(&id("run-1"), &bridge(31000)).await.unwrap().unwrap();
+        for (address, is_ipv6) in [("127.0.0.1:8080", false), ("[::1]:8080", true)] {
+            let (ready, wait) = channel();
+            let served = inside(&attached, move || {
+                let listener = TcpListener::bind(address).unwrap();
+                ready.send(()).unwrap();
+                listener.accept().unwrap().1.ip()
+            });
+            wait.recv().unwrap();
+            assert!(ask(address).is_err(), "not the host's");
+            let socket = tepui_network::socket_in(&attached.namespace, is_ipv6).await.unwrap();
+            socket.connect(address.parse().unwrap()).await.unwrap();
+            assert!(served.join().unwrap().is_loopback());
+        }
+        networks.detach(&id("run-1")).await;
+        assert!(tepui_network::socket_in(&attached.namespace, false).await.is_err());
     });
 }
 

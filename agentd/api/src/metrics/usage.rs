@@ -5,6 +5,7 @@ use prometheus::proto::MetricFamily;
 use super::families::{Families, Label};
 use super::number;
 use super::tasks::{Known, MEASURED, labels};
+use crate::host::NetworkRepairs;
 use crate::legacy::Container;
 use crate::usage::{Block, KernelReport, Memory, Tcp, Traffic, Usage};
 
@@ -218,6 +219,17 @@ pub(super) fn of_host(pressure: &[(&str, &str, f64)]) -> Vec<MetricFamily> {
         let help = "Time in which some, or all, of this host waited for a resource";
         let labels = [("resource", *resource), ("kind", *kind)];
         all.count("tepui_agent_pressure_seconds_total", help, &labels, *seconds);
+    }
+    all.into_vec()
+}
+
+/// The family of what was put back in networks.
+pub(super) fn of_networks(repairs: NetworkRepairs) -> Vec<MetricFamily> {
+    let mut all = Families::default();
+    for (what, count) in [("rules", repairs.rules), ("bridge", repairs.bridge)] {
+        let help = "Times that rules or bridge of containers were gone or changed, and put back";
+        let name = "tepui_agent_network_repairs_total";
+        all.count(name, help, &[("what", what)], number(count));
     }
     all.into_vec()
 }

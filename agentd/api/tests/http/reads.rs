@@ -315,6 +315,7 @@ async fn what_of_the_kernel_serves_the_agent_is_told() {
     let metrics = rig.get("/metrics").await.text();
     for line in [
         "tepui_agent_port_enforcement 1",
+        "tepui_agent_network_repairs_total{what=\"rules\"} 0",
         "tepui_ebpf_program_run_seconds_total{program=\"tepui_bind4\"} 0.25",
         "tepui_ebpf_program_runs_total{program=\"tepui_bind4\"} 1000",
         "tepui_task_network_bytes_total{agent=\"a1\",app=\"\",direction=\"received\",framework=\"f1\",\
