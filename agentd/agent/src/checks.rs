@@ -1,6 +1,7 @@
 //! Checks and health checks of command tasks: asked by the driver, judged here.
 
 use tepui_types::{FrameworkId, Mono, Span, TaskId, TaskState};
+use tepui_wire::v1::network_info::Protocol;
 use tepui_wire::v1::{self, check_info, check_status_info, health_check, task_status::Reason};
 
 use crate::environment::command_to_run;
@@ -39,8 +40,8 @@ pub(crate) struct Checker {
 
 #[derive(Clone, Debug)]
 enum Target {
-    Http { tls: bool, port: u16, path: String },
-    Tcp { port: u16 },
+    Http { tls: bool, ipv6: bool, port: u16, path: String },
+    Tcp { ipv6: bool, port: u16 },
     Command(Box<v1::CommandInfo>),
 }
 
@@ -137,8 +138,8 @@ impl Agent {
         let target = checker.target.clone();
         let Some(run) = self.live_task_run(framework, name) else { return };
         let what = match target {
-            Target::Http { tls, port, path } => Probe::Http { tls, port, path },
-            Target::Tcp { port } => Probe::Tcp { port },
+            Target::Http { tls, ipv6, port, path } => Probe::Http { tls, ipv6, port, path },
+            Target::Tcp { ipv6, port } => Probe::Tcp { ipv6, port },
             Target::Command(command) => {
                 let Some(what) = self.command_probe(framework, name, &command) else { return };
                 what
@@ -313,9 +314,10 @@ fn check_target(info: &v1::CheckInfo) -> Option<Target> {
     Some(match info.r#type() {
         check_info::Type::Http => {
             let http = info.http.as_ref()?;
-            Target::Http { tls: false, port: port(http.port)?, path: path(http.path.as_deref()) }
+            let (port, path) = (port(http.port)?, path(http.path.as_deref()));
+            Target::Http { tls: false, ipv6: false, port, path }
         }
-        check_info::Type::Tcp => Target::Tcp { port: port(info.tcp.as_ref()?.port)? },
+        check_info::Type::Tcp => Target::Tcp { ipv6: false, port: port(info.tcp.as_ref()?.port)? },
         check_info::Type::Command => {
             Target::Command(Box::new(info.command.as_ref()?.command.clone()))
         }
@@ -329,11 +331,15 @@ fn health_target(info: &v1::HealthCheck) -> Option<Target> {
             let http = info.http.as_ref()?;
             Target::Http {
                 tls: http.scheme() == "https",
+                ipv6: http.protocol() == Protocol::IPv6,
                 port: port(http.port)?,
                 path: path(http.path.as_deref()),
             }
         }
-        health_check::Type::Tcp => Target::Tcp { port: port(info.tcp.as_ref()?.port)? },
+        health_check::Type::Tcp => {
+            let tcp = info.tcp.as_ref()?;
+            Target::Tcp { ipv6: tcp.protocol() == Protocol::IPv6, port: port(tcp.port)? }
+        }
         health_check::Type::Command => Target::Command(Box::new(info.command.clone()?)),
         health_check::Type::Unknown => return None,
     })

@@ -302,11 +302,12 @@ pub enum Command {
 /// What a probe asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// `GET scheme://address:port/path`, where the address is the run's own if it has one, else
-    /// 127.0.0.1.
+    /// `GET scheme://address:port/path` in the run's network, where the address is 127.0.0.1 or ::1.
     Http {
         /// TLS, certificate not verified.
         tls: bool,
+        /// To ::1.
+        ipv6: bool,
         /// The port.
         port: u16,
         /// The path with its leading slash.
@@ -314,6 +315,8 @@ pub enum Probe {
     },
     /// Connect to the port at that address.
     Tcp {
+        /// To ::1.
+        ipv6: bool,
         /// The port.
         port: u16,
     },

@@ -56,7 +56,7 @@ fn a_healthy_task_says_so_once() {
     assert!(rig.probes.is_empty());
     round(&mut rig, secs(1), ProbeOutcome::Http(200));
     let what = &rig.probes[0].1;
-    let expected = Probe::Http { tls: true, port: 31000, path: "/health".into() };
+    let expected = Probe::Http { tls: true, ipv6: false, port: 31000, path: "/health".into() };
     assert_eq!(what, &expected);
     round(&mut rig, secs(5), ProbeOutcome::Http(399));
     assert_eq!(rig.states("t1"), [Starting, Running, Running]);
@@ -125,7 +125,8 @@ fn a_success_between_failures_begins_the_count_anew() {
 
 #[test]
 fn a_tcp_check_counts_a_refusal_as_a_failure() {
-    let tcp = health_check::TcpCheckInfo { port: 31001, ..Default::default() };
+    let ipv6 = v1::network_info::Protocol::IPv6.into();
+    let tcp = health_check::TcpCheckInfo { port: 31001, protocol: Some(ipv6) };
     let mut rig = watched(HealthCheck {
         r#type: Some(health_check::Type::Tcp.into()),
         http: None,
@@ -134,7 +135,7 @@ fn a_tcp_check_counts_a_refusal_as_a_failure() {
         ..http_health()
     });
     round(&mut rig, secs(1), ProbeOutcome::Tcp(false));
-    assert_eq!(rig.probes[0].1, Probe::Tcp { port: 31001 });
+    assert_eq!(rig.probes[0].1, Probe::Tcp { ipv6: true, port: 31001 });
     assert_eq!(rig.last("t1").healthy, Some(false));
 }
 

@@ -250,7 +250,7 @@ fn each_task_of_a_pod_is_checked_by_itself() {
     rig.launch_all(vec![checked, command("b")], Some(pod_executor()));
     rig.advance(secs(1));
     let (probe, what) = rig.probes.pop().unwrap();
-    assert_eq!(what, Probe::Tcp { port: 31000 });
+    assert_eq!(what, Probe::Tcp { ipv6: false, port: 31000 });
     rig.event(Event::Probed { probe, outcome: ProbeOutcome::Tcp(false) });
     rig.settle();
     assert_eq!((rig.process("a").terminated, rig.process("b").terminated), (1, 0));

@@ -1,6 +1,8 @@
 //! Acts on runs: sandboxes, artifacts, processes, probes. Decides nothing; every outcome goes
 //! back to the loop as an event.
 
+mod checks;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,17 +11,16 @@ use std::time::Duration;
 use anyhow::Context;
 use parking_lot::Mutex;
 use tepui_agent::{
-    Command, Effect, Event, FoundRun, FoundState, Limits, Probe, ProbeId, ProbeOutcome, RunSpec,
-    SANDBOX_MARK, Setting,
+    Command, Effect, Event, FoundRun, FoundState, Limits, ProbeId, RunSpec, SANDBOX_MARK, Setting,
 };
 use tepui_container::{ExecOrder, Network, Tty};
 use tepui_isolators::Isolators;
 use tepui_launch::{
-    CheckOutcome, CheckSpec, Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher,
-    LogPolicy, LostReason, Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState,
-    SignalScope,
+    Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher, LogPolicy, LostReason,
+    Program, Rlimit, RlimitKind, RunEvent, RunLabel, RunOutcome, RunState, SignalScope,
 };
-use tepui_types::{ContainerId, Role, Span};
+use tepui_probe::Prober;
+use tepui_types::{ContainerId, Role};
 use tepui_wire::v1;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -70,7 +71,7 @@ struct Shared {
     driver: Driver,
     launcher: Arc<dyn Launcher>,
     fetcher: tepui_fetch::Fetcher,
-    prober: tepui_probe::Prober,
+    prober: Prober,
     folders: Folders,
     log_policy: LogPolicy,
     kernel: Kernel,
@@ -101,7 +102,7 @@ impl Runs {
             driver,
             launcher,
             fetcher,
-            prober: tepui_probe::Prober::default(),
+            prober: Prober::default(),
             folders,
             log_policy,
             kernel,
@@ -499,13 +500,6 @@ impl Shared {
         }
     }
 
-    /// Where a run is asked: at its own address if it has one.
-    fn address_of(&self, run: &ContainerId) -> String {
-        let own = self.containers.network_of(run).map(|network| network.addresses);
-        let own = own.unwrap_or_default();
-        own.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string)
-    }
-
     async fn limit(&self, run: &ContainerId, limits: &Limits) {
         let ceiling = self.isolators.ceiling(run.as_str(), limits);
         let sandbox = self.sandboxes.lock().get(run).cloned();
@@ -544,70 +538,6 @@ impl Shared {
     ) -> Option<Box<tepui_agent::Certificate>> {
         let sandbox = self.sandboxes.lock().get(run).cloned();
         ends::certificate(outcome, sandbox.as_deref(), remains)
-    }
-
-    async fn probe(&self, run: &ContainerId, what: Probe, timeout: Span) -> ProbeOutcome {
-        let timeout = Duration::from(timeout);
-        match what {
-            Probe::Tcp { port } => {
-                match self.prober.tcp(&self.address_of(run), port, timeout).await {
-                    Ok(()) => ProbeOutcome::Tcp(true),
-                    Err(error) if error.is_refused() => ProbeOutcome::Tcp(false),
-                    Err(error) => ProbeOutcome::Failed(chain(&error)),
-                }
-            }
-            Probe::Http { tls, port, path } => {
-                match self.prober.http(tls, &self.address_of(run), port, &path, timeout, 0).await {
-                    Ok(answer) => ProbeOutcome::Http(answer.status),
-                    Err(error) => ProbeOutcome::Failed(chain(&error)),
-                }
-            }
-            Probe::Command { command, environment, user } => {
-                self.check(run, command, environment, user, timeout).await
-            }
-        }
-    }
-
-    async fn check(
-        &self,
-        run: &ContainerId,
-        command: Command,
-        environment: Vec<(String, String)>,
-        user: Option<String>,
-        timeout: Duration,
-    ) -> ProbeOutcome {
-        let Some(sandbox) = self.sandboxes.lock().get(run).cloned() else {
-            return ProbeOutcome::Failed("the task does not run".into());
-        };
-        let env = fill_in(environment, &sandbox.to_string_lossy());
-        let joined = match self.joining(run, &command, &env, None) {
-            Ok(joined) => joined,
-            Err(reason) => return ProbeOutcome::Failed(reason),
-        };
-        let answers = joined.is_some();
-        let spec = CheckSpec {
-            program: joined.unwrap_or_else(|| program(command, &sandbox)),
-            sandbox,
-            env: if answers { Vec::new() } else { env },
-            user: user.filter(|_| !answers),
-            timeout,
-            network: self.containers.network_of(run).filter(|_| !answers).map(|one| one.namespace),
-            answers,
-            beside: Some(run.clone()),
-        };
-        match self.launcher.exec_check(spec).await {
-            Ok(reply) => match reply.outcome {
-                CheckOutcome::Ended(Ending::Exited(code)) => ProbeOutcome::Command(code),
-                CheckOutcome::Ended(Ending::Signaled { signal, .. }) => {
-                    ProbeOutcome::Failed(format!("the command was ended by signal {signal}"))
-                }
-                CheckOutcome::NotStarted(reason) => ProbeOutcome::Failed(reason),
-                CheckOutcome::TimedOut => {
-                    ProbeOutcome::Failed(format!("the command did not end within {timeout:?}"))
-                }
-            },
-            Err(error) => ProbeOutcome::Failed(chain(&error)),
-        }
     }
 
     /// What runs a command in a run's container; `None` when the run is no container.

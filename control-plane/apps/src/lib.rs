@@ -7,6 +7,7 @@ mod actions;
 mod app_commands;
 mod catalog;
 mod census;
+mod checks;
 mod command;
 mod config;
 mod constraints;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tepui_marathon::{App, HealthProtocol, IpProtocol, ReadinessProtocol, TaskId};
 use tepui_types::Span;
 
+use crate::checks::target;
 use crate::instance::Instance;
 use crate::machine::Apps;
 use crate::out::Out;
-use crate::task_info::check_port;
 use crate::{Condition, Effect, Probe, ProbeId, ProbeKind, ProbeOutcome, TaskRecord};
 
 /// Bytes of a readiness answer that are kept.
@@ -140,25 +140,4 @@ fn port_index(app: &App, name: &str) -> Option<u32> {
         app.container.as_ref()?.port_mappings.iter().position(|port| is(&port.name))
     };
     u32::try_from(index?).ok()
-}
-
-/// Host and port of a check: the host port, or the container's own address where it has none.
-fn target(
-    app: &App,
-    task: &TaskRecord,
-    port: Option<u16>,
-    index: Option<u32>,
-) -> Option<(String, u16)> {
-    if port.is_some_and(|port| port != 0) || app.has_host_networking() {
-        return Some((task.hostname.clone(), check_port(port, index, &task.host_ports)?));
-    }
-    let mappings = &app.container.as_ref()?.port_mappings;
-    let at = usize::try_from(index.unwrap_or(0)).ok()?;
-    let mapping = mappings.get(at)?;
-    if mapping.host_port.is_none() {
-        let address = task.ip_addresses.first()?;
-        return Some((address.ip_address.clone(), mapping.container_port));
-    }
-    let before = mappings[..at].iter().filter(|mapping| mapping.host_port.is_some()).count();
-    Some((task.hostname.clone(), *task.host_ports.get(before)?))
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use tepui_marathon::{
-    App, Check, CheckProbe, Container, ContainerEngine, HealthCheck, HealthProtocol, IpProtocol,
-    Labels, Limit, Network, PathId, Protocol, TaskId, Volume, VolumeMode,
+    App, Container, ContainerEngine, Labels, Limit, Network, PathId, Protocol, TaskId, Volume,
+    VolumeMode,
 };
 use tepui_wire::v1;
 
+use crate::checks;
 use crate::environment::{self, TaskPort};
 use crate::matching::{Placement, custom_executor};
 
@@ -39,8 +40,8 @@ pub(crate) fn task_info(app: &App, launch: Launch<'_>) -> v1::TaskInfo {
         task_id: v1::TaskId { value: launch.task_id.to_string() },
         agent_id: v1::AgentId { value: launch.agent_id.to_owned() },
         resources: launch.placement.resources.clone(),
-        health_check: health_check(app, launch.ports),
-        check: app.check.as_ref().and_then(|check| general_check(check, launch.ports)),
+        health_check: checks::health_check(app, launch.ports),
+        check: checks::general_check(app, launch.ports),
         kill_policy: grace.map(|seconds| v1::KillPolicy {
             grace_period: Some(v1::DurationInfo {
                 nanoseconds: i64::from(seconds) * 1_000_000_000,
@@ -221,109 +222,6 @@ fn discovery(app: &App, ports: &[TaskPort]) -> v1::DiscoveryInfo {
     };
     info.set_visibility(v1::discovery_info::Visibility::Framework);
     info
-}
-
-/// Port that a check addresses: its own number, or the port with that index.
-pub(crate) fn check_port(port: Option<u16>, index: Option<u32>, ports: &[u16]) -> Option<u16> {
-    port.filter(|port| *port != 0)
-        .or_else(|| ports.get(usize::try_from(index.unwrap_or(0)).ok()?).copied())
-}
-
-fn health_check(app: &App, ports: &[TaskPort]) -> Option<v1::HealthCheck> {
-    let check = app.health_checks.iter().find(|check| check.protocol.runs_at_agent())?;
-    let mut info = v1::HealthCheck {
-        delay_seconds: Some(check.delay_seconds.into()),
-        interval_seconds: Some(check.interval_seconds.into()),
-        timeout_seconds: Some(check.timeout_seconds.into()),
-        consecutive_failures: Some(check.max_consecutive_failures),
-        grace_period_seconds: Some(check.grace_period_seconds.into()),
-        ..v1::HealthCheck::default()
-    };
-    if check.protocol == HealthProtocol::Command {
-        info.set_type(v1::health_check::Type::Command);
-        info.command = Some(shell(check.command.as_deref().unwrap_or_default()));
-        return Some(info);
-    }
-    let port = check_port(check.port, check.port_index, &target_ports(app, ports))?;
-    if check.protocol == HealthProtocol::MesosTcp {
-        info.set_type(v1::health_check::Type::Tcp);
-        info.tcp = Some(v1::health_check::TcpCheckInfo {
-            protocol: ip_protocol(check),
-            port: port.into(),
-        });
-        return Some(info);
-    }
-    info.set_type(v1::health_check::Type::Http);
-    let scheme = if check.protocol == HealthProtocol::MesosHttps { "https" } else { "http" };
-    info.http = Some(v1::health_check::HttpCheckInfo {
-        protocol: ip_protocol(check),
-        scheme: Some(scheme.to_owned()),
-        port: port.into(),
-        path: Some(check.path.clone().unwrap_or_else(|| "/".to_owned())),
-        statuses: Vec::new(),
-    });
-    Some(info)
-}
-
-/// Ports as the agent reaches them: the container's where there is a fixed one, else the host's.
-fn target_ports(app: &App, ports: &[TaskPort]) -> Vec<u16> {
-    if app.has_host_networking() {
-        return ports.iter().map(|port| port.effective).collect();
-    }
-    let fixed = |port: &TaskPort| if port.declared == 0 { port.effective } else { port.declared };
-    ports.iter().map(fixed).collect()
-}
-
-fn ip_protocol(check: &HealthCheck) -> Option<i32> {
-    Some(match check.ip_protocol {
-        IpProtocol::V4 => v1::network_info::Protocol::IPv4 as i32,
-        IpProtocol::V6 => v1::network_info::Protocol::IPv6 as i32,
-    })
-}
-
-fn shell(line: &str) -> v1::CommandInfo {
-    v1::CommandInfo {
-        shell: Some(true),
-        value: Some(line.to_owned()),
-        ..v1::CommandInfo::default()
-    }
-}
-
-fn general_check(check: &Check, ports: &[TaskPort]) -> Option<v1::CheckInfo> {
-    let mut info = v1::CheckInfo {
-        delay_seconds: Some(check.delay_seconds.into()),
-        interval_seconds: Some(check.interval_seconds.into()),
-        timeout_seconds: Some(check.timeout_seconds.into()),
-        ..v1::CheckInfo::default()
-    };
-    let effective: Vec<u16> = ports.iter().map(|port| port.effective).collect();
-    match &check.probe {
-        CheckProbe::Http { port_index, port, path, .. } => {
-            info.set_type(v1::check_info::Type::Http);
-            let port = check_port(*port, *port_index, &effective)?.into();
-            info.http = Some(v1::check_info::Http { port, path: path.clone() });
-        }
-        CheckProbe::Tcp { port_index, port } => {
-            info.set_type(v1::check_info::Type::Tcp);
-            let port = check_port(*port, *port_index, &effective)?.into();
-            info.tcp = Some(v1::check_info::Tcp { port });
-        }
-        CheckProbe::Shell(line) => {
-            info.set_type(v1::check_info::Type::Command);
-            info.command = Some(v1::check_info::Command { command: shell(line) });
-        }
-        CheckProbe::Argv(argv) => {
-            info.set_type(v1::check_info::Type::Command);
-            let command = v1::CommandInfo {
-                shell: Some(false),
-                value: argv.first().cloned(),
-                arguments: argv.clone(),
-                ..v1::CommandInfo::default()
-            };
-            info.command = Some(v1::check_info::Command { command });
-        }
-    }
-    Some(info)
 }
 
 fn container(app: &App, launch: &Launch<'_>) -> Option<v1::ContainerInfo> {

@@ -49,16 +49,14 @@ impl Probes {
 
     async fn outcome(&self, probe: &Probe) -> ProbeOutcome {
         let timeout = Duration::from(probe.timeout);
+        let peer = (probe.host.as_str(), probe.port);
         match &probe.kind {
-            ProbeKind::Tcp => match self.prober.tcp(&probe.host, probe.port, timeout).await {
+            ProbeKind::Tcp => match self.prober.tcp(peer, timeout).await {
                 Ok(()) => ProbeOutcome::Connected,
                 Err(error) => ProbeOutcome::Failed { reason: error.to_string() },
             },
             ProbeKind::Http { tls, path, keep_body_bytes } => {
-                let answer = self
-                    .prober
-                    .http(*tls, &probe.host, probe.port, path, timeout, *keep_body_bytes)
-                    .await;
+                let answer = self.prober.http(*tls, peer, path, timeout, *keep_body_bytes).await;
                 match answer {
                     Ok(answer) => ProbeOutcome::Answered {
                         status: answer.status,

@@ -8,4 +8,4 @@
 mod prober;
 mod tls;
 
-pub use prober::{Answer, ProbeError, Prober};
+pub use prober::{Answer, Peer, ProbeError, Prober};

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 
@@ -97,6 +97,37 @@ impl ProbeError {
     }
 }
 
+/// Who is asked.
+#[derive(Debug)]
+pub struct Peer {
+    host: String,
+    port: u16,
+    through: Option<TcpSocket>,
+}
+
+impl From<(&str, u16)> for Peer {
+    fn from((host, port): (&str, u16)) -> Self {
+        Self { host: host.to_owned(), port, through: None }
+    }
+}
+
+impl Peer {
+    /// An address of the network that a fresh socket was made in, which need not be this process's.
+    #[must_use]
+    pub fn through(socket: TcpSocket, address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port(), through: Some(socket) }
+    }
+
+    async fn connect(&mut self) -> Result<TcpStream, ProbeError> {
+        let (host, port) = (self.host.as_str(), self.port);
+        let stream = match (self.through.take(), host.parse()) {
+            (Some(socket), Ok(address)) => socket.connect(SocketAddr::new(address, port)).await,
+            _ => TcpStream::connect((host, port)).await,
+        };
+        stream.map_err(|source| ProbeError::Connect { host: host.to_owned(), port, source })
+    }
+}
+
 impl Default for Prober {
     fn default() -> Self {
         Self { turns: Arc::new(Semaphore::new(MAX_AT_ONCE)), tls: Arc::default() }
@@ -112,8 +143,8 @@ impl Prober {
     ///
     /// # Errors
     /// When the connection does not stand in time. Waiting for a turn does not count.
-    pub async fn tcp(&self, host: &str, port: u16, timeout: Duration) -> Result<(), ProbeError> {
-        self.within(host, port, timeout, async { connect(host, port).await.map(drop) }).await
+    pub async fn tcp(&self, peer: impl Into<Peer>, timeout: Duration) -> Result<(), ProbeError> {
+        self.within(peer.into(), timeout, async |peer| peer.connect().await.map(drop)).await
     }
 
     /// A GET request; the status is the answer, whatever it is.
@@ -123,35 +154,36 @@ impl Prober {
     pub async fn http(
         &self,
         tls: bool,
-        host: &str,
-        port: u16,
+        peer: impl Into<Peer>,
         path: &str,
         timeout: Duration,
         keep_body_bytes: usize,
     ) -> Result<Answer, ProbeError> {
-        let ask = async {
-            let stream = connect(host, port).await?;
+        let ask = async |peer: &mut Peer| {
+            let stream = peer.connect().await?;
             let stream: Box<dyn Duplex> = match tls {
                 false => Box::new(stream),
-                true => Box::new(self.handshake(host, port, stream).await?),
+                true => Box::new(self.handshake(&peer.host, peer.port, stream).await?),
             };
-            get(stream, host, port, path, keep_body_bytes).await
+            get(stream, &peer.host, peer.port, path, keep_body_bytes).await
         };
-        self.within(host, port, timeout, ask).await
+        self.within(peer.into(), timeout, ask).await
     }
 
     async fn within<T>(
         &self,
-        host: &str,
-        port: u16,
+        mut peer: Peer,
         timeout: Duration,
-        ask: impl Future<Output = Result<T, ProbeError>>,
+        ask: impl AsyncFnOnce(&mut Peer) -> Result<T, ProbeError>,
     ) -> Result<T, ProbeError> {
         // The semaphore is never closed; if it were, probes would go unlimited.
         let _turn = self.turns.acquire().await.ok();
-        tokio::time::timeout(timeout, ask)
-            .await
-            .unwrap_or_else(|_| Err(ProbeError::TimedOut { host: host.to_owned(), port, timeout }))
+        let asked = tokio::time::timeout(timeout, ask(&mut peer)).await;
+        let late = |_| {
+            let (host, port) = (peer.host.clone(), peer.port);
+            Err(ProbeError::TimedOut { host, port, timeout })
+        };
+        asked.unwrap_or_else(late)
     }
 
     async fn handshake(
@@ -169,14 +201,6 @@ impl Prober {
         };
         TlsConnector::from(config).connect(name, stream).await.map_err(|e| failed(e.to_string()))
     }
-}
-
-async fn connect(host: &str, port: u16) -> Result<TcpStream, ProbeError> {
-    TcpStream::connect((host, port)).await.map_err(|source| ProbeError::Connect {
-        host: host.to_owned(),
-        port,
-        source,
-    })
 }
 
 async fn get(
@@ -265,9 +289,9 @@ mod tests {
     async fn a_port_that_listens_is_told_from_one_that_does_not() {
         let prober = Prober::default();
         let port = serve(b"").await;
-        assert!(prober.tcp("127.0.0.1", port, PATIENCE).await.is_ok());
+        assert!(prober.tcp(("127.0.0.1", port), PATIENCE).await.is_ok());
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        assert!(prober.tcp("127.0.0.1", closed, PATIENCE).await.unwrap_err().is_refused());
+        assert!(prober.tcp(("127.0.0.1", closed), PATIENCE).await.unwrap_err().is_refused());
     }
 
     #[tokio::test]
@@ -277,7 +301,7 @@ mod tests {
         )
         .await;
         let answer =
-            Prober::default().http(false, "127.0.0.1", port, "/", PATIENCE, 4).await.unwrap();
+            Prober::default().http(false, ("127.0.0.1", port), "/", PATIENCE, 4).await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (302, &b"hell"[..]));
     }
 
@@ -285,7 +309,7 @@ mod tests {
     async fn what_is_not_http_is_said_to_be_so() {
         let port = serve(b"SSH-2.0-nothing\r\n").await;
         let error =
-            Prober::default().http(false, "127.0.0.1", port, "/", PATIENCE, 0).await.unwrap_err();
+            Prober::default().http(false, ("127.0.0.1", port), "/", PATIENCE, 0).await.unwrap_err();
         assert!(matches!(error, ProbeError::Http { .. }), "{error}");
     }
 
@@ -293,7 +317,7 @@ mod tests {
     async fn a_path_that_is_no_path_is_refused_and_does_not_panic() {
         let port = serve(b"").await;
         let error = Prober::default()
-            .http(false, "127.0.0.1", port, "/a b\r\nX: y", PATIENCE, 0)
+            .http(false, ("127.0.0.1", port), "/a b\r\nX: y", PATIENCE, 0)
             .await
             .unwrap_err();
         assert!(matches!(error, ProbeError::Target { .. }), "{error}");
@@ -304,7 +328,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let error =
-            Prober::default().http(false, "127.0.0.1", port, "/", PATIENCE, 0).await.unwrap_err();
+            Prober::default().http(false, ("127.0.0.1", port), "/", PATIENCE, 0).await.unwrap_err();
         assert!(matches!(error, ProbeError::TimedOut { .. }), "{error}");
     }
 
@@ -332,7 +356,7 @@ mod tests {
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
         });
         let answer =
-            Prober::default().http(true, "127.0.0.1", port, "/", PATIENCE, 0).await.unwrap();
+            Prober::default().http(true, ("127.0.0.1", port), "/", PATIENCE, 0).await.unwrap();
         assert_eq!(answer.status, 204);
     }
 }

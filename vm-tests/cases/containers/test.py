@@ -29,7 +29,18 @@ def seed(tag):
                 "intervalSeconds": 1,
                 "timeoutSeconds": 5,
                 "maxConsecutiveFailures": 3,
-            }
+            },
+            # The agent asks for this one, inside the container's network: port 80.
+            {
+                "protocol": "MESOS_HTTP",
+                "path": "/",
+                "portIndex": 0,
+                "gracePeriodSeconds": 30,
+                "intervalSeconds": 1,
+                "timeoutSeconds": 5,
+                "maxConsecutiveFailures": 3,
+                "delaySeconds": 0,
+            },
         ],
     }
 
@@ -53,7 +64,9 @@ def healthy(app):
         if is_last:
             print(one.succeed(f"curl -sf '{MARATHON}/{app['id']}?embed=app.lastTaskFailure'"))
         results = [task.get("healthCheckResults", []) for task in tasks(app)]
-        return len(results) == 1 and bool(results[0]) and results[0][0]["alive"]
+        if len(results) != 1 or len(results[0]) != len(app["healthChecks"]):
+            return False
+        return all(result["alive"] for result in results[0])
 
     retry(look, 120)
     return tasks(app)[0]
@@ -122,6 +135,55 @@ with subtest("a container outlives its agent"):
         run_agent_again(stop)
         t.assertEqual(first_process(), before)
         t.assertEqual(one.succeed(f"curl -sf -m 20 http://one:{port}/").strip(), "web 2")
+
+with subtest("rules and bridge that somebody takes away are put back at once, mapped ports with them"):
+
+    def put_back(what):
+        metrics = one.succeed("curl -sf http://one:5051/metrics")
+        (line,) = [m for m in metrics.split("\n") if m.startswith(f'tepui_agent_network_repairs_total{{what="{what}"')]
+        return int(line.split()[-1])
+
+    for what, harm in (
+        ("rules", "nft flush ruleset"),
+        ("bridge", "ip link delete tepui0"),
+        ("rules", "nft delete table inet tepui0"),
+    ):
+        before = put_back(what)
+        one.succeed(harm)
+        retry(lambda _: put_back(what) > before, 30)
+        for address in ("one", "127.0.0.1", "[fd00:1::1]"):
+            t.assertEqual(one.succeed(f"curl -sf -m 20 http://{address}:{port}/").strip(), "web 2")
+    one.succeed("journalctl -u tepui-agentd.service | grep 'rules of nftables, put back'")
+    one.succeed("journalctl -u tepui-agentd.service | grep 'bridge of containers, put back'")
+
+with subtest("a check asks inside the network of a container, whatever the host maps to it"):
+    checked = {
+        "id": "/checked",
+        "cpus": 0.1,
+        "mem": 32,
+        "networks": [{"mode": "container/bridge"}],
+        "container": {
+            "type": "MESOS",
+            "docker": {"image": f"{REGISTRY}/web:1"},
+            "portMappings": [{"containerPort": 80, "hostPort": 0}],
+        },
+        "check": {"http": {"portIndex": 0, "path": "/"}, "delaySeconds": 0, "intervalSeconds": 1},
+    }
+    put(checked)
+    get_tasks = (
+        "curl -sf -H 'Content-Type: application/json' -H 'Accept: application/json'"
+        """ -d '{"type": "GET_TASKS"}' http://one:5050/api/v1"""
+    )
+
+    def asked(_):
+        found = json.loads(one.succeed(get_tasks))["get_tasks"].get("tasks", [])
+        found = [task["statuses"][-1] for task in found if task["name"] == "checked"]
+        answers = [status.get("check_status", {}).get("http", {}) for status in found]
+        return [answer.get("status_code") for answer in answers] == [200]
+
+    retry(asked, 90)
+    remove(checked)
+    one.wait_until_succeeds("test $(pgrep -fc '[h]ttpd -f -p 80') = 1", timeout=60)
 
 with subtest("a container that dies is replaced"):
     former = healthy(app)["id"]
