@@ -156,7 +156,8 @@ pub struct Settings {
     #[arg(long)]
     pub image_gc_delay_days: Option<u64>,
     /// Who holds tasks to their limits: a list such as 'cgroups/cpu,cgroups/mem', auto, which is
-    /// everything built in that the host can do, or 'auto,NAME' with a plugin beside [default: auto]
+    /// everything built in that the host can do, or 'auto,NAME' with a plugin beside; Mesos's lists
+    /// are taken too [default: auto]
     #[arg(long)]
     pub isolation: Option<String>,
     /// Folder of plugins, which only root can change
@@ -409,7 +410,7 @@ impl Settings {
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);
         ensure!(spare_shims <= 256, "spare_shims = {spare_shims} is more than 256");
-        let isolation = self.isolation.as_deref().map_or_else(Wish::default, limits::isolation);
+        let isolation = self.isolation.as_deref().map_or_else(Wish::default, Wish::read);
         let limits = limits::policy(&self, &isolation)?;
         let shelf = Shelf::new(self.plugin_dir.clone(), self.plugins.clone());
         let shelf = shelf.map_err(anyhow::Error::msg)?;

@@ -68,6 +68,9 @@ pub fn probe(
         .context("failed to put isolators in force")?;
     let names: Vec<&str> = isolators.names().map(AsRef::as_ref).collect();
     info!(isolation = names.join(","), "isolators in force");
+    for (isolator, how) in isolators.always() {
+        info!(isolator, how, "isolation names what is in force in any case");
+    }
     for (isolator, why) in &isolators.isolation().missing {
         info!(%isolator, %why, "isolator missing, tasks that need it are refused");
     }

@@ -14,9 +14,13 @@ pub(crate) use devices::Devices;
 pub(crate) use mem::Mem;
 pub(crate) use pids::Pids;
 
+use tepui_agent::limits::{BLKIO, CPU, CPUSET, DEVICES, MEM, PIDS};
 use tepui_cgroup::Controller;
 
 use crate::Host;
+
+/// All of these.
+pub(crate) const NAMES: [&str; 6] = [CPU, MEM, PIDS, BLKIO, CPUSET, DEVICES];
 
 /// Whether the groups of runs have a controller.
 fn has(host: &Host, controller: Controller) -> Result<(), String> {

@@ -11,6 +11,7 @@ mod cgroups;
 mod disk;
 mod isolator;
 mod linux;
+mod mesos;
 mod plugin;
 mod posix;
 mod set;

@@ -11,6 +11,8 @@ use tepui_agent::limits::{DEVICES, Isolation};
 use tepui_launch::{Ceiling, Confinement};
 
 use crate::auto;
+use crate::cgroups;
+use crate::mesos::{self, Meaning};
 use crate::{Host, Isolator, Plugged};
 
 /// Who is only in force when the operator names it: programs notice.
@@ -29,6 +31,14 @@ pub enum NotHere {
         /// Why no plugin is used instead.
         plugin: String,
     },
+    /// Mesos has it and this agent has not.
+    #[error("isolation names '{name}', which this agent does not have: {instead}; leave it out")]
+    Absent {
+        /// The name.
+        name: String,
+        /// What there is instead.
+        instead: &'static str,
+    },
     /// The host cannot do it.
     #[error("isolation names '{name}', which this host cannot do: {why}")]
     Impossible {
@@ -46,19 +56,54 @@ pub struct Wish {
     pub auto: bool,
     /// These: built in, or plugins. They must be possible.
     pub named: BTreeSet<String>,
+    /// These too, where the host can do them.
+    pub if_possible: BTreeSet<String>,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { auto: true, named: BTreeSet::new() }
+        Self { auto: true, named: BTreeSet::new(), if_possible: BTreeSet::new() }
     }
 }
 
 impl Wish {
+    /// Reads `--isolation`: names with commas. `auto` among them is everything that is built in and
+    /// possible, Mesos's `cgroups/all` every controller that the host has, and its former names stand
+    /// for today's.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut wish = Self { auto: false, ..Self::default() };
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match (name, mesos::stands_for(name)) {
+                ("auto", _) => wish.auto = true,
+                (mesos::ALL_GROUPS, _) => {
+                    wish.if_possible.extend(cgroups::NAMES.map(str::to_owned))
+                }
+                (_, Some(others)) => wish.named.extend(others.iter().map(|&one| one.to_owned())),
+                (_, None) => {
+                    wish.named.insert(name.to_owned());
+                }
+            }
+        }
+        wish
+    }
+
     /// The operator left this one out.
     #[must_use]
     pub fn leaves_out(&self, name: &str) -> bool {
-        !self.auto && !self.named.contains(name)
+        !self.auto && !self.asks_for(name)
+    }
+
+    /// The operator named this one, or all of its kind.
+    #[must_use]
+    pub fn asks_for(&self, name: &str) -> bool {
+        self.named.contains(name) || self.if_possible.contains(name)
+    }
+
+    /// Mesos's `linux/nnp` was named.
+    #[must_use]
+    pub fn no_new_privileges(&self) -> bool {
+        self.named.contains(mesos::NO_NEW_PRIVILEGES)
     }
 }
 
@@ -67,6 +112,7 @@ impl Wish {
 pub struct Isolators {
     in_force: Vec<Box<dyn Isolator>>,
     isolation: Isolation,
+    always: Vec<(String, &'static str)>,
 }
 
 impl Isolators {
@@ -77,30 +123,42 @@ impl Isolators {
     /// [`NotHere`] when something was named that cannot be.
     pub fn probe(host: &Host, wish: &Wish, plugins: &Plugged) -> Result<Self, NotHere> {
         let mut all = auto::all();
+        let mut always = Vec::new();
         for name in &wish.named {
-            if !all.iter().any(|one| one.name() == name) {
-                match plugins.open(name) {
-                    Ok(one) => all.push(Box::new(one)),
-                    Err(why) => {
-                        let known: Vec<_> = all.iter().map(|one| one.name()).collect();
-                        return Err(NotHere::Unknown {
-                            name: name.clone(),
-                            known: known.join(", "),
-                            plugin: why.to_string(),
-                        });
-                    }
+            if all.iter().any(|one| one.name() == name) {
+                continue;
+            }
+            let meaning = mesos::meaning(name);
+            if let Some(Meaning::Always(how)) = meaning {
+                always.push((name.clone(), how));
+                continue;
+            }
+            match (plugins.open(name), meaning) {
+                (Ok(one), _) => all.push(Box::new(one)),
+                (Err(_), Some(Meaning::Absent(instead))) => {
+                    return Err(NotHere::Absent { name: name.clone(), instead });
+                }
+                (Err(why), _) => {
+                    let known: Vec<_> = all.iter().map(|one| one.name()).collect();
+                    return Err(NotHere::Unknown {
+                        name: name.clone(),
+                        known: known.join(", "),
+                        plugin: why.to_string(),
+                    });
                 }
             }
         }
-        Self::choose(all, host, wish)
+        Ok(Self { always, ..Self::choose(all, host, wish)? })
     }
 
     fn choose(all: Vec<Box<dyn Isolator>>, host: &Host, wish: &Wish) -> Result<Self, NotHere> {
-        let mut isolators = Self { in_force: Vec::new(), isolation: Isolation::default() };
+        let isolation = Isolation::default();
+        let mut isolators = Self { in_force: Vec::new(), isolation, always: Vec::new() };
         for one in all {
             let name = one.name();
             let named = wish.named.contains(name);
-            let wanted = named || (wish.auto && !BY_NAME_ONLY.contains(&name));
+            let by_itself = wish.auto && !BY_NAME_ONLY.contains(&name);
+            let wanted = wish.asks_for(name) || by_itself;
             match one.probe(host) {
                 Ok(()) if wanted => {
                     isolators.isolation.in_force.insert(name.into());
@@ -128,6 +186,12 @@ impl Isolators {
     /// Names of those in force, in order.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.isolation.in_force.iter()
+    }
+
+    /// What the operator named though it is in force in any case, and how.
+    #[must_use]
+    pub fn always(&self) -> &[(String, &'static str)] {
+        &self.always
     }
 
     /// What a launcher sets for a run.
@@ -242,10 +306,7 @@ mod tests {
 
     #[test]
     fn an_operator_who_names_isolators_gets_these_or_an_error() {
-        let named = |names: &[&str]| Wish {
-            auto: false,
-            named: names.iter().map(|name| (*name).to_owned()).collect(),
-        };
+        let named = |names: &[&str]| Wish::read(&names.join(","));
         let units = host(Runs::Units, &[Controller::Cpu]);
         let some = probe(&units, &named(&[CPU, DEVICES])).unwrap();
         assert_eq!(some.isolation().lacks(CPU), None);
@@ -255,8 +316,68 @@ mod tests {
         let error = probe(&units, &named(&["no/such"])).unwrap_err();
         assert!(error.to_string().contains("posix/cpu"), "{error}");
         assert!(error.to_string().contains("plugin no/such: there are none"), "{error}");
-        let both = Wish { auto: true, named: [DEVICES.to_owned()].into() };
-        let both = probe(&units, &both).unwrap();
+        let both = probe(&units, &named(&["auto", DEVICES])).unwrap();
         assert_eq!((both.isolation().lacks(CPU), both.isolation().lacks(DEVICES)), (None, None));
+    }
+
+    /// The configurations of Mesos's agents that its documentation, DC/OS and packages have.
+    #[test]
+    fn configurations_of_mesos_are_taken_as_they_are() {
+        let units = host(Runs::Units, &Controller::ALL);
+        let probe = |text: &str| probe(&units, &Wish::read(text));
+        let dcos = "cgroups/cpu,cgroups/mem,cgroups/blkio,disk/du,network/cni,filesystem/linux,\
+                    docker/runtime,volume/sandbox_path,volume/secret,posix/rlimits,\
+                    linux/capabilities,environment_secret,volume/host_path,volume/image,\
+                    network/ports,namespaces/ipc,linux/nnp";
+        let found = probe(dcos).unwrap();
+        let said: Vec<_> = found.always().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "docker/runtime",
+                "environment_secret",
+                "filesystem/linux",
+                "linux/nnp",
+                "network/cni",
+                "network/ports",
+                "volume/host_path",
+                "volume/image",
+                "volume/sandbox_path",
+                "volume/secret"
+            ]
+        );
+        assert!(found.names().all(|name| !said.contains(&&**name)));
+        let names =
+            |text: &str| probe(text).unwrap().names().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names("posix/cpu, posix/mem,filesystem/posix"), ["posix/cpu", "posix/mem"]);
+        assert_eq!(names("process,posix/disk"), ["disk/du", "posix/cpu", "posix/mem"]);
+        assert_eq!(names("cgroups"), ["cgroups/cpu", "cgroups/mem"]);
+        assert!(Wish::read(dcos).no_new_privileges() && !Wish::read("cgroups").no_new_privileges());
+    }
+
+    #[test]
+    fn all_control_groups_are_those_that_the_host_has() {
+        let some = host(Runs::Units, &[Controller::Cpu, Controller::Pids]);
+        let found = probe(&some, &Wish::read("cgroups/all")).unwrap();
+        let names: Vec<_> = found.names().map(AsRef::as_ref).collect();
+        assert_eq!(names, ["cgroups/cpu", "cgroups/devices", "cgroups/pids"]);
+        assert!(!Wish::read("cgroups/all").leaves_out(MEM));
+    }
+
+    #[test]
+    fn what_mesos_has_and_this_agent_has_not_is_refused_with_what_there_is_instead() {
+        let units = host(Runs::Units, &Controller::ALL);
+        for (name, instead) in [
+            ("gpu/nvidia", "parameter 'device'"),
+            ("docker/volume", "host_path"),
+            ("network/port_mapping", "BRIDGE"),
+            ("cgroups/net_cls", "nftables"),
+            ("windows/cpu", "Linux"),
+        ] {
+            let error = probe(&units, &Wish::read(name)).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(instead), "{error}");
+        }
+        let error = probe(&units, &Wish::read("namespaces/pid")).unwrap_err().to_string();
+        assert!(error.contains("container.linux_info"), "{error}");
     }
 }

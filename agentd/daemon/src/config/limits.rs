@@ -1,7 +1,5 @@
 //! The operator's word on limits.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, bail, ensure};
 use tepui_agent::LimitPolicy;
 use tepui_agent::limits::{
@@ -13,14 +11,7 @@ use tepui_types::{Range, Ranges};
 use tepui_wire::v1::capability_info::Capability;
 
 use super::Settings;
-
-/// The names of a list; `auto` among them is everything that is built in and possible.
-pub(super) fn isolation(text: &str) -> Wish {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let mut named: BTreeSet<String> = names.map(str::to_owned).collect();
-    let auto = named.remove("auto");
-    Wish { auto, named }
-}
+use crate::kernel::PortEnforcement;
 
 /// How tasks are limited. What needs an isolator that the operator left out is an error.
 pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<LimitPolicy> {
@@ -49,7 +40,8 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
     };
     let seccomp_file = profile_file(settings)?;
     let host_volumes = host_volumes(settings)?;
-    let has_capabilities = effective.is_some() || bounding.is_some() || settings.no_new_privileges;
+    let no_new_privileges = settings.no_new_privileges || isolation.no_new_privileges();
+    let has_capabilities = effective.is_some() || bounding.is_some() || no_new_privileges;
     let needs = [
         (settings.cgroups_enable_cfs, CPU, "cgroups_enable_cfs"),
         (processes.is_some(), PIDS, "pids_limit"),
@@ -63,6 +55,11 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
             "{key} needs '{isolator}', which isolation does not name"
         );
     }
+    ensure!(
+        !(isolation.named.contains("network/ports")
+            && settings.port_enforcement == Some(PortEnforcement::Off)),
+        "isolation names 'network/ports', and port_enforcement is off"
+    );
     let measured = [DISK_DU, DISK_XFS, DISK_EXT4];
     let nobody = measured.iter().all(|one| isolation.leaves_out(one));
     ensure!(
@@ -82,9 +79,9 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
         // Either leads around the shield.
         privileged_containers: settings.privileged_containers.unwrap_or(!settings.shield_tasks),
         host_volumes,
-        no_new_privileges: settings.no_new_privileges,
+        no_new_privileges,
         // It is only in force when it is named, and then for all.
-        no_devices: isolation.named.contains(DEVICES),
+        no_devices: isolation.asks_for(DEVICES),
         shield: settings.shield_tasks,
     })
 }
@@ -234,12 +231,17 @@ mod tests {
     #[test]
     fn limits_that_nobody_would_hold_are_refused() {
         let settings = Settings { cgroups_enable_cfs: true, ..Settings::default() };
-        let named = isolation("cgroups/mem");
+        let named = Wish::read("cgroups/mem");
         let error = policy(&settings, &named).unwrap_err().to_string();
         assert!(error.contains("cgroups/cpu"), "{error}");
         assert!(policy(&settings, &Wish::default()).unwrap().cpu_is_limit);
-        assert_eq!(isolation("auto"), Wish::default());
-        let beside = isolation("auto, numa");
+        assert_eq!(Wish::read("auto"), Wish::default());
+        let nnp = policy(&Settings::default(), &Wish::read("linux/nnp")).unwrap();
+        assert!(nnp.no_new_privileges);
+        let off = Settings { port_enforcement: Some(PortEnforcement::Off), ..Settings::default() };
+        let error = policy(&off, &Wish::read("network/ports")).unwrap_err().to_string();
+        assert!(error.contains("port_enforcement"), "{error}");
+        let beside = Wish::read("auto, numa");
         assert!(beside.auto && beside.named.contains("numa") && !beside.leaves_out("cgroups/cpu"));
     }
 }
