@@ -91,6 +91,10 @@ fn link_of(volume: &Volume, secret: Option<String>, has_parent: bool) -> Result<
         (None, Some(path)) => host_target(path),
         (None, None) => return refused("it has neither host_path nor source"),
         (Some(source), _) => match (source.r#type(), &source.sandbox_path, &source.host_path) {
+            // A link shows whatever is mounted where it leads, but nothing the other way round.
+            (source::Type::HostPath, _, Some(host)) if !follows_at_most(host) => {
+                return refused("its mount_propagation can only be HOST_TO_CONTAINER");
+            }
             (source::Type::HostPath, _, Some(host)) => host_target(&host.path),
             (source::Type::SandboxPath, Some(path), _) => {
                 if !is_inside(&path.path) {
@@ -121,6 +125,11 @@ fn link_of(volume: &Volume, secret: Option<String>, has_parent: bool) -> Result<
     }
 }
 
+fn follows_at_most(host: &source::HostPath) -> bool {
+    use v1::mount_propagation::Mode;
+    host.mount_propagation.as_ref().is_none_or(|one| one.mode() == Mode::HostToContainer)
+}
+
 fn host_target(path: &str) -> Option<LinkTarget> {
     Path::new(path).is_absolute().then(|| LinkTarget::Host(path.to_owned()))
 }
@@ -128,4 +137,32 @@ fn host_target(path: &str) -> Option<LinkTarget> {
 fn is_inside(path: &str) -> bool {
     let normal = |part| matches!(part, Component::Normal(_));
     !path.is_empty() && !path.contains('\0') && Path::new(path).components().all(normal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_follows_the_host_and_changes_nothing_there() {
+        let container = |propagation: &str| {
+            let text = format!(
+                r#"{{"type": "MESOS", "volumes": [{{"mode": "RW", "container_path": "d", "source":
+                    {{"type": "HOST_PATH", "host_path": {{"path": "/d"{propagation}}}}}}}]}}"#
+            );
+            tepui_wire::decode_json::<v1::ContainerInfo>(text.as_bytes()).expect("it is one")
+        };
+        let link = Link { name: "d".into(), to: LinkTarget::Host("/d".into()) };
+        let follows = r#", "mount_propagation": {"mode": "HOST_TO_CONTAINER"}"#;
+        for plain in ["", follows] {
+            assert_eq!(links_of(&container(plain), false), Ok(vec![link.clone()]));
+        }
+        let both = container(r#", "mount_propagation": {"mode": "BIDIRECTIONAL"}"#);
+        let error = links_of(&both, false).expect_err("it would change the host");
+        assert!(error.contains("only be HOST_TO_CONTAINER"), "{error}");
+        assert!(
+            crate::containers::wish(&both, &v1::CommandInfo::default(), None, false, false)
+                .is_err_and(|why| why.contains("BIDIRECTIONAL"))
+        );
+    }
 }

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
+use tepui_process::note_ignored;
 use tepui_types::{ExecutorId, FrameworkId, StreamId};
 use tepui_wire::v1::executor::{self, call};
 use tepui_wire::v1::{TaskState, task_status::Source};
@@ -36,7 +37,8 @@ pub(crate) async fn executor<H: Host>(
         return Err(ApiError::method());
     }
     let form = content_type(&headers)?;
-    let call: executor::Call = media::decode(form, &body)?;
+    let (call, ignored) = media::decode_noting::<executor::Call>(form, &body)?;
+    note_ignored(ignored);
     let kind = check(&call)?;
     match kind {
         call::Type::Subscribe => subscribe(&app, accepted(&headers)?, call).await,

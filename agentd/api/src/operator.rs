@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tepui_agent::{Agent, Framework, Place, is_open_to_all};
+use tepui_process::note_ignored;
 use tepui_wire::v1::agent::call::Type;
 use tepui_wire::v1::agent::response::{self, Type as Answer};
 use tepui_wire::v1::{self, agent};
@@ -38,7 +39,8 @@ pub(crate) async fn operator<H: Host>(
     }
     let form = content_type(&headers)?;
     let body = Bytes::from_request(request, &()).await.map_err(unread)?;
-    let call: agent::Call = media::decode(form, &body)?;
+    let (call, ignored) = media::decode_noting::<agent::Call>(form, &body)?;
+    note_ignored(ignored);
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));
     };

@@ -7,8 +7,8 @@ use tepui_wire::v1::{
 use crate::docker;
 use crate::secrets::{check_secret, secret_names};
 use crate::wish::{
-    Capabilities, Container, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,
-    Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
+    Capabilities, Container, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network,
+    NetworkLabels, Port, Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
 };
 
 /// Where a container with an image sees its sandbox (`--sandbox_directory`).
@@ -42,6 +42,8 @@ pub fn describe(
     named_by_command: bool,
 ) -> Result<Option<Container>, Refusal> {
     let is_docker = info.r#type() == container_info::Type::Docker;
+    check_networks(&info.network_infos)?;
+    check_engine(info, is_docker)?;
     if !is_docker && needs_no_container(info) {
         return Ok(None);
     }
@@ -73,7 +75,6 @@ pub fn describe(
         dns: Dns::default(),
         stop_signal: None,
     };
-    check_networks(&info.network_infos)?;
     if let Some(linux) = &info.linux_info {
         apply_linux(&mut container, linux)?;
     }
@@ -91,6 +92,19 @@ pub fn describe(
         return Refusal::of("a read-only root file system needs an image");
     }
     Ok(Some(container))
+}
+
+/// What is said for the other kind of container would have no effect, and may be there to protect.
+fn check_engine(info: &v1::ContainerInfo, is_docker: bool) -> Result<(), Refusal> {
+    match is_docker {
+        false if info.docker.is_some() => {
+            Refusal::of("container.docker has no effect with container type MESOS; use type DOCKER")
+        }
+        true if info.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()) => {
+            Refusal::of("container.mesos has no effect with container type DOCKER; use type MESOS")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a MESOS container asks for nothing that an ordinary process does not have.
@@ -185,16 +199,8 @@ fn mount(volume: &v1::Volume, secret: Option<String>, is_docker: bool) -> Result
     let source = match source.map(v1::volume::Source::r#type) {
         Some(source::Type::HostPath) => {
             let host = source.and_then(|source| source.host_path.as_ref());
-            let follows = host.and_then(|host| host.mount_propagation.as_ref());
-            let follows = follows
-                .is_some_and(|one| one.mode() == v1::mount_propagation::Mode::HostToContainer);
-            let both = host
-                .and_then(|host| host.mount_propagation.as_ref())
-                .is_some_and(|one| one.mode() == v1::mount_propagation::Mode::Bidirectional);
-            if both {
-                return Refusal::of("mount propagation BIDIRECTIONAL is not supported");
-            }
-            host_source(&host.map(|host| host.path.clone()).unwrap_or_default(), false, follows)?
+            let Some(host) = host else { return Refusal::of("a volume of the host has no path") };
+            host_source(&host.path, false, follows_host(host.mount_propagation.as_ref())?)?
         }
         Some(source::Type::SandboxPath) => {
             let place = source.and_then(|source| source.sandbox_path.as_ref());
@@ -219,6 +225,21 @@ fn mount(volume: &v1::Volume, secret: Option<String>, is_docker: bool) -> Result
         None => return Refusal::of(format!("volume '{}' has no source", volume.container_path)),
     };
     Ok(Mount { source, target, read_only })
+}
+
+/// Whether mounts that the host makes later appear in the container (HOST_TO_CONTAINER). The other way
+/// round a container would change the host.
+fn follows_host(wanted: Option<&v1::MountPropagation>) -> Result<bool, Refusal> {
+    use v1::mount_propagation::Mode;
+    match wanted.map(|wanted| (wanted.mode, wanted.mode())) {
+        None => Ok(false),
+        Some((_, Mode::HostToContainer)) => Ok(true),
+        Some((_, Mode::Bidirectional)) => {
+            Refusal::of("mount propagation BIDIRECTIONAL is not supported")
+        }
+        Some((None, Mode::Unknown)) => Refusal::of("mount_propagation has no mode"),
+        Some((Some(_), Mode::Unknown)) => Refusal::of("the mode of mount_propagation is not known"),
+    }
 }
 
 /// A path of the host; a relative one is in the sandbox.
@@ -315,6 +336,18 @@ fn check_networks(infos: &[v1::NetworkInfo]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What the plugins of networks are to be told of them.
+pub(crate) fn network_labels(infos: &[v1::NetworkInfo]) -> NetworkLabels {
+    let mut all = NetworkLabels::new();
+    for info in infos {
+        let (Some(name), Some(labels)) = (&info.name, &info.labels) else { continue };
+        let pair = |one: &v1::Label| (one.key.clone(), one.value.clone().unwrap_or_default());
+        all.entry(name.clone()).or_default().extend(labels.labels.iter().map(pair));
+    }
+    all.retain(|_, labels| !labels.is_empty());
+    all
+}
+
 fn mesos_network(infos: &[v1::NetworkInfo]) -> Result<Network, Refusal> {
     let mut ports = Vec::new();
     for mapping in infos.iter().flat_map(|info| &info.port_mappings) {
@@ -325,7 +358,7 @@ fn mesos_network(infos: &[v1::NetworkInfo]) -> Result<Network, Refusal> {
         [] if ports.is_empty() => Ok(Network::Host),
         [] => Refusal::of("port mappings need a network with a name"),
         [name] if name == MESOS_BRIDGE => Ok(Network::Bridge { ports }),
-        _ => Ok(Network::Cni { names, ports }),
+        _ => Ok(Network::Cni { names, ports, labels: network_labels(infos) }),
     }
 }
 

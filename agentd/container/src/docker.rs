@@ -2,7 +2,7 @@
 
 use tepui_wire::v1::{self, container_info::DockerInfo, container_info::docker_info};
 
-use crate::describe::{Refusal, port};
+use crate::describe::{Refusal, network_labels, port};
 use crate::flags;
 use crate::wish::{Container, ImageWish, Network};
 
@@ -53,7 +53,7 @@ fn network(info: &DockerInfo, networks: &[v1::NetworkInfo]) -> Result<Network, R
             if names.is_empty() {
                 return Refusal::of("Docker network USER needs a network's name in network_infos");
             }
-            Network::Cni { names, ports: ports()? }
+            Network::Cni { names, ports: ports()?, labels: network_labels(networks) }
         }
     })
 }

@@ -3,7 +3,8 @@
 use crate::capabilities;
 use crate::describe::{Refusal, host_source, target};
 use crate::wish::{
-    Capabilities, Container, Device, Ipc, Mount, MountSource, Network, Rlimit, Seccomp, Tty,
+    Capabilities, Container, Device, Ipc, Mount, MountSource, Network, NetworkLabels, Rlimit,
+    Seccomp, Tty,
 };
 
 /// Options of a memory file system that a task may choose.
@@ -78,9 +79,28 @@ pub(crate) fn apply(container: &mut Container, key: &str, value: &str) -> Result
             None => Err(wrong(key, value, "name:address")),
         },
         _ => {
-            Refusal::of(format!("Docker parameter '{}' has no equivalent here", key.escape_debug()))
+            let shown: String = key.chars().take(80).collect();
+            let instead = instead(key).map(|what| format!("; {what}")).unwrap_or_default();
+            let shown = shown.escape_debug();
+            Refusal::of(format!("Docker parameter '{shown}' has no equivalent here{instead}"))
         }
     }
+}
+
+/// What says the same without Docker's flag.
+fn instead(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "memory" | "m" | "memory-swap" => "a task's memory is its mem, or its limit of mem",
+        "cpus" | "cpu-shares" | "c" | "cpu-quota" | "cpu-period" => {
+            "a task's processors are its cpus, or its limit of cpus"
+        }
+        "cpuset-cpus" => "the label TEPUI_CPUSET says it",
+        "pids-limit" => "the label TEPUI_PIDS says it",
+        "blkio-weight" => "the label TEPUI_IO_WEIGHT says it",
+        "publish" | "p" | "expose" => "port mappings say it",
+        "restart" | "name" | "rm" | "detach" | "d" => "the agent sees to it",
+        _ => return None,
+    })
 }
 
 fn wrong(key: &str, value: &str, right: &str) -> Refusal {
@@ -137,16 +157,17 @@ fn volume(container: &mut Container, value: &str) -> Result<(), Refusal> {
     if !host.starts_with('/') {
         return Refusal::of(format!("Docker volume '{value}' has a name; only host paths work"));
     }
-    let mut read_only = false;
+    let (mut read_only, mut follows_host) = (false, false);
     for word in mode.split(',').filter(|word| !word.is_empty()) {
         match word {
             "ro" => read_only = true,
+            "rslave" | "slave" => follows_host = true,
             // Labels of SELinux, which nothing here uses.
             "rw" | "z" | "Z" | "rprivate" | "private" => {}
             _ => return Err(wrong("volume", value, "read-only (ro) or not (rw)")),
         }
     }
-    let source = host_source(host, true, false)?;
+    let source = host_source(host, true, follows_host)?;
     container.mounts.push(Mount { source, target: target(inside)?, read_only });
     Ok(())
 }
@@ -175,7 +196,10 @@ fn network(container: &mut Container, value: &str) -> Result<(), Refusal> {
         name if name.starts_with("container:") => {
             return Refusal::of("Docker parameter network=container:… needs a pod");
         }
-        name => Network::Cni { names: vec![name.to_owned()], ports },
+        name => {
+            let labels = NetworkLabels::new();
+            Network::Cni { names: vec![name.to_owned()], ports, labels }
+        }
     };
     Ok(())
 }

@@ -34,6 +34,6 @@ pub use seccomp::{NotAProfile, check_profile};
 pub use secrets::{MAX_SECRET_BYTES, check_secret, secret_names};
 pub use spec::{Facts, HostDevice, SharedIpc, SpecError, UserFacts, runtime_spec};
 pub use wish::{
-    Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network, Port,
-    Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
+    Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network,
+    NetworkLabels, Port, Protocol, RegistryAuth, Rlimit, Seccomp, Tty,
 };

@@ -122,6 +122,14 @@ pub enum SpecError {
     NoProfile(String),
 }
 
+/// What becomes of mounts that the host makes later. libcontainer does not say it of single mounts: each
+/// stays as its source is in the namespace that the container is made in, unless the root is private.
+fn propagation(order: &Order) -> &'static str {
+    let follows =
+        |one: &OrderMount| matches!(one.source, OrderSource::Host { follows_host: true, .. });
+    if order.mounts.iter().any(follows) { "slave" } else { "private" }
+}
+
 /// The specification of a container.
 ///
 /// # Errors
@@ -132,7 +140,7 @@ pub fn runtime_spec(order: &Order, facts: &Facts) -> Result<Spec, SpecError> {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(order, facts)?)
         .devices(facts.devices.iter().map(device).collect::<Result<Vec<_>, _>>()?)
-        .rootfs_propagation("private");
+        .rootfs_propagation(propagation(order));
     // The run's control group is its launcher's: what is there already is never made or moved.
     linux = linux.cgroups_path("/");
     if !order.privileged {

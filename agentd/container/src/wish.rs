@@ -1,5 +1,7 @@
 //! A container as a task wishes it: plain data, checked, in Tepui's own words.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything about a container that does not depend on its image or its host.
@@ -136,8 +138,14 @@ pub enum Network {
         names: Vec<String>,
         /// Ports of the host that lead into the container.
         ports: Vec<Port>,
+        /// What plugins are told of those networks, by name.
+        #[serde(default)]
+        labels: NetworkLabels,
     },
 }
+
+/// Labels of networks, by the network's name.
+pub type NetworkLabels = BTreeMap<String, Vec<(String, String)>>;
 
 impl Network {
     /// Whether the container has a network namespace of its own.

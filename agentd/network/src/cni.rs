@@ -30,6 +30,9 @@ pub(crate) struct Network {
     /// What the last plugin said, for those that undo it.
     #[serde(default)]
     result: Option<Value>,
+    /// What plugins are told of it, besides what the operator has configured.
+    #[serde(default)]
+    labels: Vec<(String, String)>,
 }
 
 /// A container as plugins are told of it.
@@ -99,7 +102,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Network, String> {
     if plugins.is_empty() || !plugins.iter().all(typed) {
         return Err("a plugin has no usable type".to_owned());
     }
-    Ok(Network { name, version, plugins, result: None })
+    Ok(Network { name, version, plugins, result: None, labels: Vec::new() })
 }
 
 /// Names that are parts of paths and variables.
@@ -109,6 +112,11 @@ fn is_plain(name: &str) -> bool {
 }
 
 impl Network {
+    /// The same network with what a container's description says of it.
+    pub(crate) fn labelled(self, labels: Vec<(String, String)>) -> Self {
+        Self { labels, ..self }
+    }
+
     /// Whether one of its plugins maps ports.
     pub(crate) fn maps_ports(&self) -> bool {
         self.plugins.iter().any(|plugin| plugin["capabilities"]["portMappings"] == true)
@@ -173,9 +181,24 @@ impl Network {
             config["runtimeConfig"] = json!({ "portMappings": ports.collect::<Vec<_>>() });
         }
         if let Some(whole) = config.as_object_mut() {
+            if !self.labels.is_empty() {
+                // What the operator has put there under other names stays.
+                let args = whole.entry("args").or_insert_with(|| json!({}));
+                if let Some(args) = args.as_object_mut() {
+                    let told = json!({ "network_info": self.network_info() });
+                    args.insert("org.apache.mesos".to_owned(), told);
+                }
+            }
             whole.remove("capabilities");
         }
         config
+    }
+
+    /// As Mesos's isolator `network/cni` tells plugins what a framework said of the network.
+    fn network_info(&self) -> Value {
+        let label = |(key, value): &(String, String)| json!({ "key": key, "value": value });
+        let labels: Vec<Value> = self.labels.iter().map(label).collect();
+        json!({ "name": self.name, "labels": { "labels": labels } })
     }
 
     fn failure(&self, at: usize, what: impl Into<String>) -> NetworkError {
@@ -251,6 +274,18 @@ mod tests {
             interface: "eth0".into(),
             ports,
         }
+    }
+
+    #[test]
+    fn plugins_are_told_the_labels_of_a_network_as_mesos_tells_them() {
+        let bare = network().config(0, &container(&[]));
+        assert!(bare.get("args").is_none(), "{bare}");
+        let labelled = network().labelled(vec![("tier".to_owned(), "web".to_owned())]);
+        let told = labelled.config(1, &container(&[]));
+        assert_eq!(
+            told["args"]["org.apache.mesos"]["network_info"],
+            json!({"name": "net", "labels": {"labels": [{"key": "tier", "value": "web"}]}})
+        );
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tepui_container::Network;
+use tepui_container::{Network, NetworkLabels};
 use tepui_types::ContainerId;
 use tracing::{debug, warn};
 
@@ -177,7 +177,7 @@ impl Networks {
                 let subnet = || NetworkError::NoAddress(self.shared.settings.subnet4.to_string());
                 How::Bridge { number: number.ok_or_else(subnet)? }
             }
-            Network::Cni { names, .. } => How::Cni { networks: self.named(names)? },
+            Network::Cni { names, labels, .. } => How::Cni { networks: self.named(names, labels)? },
         };
         let record = Record {
             run: run.to_string(),
@@ -196,13 +196,19 @@ impl Networks {
         }
     }
 
-    fn named(&self, names: &[String]) -> Result<Vec<cni::Network>, NetworkError> {
+    fn named(
+        &self,
+        names: &[String],
+        labels: &NetworkLabels,
+    ) -> Result<Vec<cni::Network>, NetworkError> {
         let configured = self.configured()?;
         names
             .iter()
             .map(|name| {
                 let found = configured.iter().find(|network| network.name == *name);
-                found.cloned().ok_or_else(|| NetworkError::NoNetwork(name.clone()))
+                let found = found.ok_or_else(|| NetworkError::NoNetwork(name.clone()))?;
+                let labels = labels.get(name).cloned().unwrap_or_default();
+                Ok(found.clone().labelled(labels))
             })
             .collect()
     }

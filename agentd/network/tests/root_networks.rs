@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use tempfile::TempDir;
-use tepui_container::{Network, Port, Protocol};
+use tepui_container::{Network, NetworkLabels, Port, Protocol};
 use tepui_network::{Attached, NetworkError, Networks, Repairs, Settings};
 use tepui_types::ContainerId;
 
@@ -334,7 +334,8 @@ fn a_cni_network_is_made_by_the_plugins_that_are_installed() {
         let networks = networks(dir);
         assert_eq!(networks.probe().await.networks, ["dmz"]);
         let ports = vec![Port { host: 31000, container: 80, protocol: Protocol::Tcp }];
-        let wanted = Network::Cni { names: vec!["dmz".into()], ports };
+        let wanted =
+            Network::Cni { names: vec!["dmz".into()], ports, labels: NetworkLabels::new() };
         let run = id("run-1");
         let attached = networks.attach(&run, &wanted).await.unwrap().unwrap();
         assert!(attached.addresses[0].to_string().starts_with("10.77.0."), "{attached:?}");
@@ -344,7 +345,11 @@ fn a_cni_network_is_made_by_the_plugins_that_are_installed() {
         }
         networks.detach(&run).await;
         assert_eq!((links().as_str(), elements()), ("", 0));
-        let unknown = Network::Cni { names: vec!["nothing".into()], ports: Vec::new() };
+        let unknown = Network::Cni {
+            names: vec!["nothing".into()],
+            ports: Vec::new(),
+            labels: NetworkLabels::new(),
+        };
         let error = networks.attach(&run, &unknown).await.unwrap_err().to_string();
         assert_eq!(error, "this host has no CNI network 'nothing'");
     });

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tepui_process::note_ignored;
 use tepui_wire::v1::master::{self, call::Type, event};
 use tepui_wire::{MediaType, media};
 use tokio::task::spawn_blocking;
@@ -30,7 +31,8 @@ pub(crate) async fn operator<P: Plane>(
     let headers = request.headers().clone();
     let form = content_type(&headers)?;
     let body = app.room.whole(request).await?;
-    let call: master::Call = media::decode(form, &body.bytes)?;
+    let (call, ignored) = media::decode_noting::<master::Call>(form, &body.bytes)?;
+    note_ignored(ignored);
     drop(body);
     let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
         return Err(ApiError::bad_request("expecting 'type' to be present and known"));

@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tepui_process::note_ignored;
 use tepui_types::{FrameworkId, StreamId, Uuid};
 use tepui_wire::media;
 use tepui_wire::v1::scheduler::{self, call, event};
@@ -26,7 +27,8 @@ pub(crate) async fn scheduler<P: Plane>(
     let headers = request.headers().clone();
     let form = content_type(&headers)?;
     let body = app.room.whole(request).await?;
-    let call: scheduler::Call = media::decode(form, &body.bytes)?;
+    let (call, ignored) = media::decode_noting::<scheduler::Call>(form, &body.bytes)?;
+    note_ignored(ignored);
     drop(body);
     let kind = check_call(&call)?;
     if kind == call::Type::Subscribe {

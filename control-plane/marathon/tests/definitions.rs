@@ -329,6 +329,43 @@ fn what_this_release_does_not_run_is_refused_by_field() {
             "/container/linuxInfo/ipcInfo/shmSize",
         ),
         (
+            json!({"container": {"type": "MESOS", "linuxInfo": {"seccmp": {"unconfined": true}}}}),
+            "/container/linuxInfo/seccmp",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "linuxInfo": {"seccomp": {"profile": "strict"}}}}),
+            "/container/linuxInfo/seccomp/profile",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "linuxInfo": {"seccomp": {"unconfined": "no"}}}}),
+            "/container/linuxInfo/seccomp/unconfined",
+        ),
+        (
+            json!({"container": {"type": "MESOS",
+                                 "linuxInfo": {"ipcInfo": {"mode": "PRIVATE", "shm": 1}}}}),
+            "/container/linuxInfo/ipcInfo/shm",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "docker": {"image": "x", "privileged": true}}}),
+            "/container/docker/privileged",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "docker": {"image": "x",
+                   "parameters": [{"key": "cap-drop", "value": "ALL"}]}}}),
+            "/container/docker/parameters",
+        ),
+        (
+            json!({"container": {"type": "MESOS",
+                                 "docker": {"image": "x", "pullConfig": {"secret": "s"}}}}),
+            "/container/docker/pullConfig",
+        ),
+        (
+            json!({"container": {"docker": {"image": "x", "credential": {"principal": "me"}}}}),
+            "/container/docker/credential",
+        ),
+        (json!({"ipAddress": {"networkName": "n", "groups": ["g"]}}), "/ipAddress/groups"),
+        (json!({"labels": {"TEPUI_SECOMP": "strict"}}), "/labels"),
+        (
             json!({"container": {"type": "MESOS", "volumes": [
             {"containerPath": "data", "mode": "RW", "persistent": {"size": 10}}]}}),
             "/container/volumes(0)/persistent",
@@ -358,6 +395,51 @@ fn what_this_release_does_not_run_is_refused_by_field() {
 }
 
 #[test]
+fn words_of_a_refusal_are_marathons_where_it_has_them_and_name_what_was_meant() {
+    for (fields, path, error) in [
+        (
+            json!({"container": {"docker": {"image": "x", "pullConfig": {"secret": "s"}}}}),
+            "/container/docker/pullConfig",
+            "pullConfig is not supported with Docker containerizer",
+        ),
+        (
+            json!({"container": {"type": "MESOS",
+                                 "docker": {"image": "x", "pullConfig": {"secret": "s"}}}}),
+            "/container/docker/pullConfig",
+            "pullConfig.secret must refer to an existing secret",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "linuxInfo": {
+                   "seccomp": {"profileName": "strict", "unconfined": true}}}}),
+            "/container/linuxInfo/seccomp",
+            "Seccomp unconfined can NOT be true when Profile is defined",
+        ),
+        (
+            json!({"container": {"type": "MESOS", "linuxInfo": {"seccomp": {}}}}),
+            "/container/linuxInfo/seccomp",
+            "Seccomp unconfined must be true when Profile is NOT defined",
+        ),
+        (
+            json!({"container": {"type": "MESOS",
+                                 "linuxInfo": {"ipcInfo": {"mode": "SHARE_PARENT", "shmSize": 1}}}}),
+            "/container/linuxInfo/ipcInfo/shmSize",
+            "ipcInfo shmSize can NOT be set when mode is SHARE_PARENT",
+        ),
+        (
+            json!({"labels": {"TEPUI_SECOMP": "strict"}}),
+            "/labels",
+            "label 'TEPUI_SECOMP' is none that Tepui knows; did you mean 'TEPUI_SECCOMP'?",
+        ),
+    ] {
+        let mut app = json!({"id": "/a", "cmd": "sleep 1"});
+        for (key, value) in fields.as_object().unwrap() {
+            app[key] = value.clone();
+        }
+        assert_broken(&app, path, error);
+    }
+}
+
+#[test]
 fn containers_in_every_form_are_taken() {
     for fields in [
         json!({"networks": [{"mode": "container/bridge"}],
@@ -366,6 +448,12 @@ fn containers_in_every_form_are_taken() {
         json!({"container": {"type": "MESOS", "docker": {"image": "nginx"},
                              "linuxInfo": {"seccomp": {"unconfined": true},
                                            "ipcInfo": {"mode": "PRIVATE", "shmSize": 8}}}}),
+        json!({"container": {"type": "MESOS",
+                             "docker": {"image": "nginx", "privileged": false, "parameters": [],
+                                        "pullConfig": null, "credential": null},
+                             "linuxInfo": {"seccomp": null, "ipcInfo": null}},
+               "labels": {"TEPUI_OWNER": "me", "TEPUI_METRICS": "true", "TEPUI_METRICS_PATH": "/m",
+                          "HAPROXY_GROUP": "x"}}),
         json!({"container": {"type": "MESOS", "volumes": [
             {"containerPath": "data", "mode": "RW", "hostPath": "/x"}]}}),
         json!({"networks": [{"mode": "container", "name": "dmz"}], "tty": true}),

@@ -7,6 +7,7 @@ mod attributes;
 mod entropy;
 mod hash;
 mod ids;
+mod labels;
 mod latencies;
 mod ranges;
 mod resources;
@@ -22,6 +23,7 @@ pub use ids::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, InvalidId, LinkId, OfferId, RequestId,
     StreamId, TaskId, Term, UpdateId, Uuid,
 };
+pub use labels::{LABEL_PREFIX, LABELS, UnknownLabel, check_label};
 pub use latencies::Latencies;
 pub use ranges::{InvalidRange, Range, Ranges};
 pub use resources::{

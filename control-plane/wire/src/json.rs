@@ -36,11 +36,22 @@ pub fn encode_json<M: WireMessage>(message: &M) -> Vec<u8> {
 /// When the text is not JSON, is not an object, nests deeper than [`MAX_JSON_DEPTH`], has a value
 /// of the wrong kind, or leaves a required field unset.
 pub fn decode_json<M: WireMessage>(json: &[u8]) -> Result<M, DecodeError> {
-    let bytes = to_protobuf(M::SCHEMA, json)?;
-    M::decode(&bytes[..]).map_err(|error| {
-        let problem = crate::Problem::Invalid { path: String::new(), reason: error.to_string() };
-        DecodeError { message: M::SCHEMA.name, media: MediaType::Json, problem }
-    })
+    decode_json_noting(json).map(|(message, _)| message)
+}
+
+/// The message, and what of the text has no effect: keys that no message has, as `Message.key`, and
+/// names that no enum has, as `field.NAME`; the first few. Mesos ignores them too, and says nothing.
+///
+/// # Errors
+///
+/// As [`decode_json`].
+pub fn decode_json_noting<M: WireMessage>(json: &[u8]) -> Result<(M, Vec<String>), DecodeError> {
+    let wrong = |problem| DecodeError { message: M::SCHEMA.name, media: MediaType::Json, problem };
+    let (bytes, ignored) = read::message(M::SCHEMA, json).map_err(wrong)?;
+    let message = M::decode(&bytes[..]).map_err(|error| {
+        wrong(crate::Problem::Invalid { path: String::new(), reason: error.to_string() })
+    })?;
+    Ok((message, ignored))
 }
 
 /// The protobuf bytes of the message that a JSON text stands for.
@@ -49,9 +60,6 @@ pub fn decode_json<M: WireMessage>(json: &[u8]) -> Result<M, DecodeError> {
 ///
 /// As [`decode_json`].
 pub fn to_protobuf(schema: &'static MessageSchema, json: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    read::message(schema, json).map_err(|problem| DecodeError {
-        message: schema.name,
-        media: MediaType::Json,
-        problem,
-    })
+    let read = read::message(schema, json).map(|(bytes, _)| bytes);
+    read.map_err(|problem| DecodeError { message: schema.name, media: MediaType::Json, problem })
 }

@@ -116,11 +116,24 @@ pub fn encode<M: WireMessage>(media: MediaType, message: &M) -> Vec<u8> {
 ///
 /// As [`json::decode_json`] and [`binary::decode_protobuf`].
 pub fn decode<M: WireMessage>(media: MediaType, body: &[u8]) -> Result<M, DecodeError> {
+    decode_noting(media, body).map(|(message, _)| message)
+}
+
+/// The message, and what of a text has no effect, as [`json::decode_json_noting`] tells it; of
+/// protobuf nothing has a name.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_noting<M: WireMessage>(
+    media: MediaType,
+    body: &[u8],
+) -> Result<(M, Vec<String>), DecodeError> {
     match media {
-        MediaType::Json => json::decode_json(body),
-        MediaType::Protobuf => binary::decode_protobuf(body),
+        MediaType::Json => json::decode_json_noting(body),
+        MediaType::Protobuf => Ok((binary::decode_protobuf(body)?, Vec::new())),
         MediaType::RecordIo => {
-            json::decode_json(&only_record(body).map_err(|reason| DecodeError {
+            json::decode_json_noting(&only_record(body).map_err(|reason| DecodeError {
                 message: M::SCHEMA.name,
                 media,
                 problem: Problem::Malformed { path: String::new(), reason },
@@ -187,6 +200,29 @@ mod tests {
         let offered = [MediaType::Json, MediaType::Protobuf, MediaType::RecordIo];
         let chosen = negotiate_among(Some("application/recordio"), &offered);
         assert_eq!(chosen, Some(MediaType::RecordIo));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told_by_name() {
+        use crate::v1::LinuxInfo;
+        let text =
+            br#"{"seccmp": {"a": [1]}, "seccomp": {"profile": "strict"}, "ipc_mode": "PRVATE",
+                        "effective_capabilities": {"capabilities": ["CHOWN", "NET_ADMN"]}}"#;
+        let (info, ignored) = decode_noting::<LinuxInfo>(MediaType::Json, text).unwrap();
+        assert!(info.seccomp.is_some_and(|seccomp| seccomp.profile_name.is_none()));
+        assert_eq!(
+            ignored,
+            [
+                "mesos.v1.LinuxInfo.seccmp",
+                "mesos.v1.SeccompInfo.profile",
+                "ipc_mode.PRVATE",
+                "capabilities.NET_ADMN"
+            ]
+        );
+        let many: Vec<String> = (0..100).map(|n| format!("\"k{n}\": 1")).collect();
+        let many = format!("{{{}}}", many.join(", "));
+        let (_, ignored) = decode_noting::<LinuxInfo>(MediaType::Json, many.as_bytes()).unwrap();
+        assert_eq!(ignored.len(), 16);
     }
 
     #[test]

@@ -1,13 +1,11 @@
-//! Labels of tasks (and so of apps) for what neither Mesos nor Marathon has a field for. Clients that
-//! do not know them carry them along; agents of Mesos ignore them.
+//! Labels of tasks (and so of apps) for what neither Mesos nor Marathon has a field for
+//! (`tepui_types::LABELS`).
 
-use tepui_types::Span;
+use tepui_types::{LABEL_PREFIX, Span, check_label};
 use tepui_wire::v1;
 
 use super::{BLKIO, CPUSET, Limits, NOTIFY, Need, PIDS, SeccompProfile, Unclear};
 
-/// What all our labels begin with; other labels are the user's own.
-const PREFIX: &str = "TEPUI_";
 /// Time to be ready within, unless the task says otherwise: Marathon's `task_launch_timeout`.
 const READY_WITHIN: Span = Span::from_secs(5 * 60);
 /// Highest weight of the kernel's.
@@ -36,12 +34,14 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    /// Reads those labels that are ours; the names are those of the README.
+    /// Reads those labels that are ours; the names are those of the README. One that nobody heeds is
+    /// refused: it was to mean something.
     pub(super) fn read(labels: Option<&v1::Labels>) -> Result<Self, Unclear> {
         let mut wishes = Self::default();
         let ours = labels.into_iter().flat_map(|labels| &labels.labels);
         for label in ours {
-            let Some(name) = label.key.strip_prefix(PREFIX) else { continue };
+            check_label(&label.key).map_err(|unknown| Unclear(format!("Task's {unknown}")))?;
+            let Some(name) = label.key.strip_prefix(LABEL_PREFIX) else { continue };
             let value = label.value.as_deref().unwrap_or_default();
             wishes.take(name, value).map_err(|right| {
                 let shown: String = value.chars().take(80).collect();
@@ -67,7 +67,7 @@ impl Wishes {
             "NO_NEW_PRIVILEGES" => self.no_new_privileges = flag(value)?,
             "PRIVATE_IPC" => self.own_ipc = flag(value)?,
             "SHIELD" => self.shield = flag(value)?,
-            // Labels of other parts, and of later versions.
+            // Labels for others: who applies definitions, or scrapes tasks.
             _ => {}
         }
         Ok(())
@@ -75,7 +75,7 @@ impl Wishes {
 
     /// Which isolators they need.
     pub(super) fn needs(&self) -> Vec<Need> {
-        let label = |name: &str| format!("Label '{PREFIX}{name}'");
+        let label = |name: &str| format!("Label '{LABEL_PREFIX}{name}'");
         let all = [
             (self.notify, NOTIFY, "NOTIFY"),
             (self.watchdog.is_some(), NOTIFY, "WATCHDOG_SEC"),
@@ -97,7 +97,7 @@ impl Wishes {
             (self.shield, "SHIELD"),
         ];
         let (_, name) = all.into_iter().find(|(wished, _)| *wished)?;
-        Some(format!("{PREFIX}{name}"))
+        Some(format!("{LABEL_PREFIX}{name}"))
     }
 
     /// Adds them to what resources say.

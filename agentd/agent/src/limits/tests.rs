@@ -27,7 +27,7 @@ fn labels_say_what_has_no_field() {
         ("TEPUI_WATCHDOG_SEC", "7"),
         ("TEPUI_PIDS", "64"),
         ("TEPUI_CPUSET", "0-1,3"),
-        ("TEPUI_LATER", "?"),
+        ("TEPUI_OWNER", "?"),
         ("HAPROXY_0_VHOST", "x"),
     ]);
     let wishes = Wishes::read(Some(&all)).unwrap();
@@ -52,6 +52,8 @@ fn a_label_that_cannot_be_meant_is_named_with_what_would_be_right() {
         ("TEPUI_CPUSET", "0-99999999", "0-3,5"),
         ("TEPUI_IO_WEIGHT", "10001", "10000"),
         ("TEPUI_SECCOMP", "mine", "'strict'"),
+        ("TEPUI_SHEILD", "true", "did you mean 'TEPUI_SHIELD'?"),
+        ("TEPUI_LATER", "true", "are reserved"),
     ] {
         let error = Wishes::read(Some(&labels(&[(name, value)]))).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(right), "{error}");

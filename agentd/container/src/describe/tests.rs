@@ -57,7 +57,10 @@ fn mesos_networks_go_by_name() {
     };
     let ports = vec![Port { host: 31000, container: 80, protocol: Protocol::Tcp }];
     assert_eq!(network("mesos-bridge"), Network::Bridge { ports: ports.clone() });
-    assert_eq!(network("dmz"), Network::Cni { names: vec!["dmz".into()], ports });
+    assert_eq!(
+        network("dmz"),
+        Network::Cni { names: vec!["dmz".into()], ports, labels: NetworkLabels::new() }
+    );
 }
 
 #[test]
@@ -132,6 +135,22 @@ fn what_cannot_be_done_is_refused_by_name() {
             r#"{"type": "MESOS", "network_infos": [{"name": "n", "groups": ["g"]}]}"#,
             "network groups",
         ),
+        (r#"{"type": "MESOS", "network_infos": [{"groups": ["g"]}]}"#, "network groups"),
+        (
+            r#"{"type": "MESOS", "docker": {"image": "x",
+               "parameters": [{"key": "cap-drop", "value": "ALL"}]}}"#,
+            "container.docker has no effect with container type MESOS",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x"},
+               "mesos": {"image": {"type": "DOCKER", "docker": {"name": "y"}}}}"#,
+            "container.mesos has no effect",
+        ),
+        (
+            r#"{"type": "DOCKER", "docker": {"image": "x",
+               "parameters": [{"key": "pids-limit", "value": "10"}]}}"#,
+            "the label TEPUI_PIDS says it",
+        ),
         (
             r#"{"type": "MESOS", "volumes": [{"mode": "RW", "container_path": "x",
                "source": {"type": "DOCKER_VOLUME", "docker_volume": {"name": "v"}}}]}"#,
@@ -150,6 +169,76 @@ fn what_cannot_be_done_is_refused_by_name() {
         let answer = refused(text);
         assert!(answer.contains(what), "{text}: {answer}");
     }
+}
+
+#[test]
+fn mounts_of_the_host_are_followed_where_that_is_asked_for_and_never_made_from_within() {
+    let volume = |propagation: &str| {
+        let text = format!(
+            r#"{{"type": "MESOS", "volumes": [{{"mode": "RO", "container_path": "/d", "source":
+                {{"type": "HOST_PATH", "host_path": {{"path": "/d"{propagation}}}}}}}]}}"#
+        );
+        container(&text).map(|found| found.unwrap().mounts.remove(0).source)
+    };
+    let follows =
+        |follows_host| MountSource::Host { path: "/d".into(), create: false, follows_host };
+    assert_eq!(volume(""), Ok(follows(false)));
+    let wanted = |mode: &str| volume(&format!(r#", "mount_propagation": {mode}"#));
+    assert_eq!(wanted(r#"{"mode": "HOST_TO_CONTAINER"}"#), Ok(follows(true)));
+    for (mode, why) in [
+        (r#"{"mode": "BIDIRECTIONAL"}"#, "BIDIRECTIONAL is not supported"),
+        (r#"{"mode": "UNKNOWN"}"#, "is not known"),
+        ("{}", "has no mode"),
+    ] {
+        let error = wanted(mode).unwrap_err();
+        assert!(error.contains(why), "{mode}: {error}");
+    }
+    let docker = |mode: &str| {
+        let text = format!(
+            r#"{{"type": "DOCKER", "docker": {{"image": "x", "parameters":
+                [{{"key": "volume", "value": "/d:/d:{mode}"}}]}}}}"#
+        );
+        container(&text).map(|found| found.unwrap().mounts.remove(0))
+    };
+    let slave = docker("ro,rslave").unwrap();
+    assert!(slave.read_only);
+    assert_eq!(
+        slave.source,
+        MountSource::Host { path: "/d".into(), create: true, follows_host: true }
+    );
+    assert!(docker("rshared").unwrap_err().contains("volume=/d:/d:rshared is not"));
+}
+
+#[test]
+fn a_registry_is_told_what_a_secret_or_a_credential_says() {
+    let auth = |fields: &str| {
+        let text = format!(
+            r#"{{"type": "MESOS", "mesos": {{"image": {{"type": "DOCKER",
+                "docker": {{"name": "x"{fields}}}}}}}}}"#
+        );
+        container(&text).map(|found| found.unwrap().image.unwrap().auth)
+    };
+    assert_eq!(auth(""), Ok(None));
+    let config = r#", "config": {"type": "VALUE", "value": {"data": "e30="}}"#;
+    assert_eq!(auth(config), Ok(Some(RegistryAuth::DockerConfig("{}".into()))));
+    let credential = r#", "credential": {"principal": "me", "secret": "hush"}"#;
+    let basic = RegistryAuth::Basic { name: "me".into(), password: "hush".into() };
+    assert_eq!(auth(credential), Ok(Some(basic)));
+    let elsewhere = r#", "config": {"type": "REFERENCE", "reference": {"name": "s"}}"#;
+    assert!(auth(elsewhere).unwrap_err().contains("no secret resolver"));
+}
+
+#[test]
+fn plugins_of_networks_hear_what_their_labels_say() {
+    let found = container(
+        r#"{"type": "MESOS", "network_infos": [
+            {"name": "dmz", "labels": {"labels": [{"key": "tier", "value": "web"}]}},
+            {"name": "lan"}]}"#,
+    );
+    let Network::Cni { names, labels, .. } = found.unwrap().unwrap().network else { panic!() };
+    assert_eq!(names, ["dmz", "lan"]);
+    let told = vec![("tier".to_owned(), "web".to_owned())];
+    assert_eq!(labels, NetworkLabels::from([("dmz".to_owned(), told)]));
 }
 
 #[test]

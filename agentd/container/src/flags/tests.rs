@@ -56,8 +56,18 @@ fn volumes_and_devices_are_read() {
 
 #[test]
 fn what_has_no_equivalent_is_refused_by_name() {
-    for key in ["memory", "log-driver", "cgroup-parent", "restart", "gpus", "link"] {
+    for key in ["log-driver", "cgroup-parent", "gpus", "link"] {
         assert_eq!(refusal(key, "x"), format!("Docker parameter '{key}' has no equivalent here"));
+    }
+    for (key, instead) in [
+        ("memory", "a task's memory is its mem, or its limit of mem"),
+        ("cpus", "a task's processors are its cpus, or its limit of cpus"),
+        ("pids-limit", "the label TEPUI_PIDS says it"),
+        ("cpuset-cpus", "the label TEPUI_CPUSET says it"),
+        ("restart", "the agent sees to it"),
+    ] {
+        let said = format!("Docker parameter '{key}' has no equivalent here; {instead}");
+        assert_eq!(refusal(key, "x"), said);
     }
 }
 

@@ -1,4 +1,6 @@
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tepui_container::{EtcFiles, OrderMount, OrderSource, Root};
 
@@ -36,6 +38,50 @@ fn volumes_show_the_host_the_sandbox_and_memory() {
     assert_eq!(host.run().printed(), "from the host\nread-only\ntmpfs\n");
     assert_eq!(fs::read_to_string(host.path("sandbox/kept/f")).unwrap(), "mine\n");
     assert_eq!(fs::read_to_string(host.path("made/by/it/f")).unwrap(), "new\n");
+}
+
+/// A folder with a file system of its own, whose mounts namespaces share.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new(folder: PathBuf) -> Self {
+        fs::create_dir(&folder).unwrap();
+        on_host("mount", &["-t", "tmpfs", "tmpfs"], &folder);
+        on_host("mount", &["--make-shared"], &folder);
+        Self(folder)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        on_host("umount", &["-R"], &self.0);
+    }
+}
+
+fn on_host(tool: &str, flags: &[&str], folder: &Path) {
+    let status = Command::new(tool).args(flags).arg(folder).status().unwrap();
+    assert!(status.success(), "{tool} {flags:?} {}", folder.display());
+}
+
+#[test]
+fn a_volume_that_follows_the_host_shows_what_is_mounted_there_later() {
+    if !is_able() {
+        return;
+    }
+    let host = host();
+    let data = Shared::new(host.path("data"));
+    let later = data.0.join("later");
+    fs::create_dir(&later).unwrap();
+    let path = data.0.clone();
+    let source = OrderSource::Host { path, create: false, follows_host: true };
+    let host = host
+        .shell("echo begun; while ! test -e /data/later/file; do sleep 0.05; done; cat /data/later/file")
+        .with(|order| order.mounts = vec![mount(source, "/data", true)]);
+    let mut running = host.start();
+    assert_eq!((running.heard().as_str(), running.line().as_str()), ("", "begun"));
+    on_host("mount", &["-t", "tmpfs", "tmpfs"], &later);
+    fs::write(later.join("file"), "mounted later\n").unwrap();
+    assert_eq!(running.end().printed(), "mounted later\n");
 }
 
 #[test]

@@ -64,6 +64,11 @@ fn docker(reader: &mut Reader, value: &Value, legacy: &mut LegacyContainer) -> O
     let object = reader.object(value)?;
     legacy.network = reader.opt(object, "network", |r, v| r.literal(v, &NETWORKS));
     legacy.port_mappings = reader.opt(object, "portMappings", |r, v| r.array(v, port_mapping));
+    // Whoever reads the app would read it; Marathon has dropped the field, Mesos never used it.
+    reader.opt(object, "credential", |r, _| -> Option<()> {
+        r.broken("is not used; agents have --docker-config for what registries are to be told");
+        None
+    });
     Some(Docker {
         image: reader.need(object, "image", Reader::filled_string)?,
         force_pull_image: flag(reader, object, "forcePullImage"),
@@ -249,7 +254,13 @@ pub(super) fn ip_address(reader: &mut Reader, value: &Value) -> Option<IpAddress
             r.opt(object, "ports", |r, v| r.array(v, discovery_port))
         })
         .unwrap_or_default();
-    reader.opt(object, "groups", Reader::strings);
+    reader.opt(object, "groups", |r, v| {
+        let groups = r.strings(v)?;
+        if !groups.is_empty() {
+            r.broken("network groups have no effect here; networks may have labels");
+        }
+        Some(())
+    });
     Some(IpAddressSpec {
         network_name: reader.opt(object, "networkName", Reader::filled_string),
         labels: labels(reader, object),

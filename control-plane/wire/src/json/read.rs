@@ -23,13 +23,20 @@ const MAX_QUOTED_CHARS: usize = 40;
 /// Enum names that an error lists.
 const MAX_LISTED_NAMES: usize = 40;
 
+/// Ignored keys and names that are remembered of one text.
+const MAX_IGNORED: usize = 16;
+
 /// Base64 with or without its padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-pub(super) fn message(schema: &'static MessageSchema, json: &[u8]) -> Result<Vec<u8>, Problem> {
+/// The bytes, and what was ignored.
+pub(super) fn message(
+    schema: &'static MessageSchema,
+    json: &[u8],
+) -> Result<(Vec<u8>, Vec<String>), Problem> {
     if json.starts_with(BYTE_ORDER_MARK) {
         let reason = "the text begins with a byte order mark; send plain UTF-8".to_owned();
         return Err(Problem::Malformed { path: String::new(), reason });
@@ -41,7 +48,7 @@ pub(super) fn message(schema: &'static MessageSchema, json: &[u8]) -> Result<Vec
     match read.and_then(|()| tokens.end()) {
         Err(error) => Err(reader.problem(&error)),
         Ok(()) if !reader.missing.is_empty() => Err(Problem::MissingRequired(reader.missing)),
-        Ok(()) => Ok(reader.out),
+        Ok(()) => Ok((reader.out, reader.ignored)),
     }
 }
 
@@ -53,6 +60,8 @@ struct Reader {
     depth: usize,
     too_deep: bool,
     missing: MissingFields,
+    /// Keys that no message has and names that no enum has, by who should have them.
+    ignored: Vec<String>,
 }
 
 impl Reader {
@@ -66,6 +75,12 @@ impl Reader {
             Problem::Invalid { path, reason }
         } else {
             Problem::Malformed { path, reason: format!("not well-formed JSON: {reason}") }
+        }
+    }
+
+    fn ignore(&mut self, owner: &str, what: &str) {
+        if self.ignored.len() < MAX_IGNORED {
+            self.ignored.push(format!("{owner}.{}", shortened(what, MAX_QUOTED_CHARS)));
         }
     }
 
@@ -93,9 +108,13 @@ impl Reader {
         let (mut seen, mut set) = (0_u64, 0_u64);
         let mut replaced = Vec::new();
         while let Some(index) = object.next_key_seed(Key(schema))? {
-            let Some(index) = index else {
-                object.next_value_seed(Skip(self))?;
-                continue;
+            let index = match index {
+                Ok(index) => index,
+                Err(name) => {
+                    self.ignore(schema.name, &name);
+                    object.next_value_seed(Skip(self))?;
+                    continue;
+                }
             };
             let (field, bit) = (&schema.fields[index], 1 << index);
             if seen & bit != 0 {
@@ -165,26 +184,26 @@ impl<'de> Visitor<'de> for Root<'_> {
     }
 }
 
-/// A key of a message: the index of its field, if it names one.
+/// A key of a message: the index of the field that it names, or the key itself when it names none.
 struct Key(&'static MessageSchema);
 
 impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Option<usize>;
+    type Value = Result<usize, String>;
 
-    fn deserialize<D: Deserializer<'de>>(self, tokens: D) -> Result<Option<usize>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, tokens: D) -> Result<Self::Value, D::Error> {
         tokens.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Key {
-    type Value = Option<usize>;
+    type Value = Result<usize, String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.index_of_name(name))
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.index_of_name(name).ok_or_else(|| shortened(name, MAX_QUOTED_CHARS)))
     }
 }
 
@@ -340,7 +359,10 @@ impl<'de> Visitor<'de> for Value<'_> {
             Kind::Enum(schema) => match schema.number_of(text) {
                 Some(number) => self.put_bits(i64::from(number).cast_unsigned()),
                 None if self.field.label == Label::Required => return self.refuse_text(text),
-                None => return Ok(false),
+                None => {
+                    self.reader.ignore(self.field.name, text);
+                    return Ok(false);
+                }
             },
             Kind::Bool => match text {
                 "true" => self.put_bits(1),
