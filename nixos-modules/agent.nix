@@ -151,6 +151,18 @@ in
       allowedUDPPortRanges = mkIf (cfg.taskPorts != null) [ cfg.taskPorts ];
     };
 
+    systemd.slices.system = daemon.systemSlice;
+    # All tasks that are units: among themselves as each was given, and together no more than all
+    # services of the host, whose forks they never use up. Further bounds are the operator's.
+    systemd.slices.tepui = {
+      description = "Tasks of Tepui";
+      sliceConfig = {
+        CPUWeight = mkDefault 100;
+        IOWeight = mkDefault 100;
+        TasksMax = mkDefault "80%";
+      };
+    };
+
     systemd.services.tepui-agentd = {
       description = "Tepui agent";
       wantedBy = [ "multi-user.target" ];
@@ -166,8 +178,7 @@ in
       # What it starts as units of systemd inherits nothing of this; processes that it starts itself
       # do, and so do COMMAND checks: only what no task may miss is taken away here. Nothing that
       # gives the daemon mounts of its own: what it mounts and pins must outlive it.
-      serviceConfig = {
-        Type = "notify";
+      serviceConfig = daemon.serviceConfig // {
         ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/agentd.toml";
         StateDirectory = "tepui/agent";
         LoadCredential = mkIf (cfg.credentials != { }) (daemon.loadCredentials cfg);
@@ -176,10 +187,6 @@ in
         KillMode = "process";
         Delegate = true;
         TasksMax = "infinity";
-        LimitNOFILE = 1048576;
-        OOMScoreAdjust = -900;
-        Restart = "always";
-        RestartSec = "100ms";
 
         KeyringMode = "private";
         LockPersonality = true;

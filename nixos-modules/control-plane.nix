@@ -66,6 +66,7 @@ in
       )
     );
 
+    systemd.slices.system = daemon.systemSlice;
     systemd.services.tepui-control-plane = {
       description = "Tepui control plane";
       wantedBy = [ "multi-user.target" ];
@@ -78,19 +79,17 @@ in
       unitConfig.StartLimitIntervalSec = 0;
 
       # It needs a folder for its records and its sockets, and has nothing else.
-      serviceConfig = hardening // {
-        Type = "notify";
-        ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/control-plane.toml";
-        DynamicUser = true;
-        User = "tepui-control-plane";
-        StateDirectory = "tepui/control-plane";
-        StateDirectoryMode = "0700";
-        LoadCredential = mkIf (cfg.credentials != { }) (daemon.loadCredentials cfg);
-        Restart = "always";
-        RestartSec = "100ms";
-        # One connection for each agent, framework and reader.
-        LimitNOFILE = 1048576;
-      };
+      serviceConfig =
+        hardening
+        // daemon.serviceConfig
+        // {
+          ExecStart = "${lib.getExe' cfg.package program} --config /etc/tepui/control-plane.toml";
+          DynamicUser = true;
+          User = "tepui-control-plane";
+          StateDirectory = "tepui/control-plane";
+          StateDirectoryMode = "0700";
+          LoadCredential = mkIf (cfg.credentials != { }) (daemon.loadCredentials cfg);
+        };
     };
   };
 }

@@ -141,6 +141,31 @@ rec {
       paths = map (plugin: "${plugin}/lib/tepui/plugins") cfg.plugins;
     };
 
+  # How a daemon fares among others on its host. It is started again when its loop gives no sign of life
+  # for a minute, or asked to read its configuration anew; what it manages goes on meanwhile.
+  serviceConfig = {
+    Type = "notify";
+    ExecReload = "${lib.getExe' pkgs.coreutils "kill"} -HUP $MAINPID";
+    Restart = "always";
+    RestartSec = "100ms";
+    WatchdogSec = "60s";
+    TimeoutAbortSec = "10s";
+    # A host that is busy with tasks still manages them.
+    CPUWeight = 500;
+    IOWeight = 500;
+    MemoryMin = "64M";
+    OOMScoreAdjust = -900;
+    # Connections, each a descriptor.
+    LimitNOFILE = 1048576;
+  };
+
+  # No unit's memory is kept for it unless that is kept for the slice it is in, too: here for all
+  # services of the host, so that tasks do not push them out.
+  systemSlice = {
+    overrideStrategy = "asDropin";
+    sliceConfig.MemoryMin = "256M";
+  };
+
   loadCredentials = cfg: mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
 
   hostOf =

@@ -26,7 +26,7 @@ from lib import render  # noqa: E402
 LIBRARY = os.environ.get("TEPUI_NIXPKGS_LIB")
 """A folder with the real library, where there is one: nixpkgs/lib."""
 ON_HOSTS = render.Places({
-    "tepui": "/usr/local", "nftables": "/usr", "python3": "/usr",
+    "tepui": "/usr/local", "nftables": "/usr", "python3": "/usr", "coreutils": "/usr",
 })  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def described(name: str, host: dict[str, Any]) -> str:
     for unit, config in sorted(host["units"].items()):
         path = "".join(f"# PATH has {one}\n" for one in config["path"])
         parts.append(f"\n### {unit}.service\n{path}{render.unit_text(config, ON_HOSTS)}")
+    for slice_, config in sorted(host["slices"].items()):
+        parts.append("\n### {}\n{}".format(*render.slice_file(slice_, config)))
     opened = any(value for key, value in host["firewall"].items() if key != "enable")
     there = {
         "firewall": opened,
@@ -152,7 +154,14 @@ class Modules(unittest.TestCase):
             subprocess.run(words, check=True)
             text = (Path(folder) / "tepui-agentd.service").read_text()
             self.assertIn("\nExecStart=/usr/bin/tepui-agentd --config /etc/tepui/", text)
-            self.assertEqual(len(list(Path(folder).iterdir())), 3)
+            made = {path.name for path in Path(folder).rglob("*") if path.is_file()}
+            self.assertEqual(
+                made,
+                {
+                    "tepui-agentd.service", "tepui-apply.service", "tepui-control-plane.service",
+                    "tepui.slice", "tepui.conf",
+                },
+            )  # fmt: skip
 
     def test_the_flake_offers_what_it_says_and_its_lock_is_of_its_inputs(self) -> None:
         flake = nix(f"import {HERE}/flake.nix {{ }}")

@@ -20,12 +20,15 @@ UNITS = {
     "tepui-agentd.service": REPOSITORY / "agentd/daemon",
 }
 """The units as they are shipped, each beside its daemon."""
+SLICES = ("tepui.slice", "system.slice.d/tepui.conf")
+"""What is shipped with the agent's unit."""
 RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
 """What an agent offers unless its case says otherwise: the same on every machine."""
 STRETCHED = frozenset({"agent_patience_seconds"})
 """Times of daemons that slower hosts need more of."""
 ON_HOSTS = render.Places({
     "tepui": "/usr/local", "nftables": "/usr", "busybox": "/usr", "python3": "/usr",
+    "coreutils": "/usr",
     **dict.fromkeys(("etcd", "jre", "zookeeper"), f"/payload/{stores.FOLDER}"),
 })  # fmt: skip
 """Where Debian's hosts have what NixOS takes from packages."""
@@ -160,6 +163,10 @@ def write_daemons(tree: Path, case: Case, name: str, *, time_factor: float) -> N
         settings = {**agent_settings(name, case.control_planes), **stretched(roles["agent"])}
         unit = "tepui-agentd.service"
         add_unit(source(unit), tree, unit, "agentd.toml", settings)
+        for name in () if case.previous_release else SLICES:
+            place = tree / "etc/systemd/system" / name
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy(UNITS[unit] / name, place)
 
 
 def make_payload(

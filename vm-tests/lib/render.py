@@ -129,6 +129,21 @@ def unit_text(unit: dict[str, Any], places: Places) -> str:
     return places.settle(text)
 
 
+def slice_file(name: str, unit: dict[str, Any]) -> tuple[str, str]:
+    """Where a slice stands among units, and its text; that of a slice of systemd's own is added."""
+    top = dict(unit["unitConfig"])
+    if unit["description"]:
+        top["Description"] = unit["description"]
+    sections = {"Unit": lines_of(top), "Slice": lines_of(unit["sliceConfig"])}
+    text = "\n".join(
+        f"[{title}]\n" + "".join(f"{line}\n" for line in lines)
+        for title, lines in sections.items()
+        if lines
+    )
+    is_added = unit["overrideStrategy"] == "asDropin"
+    return f"{name}.slice.d/tepui.conf" if is_added else f"{name}.slice", text
+
+
 def build(recipe: dict[str, Any], store: Path, building: Places) -> Path:
     """Follows a recipe as the Nix builder would; the programs are those of `building`."""
     out = store / Path(recipe["path"]).name
@@ -212,7 +227,7 @@ def oneshot(what: str, command: str) -> str:
 def add_unit(tree: Path, name: str, text: str, wanted_by: list[str]) -> None:
     """A unit of a host, and who wants it."""
     units = tree / "etc/systemd/system"
-    units.mkdir(parents=True, exist_ok=True)
+    (units / name).parent.mkdir(parents=True, exist_ok=True)
     (units / name).write_text(text)
     for target in wanted_by:
         wants = units / f"{target}.wants"
@@ -247,6 +262,8 @@ def write_host(
         write_file(tree / "etc" / name, entry, store, building)
     for name, unit in sorted(host["units"].items()):
         add_unit(tree, f"{name}.service", unit_text(unit, installed), unit["wantedBy"])
+    for name, unit in sorted(host["slices"].items()):
+        add_unit(tree, *slice_file(name, unit), wanted_by=[])
     if host["users"] or host["groups"]:
         users = tree / "etc/sysusers.d/nixos.conf"
         users.parent.mkdir(parents=True, exist_ok=True)

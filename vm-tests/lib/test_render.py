@@ -11,6 +11,7 @@ from .render import (
     build,
     complaint,
     firewall_text,
+    slice_file,
     sysusers_text,
     unit_text,
 )
@@ -33,6 +34,14 @@ class Rendering(unittest.TestCase):
     def test_environment_is_quoted(self) -> None:
         text = unit_text(unit(environment={"RUST_LOG": 'a="b c"'}), HOST)
         self.assertEqual(text, '[Service]\nEnvironment="RUST_LOG=a=\\"b c\\""\n')
+
+    def test_a_slice_of_systemds_own_is_added_to_and_not_replaced(self) -> None:
+        unit = {"description": "", "unitConfig": {}, "sliceConfig": {"MemoryMin": "1M"}}
+        bounds = "[Slice]\nMemoryMin=1M\n"
+        added = slice_file("system", unit | {"overrideStrategy": "asDropin"})
+        self.assertEqual(added, ("system.slice.d/tepui.conf", bounds))
+        ours = slice_file("tepui", unit | {"overrideStrategy": "asDropinIfExists"})
+        self.assertEqual(ours, ("tepui.slice", bounds))
 
     def test_packages_are_where_the_host_has_them(self) -> None:
         start = {"ExecStart": "/stand-in/pkg/tepui/bin/tepui-agentd --config x"}

@@ -83,6 +83,7 @@ let
         units = lib.mapAttrs (_: unit: unit // { path = map toString unit.path; }) (
           lib.filterAttrs (_: unit: unit.enable) config.systemd.services
         );
+        slices = lib.filterAttrs (_: slice: slice.enable) config.systemd.slices;
       };
     in
     if failed == [ ] then

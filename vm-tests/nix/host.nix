@@ -44,6 +44,14 @@ let
     restartTriggers = option (types.listOf types.unspecified) [ ];
   };
 
+  slice.options = {
+    enable = option types.bool true;
+    description = option types.str "";
+    unitConfig = unitSettings;
+    sliceConfig = unitSettings;
+    overrideStrategy = option types.str "asDropinIfExists";
+  };
+
   file.options = {
     text = option (types.nullOr types.lines) null;
     source = mkOption { type = types.path; };
@@ -90,6 +98,7 @@ in
       trustedInterfaces = strings;
     };
     systemd.services = option (types.attrsOf (types.submodule service)) { };
+    systemd.slices = option (types.attrsOf (types.submodule slice)) { };
     services.prometheus = {
       enable = option types.bool false;
       globalConfig = option (types.attrsOf types.str) { };

@@ -86,7 +86,8 @@ fn main() -> ExitCode {
         error!("signals that are ignored here may be ignored by what the agent starts: {problem}");
     }
     raise_descriptor_limit();
-    match configure(arguments).and_then(serve::serve) {
+    let configured = Configured { flags: arguments.settings, file: arguments.config };
+    match configured.read().and_then(|config| serve::serve(config, configured)) {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
         Ok(Ended::Left(_) | Ended::Journal(_)) => ExitCode::FAILURE,
         Err(problem) => {
@@ -96,10 +97,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn configure(arguments: Arguments) -> anyhow::Result<Config> {
-    let file = match &arguments.config {
-        Some(path) => load_settings(path)?,
-        None => Settings::default(),
-    };
-    arguments.settings.over(file).resolve()
+/// Where the configuration comes from.
+struct Configured {
+    flags: Settings,
+    file: Option<PathBuf>,
+}
+
+impl Configured {
+    fn read(&self) -> anyhow::Result<Config> {
+        let file = match &self.file {
+            Some(path) => load_settings(path)?,
+            None => Settings::default(),
+        };
+        self.flags.clone().over(file).resolve()
+    }
 }

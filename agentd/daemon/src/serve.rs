@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -16,7 +17,10 @@ use tepui_launch::{
     GroupSupport, HostLauncher, LogPolicy, PlainConfig, PlainLauncher, RunEvent, UnitLauncher,
 };
 use tepui_plugin_host::Board;
-use tepui_process::{Clock, OwnNames, Patience, notify, seed, serve_http, stop_requested};
+use tepui_process::{
+    Clock, Hangups, OwnNames, Patience, Watchdog, notify, seed, serve_http, stop_requested,
+    terminated,
+};
 use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
 use tepui_wire::v1::{self, executor_info::Type};
@@ -25,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::Configured;
 use crate::callers::Callers;
 use crate::config::{Config, LauncherKind};
 use crate::detect;
@@ -53,7 +58,7 @@ const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
 ///
 /// # Errors
 /// When it cannot start: the address is taken, the state cannot be read.
-pub fn serve(config: Config) -> anyhow::Result<Ended> {
+pub fn serve(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // What the kernel tells of a sender of signals is the name of its thread.
@@ -62,12 +67,12 @@ pub fn serve(config: Config) -> anyhow::Result<Ended> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(run(config));
+    let ended = runtime.block_on(run(config, source));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn run(config: Config) -> anyhow::Result<Ended> {
+async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let clock = Clock::start();
     let entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
     let listener = TcpListener::bind(config.listen)
@@ -137,6 +142,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let (wish, wished) = watch::channel(Wish::default());
     let turn = Turn {
         clock,
+        watchdog: Watchdog::of_service_manager(),
         agent,
         journal,
         inbox,
@@ -164,7 +170,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     tokio::spawn(kernel::watch(kernel.clone(), driver.clone()));
     watch_host(&config, &driver, &runs, &images);
     let host = AgentHost { driver, runs, callers, images, board };
-    let ended = serve_until(config, facts, host, listener, over).await;
+    let ended = serve_until((config, source), facts, host, listener, over).await;
     if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
         warn!("shims that wait for a task do not end, the tasks' control group stays");
     }
@@ -362,8 +368,32 @@ async fn watch_sandboxes(interval: Duration, runs: Runs) {
     }
 }
 
+/// Ends when the process is to end: asked to stop, or asked to read its configuration anew (SIGHUP) by
+/// whoever starts it again then. A restart changes no task, so it is the reading; a configuration that
+/// would not be taken changes nothing.
+async fn told_to_end(source: &Configured) -> std::io::Result<&'static str> {
+    let is_started_again = source.file.is_some() && std::env::var_os("NOTIFY_SOCKET").is_some();
+    if !is_started_again {
+        return stop_requested().await;
+    }
+    let mut hangups = Hangups::new()?;
+    let mut stop = pin!(terminated());
+    loop {
+        tokio::select! {
+            signal = &mut stop => return signal,
+            () = hangups.next() => match source.read() {
+                Ok(_) => return Ok("SIGHUP"),
+                Err(problem) => {
+                    let problem = format!("{problem:#}");
+                    error!(problem, "configuration not read anew, nothing changes");
+                }
+            },
+        }
+    }
+}
+
 async fn serve_until(
-    config: Config,
+    (config, source): (Config, Configured),
     facts: Facts,
     host: AgentHost,
     listener: TcpListener,
@@ -378,7 +408,7 @@ async fn serve_until(
     info!(listen = %config.listen, work_dir = %config.work_dir.display(), "agent serves");
     notify(NotifyState::Ready);
     let ended = tokio::select! {
-        signal = stop_requested() => {
+        signal = told_to_end(&source) => {
             info!(signal = signal.context("failed to wait for signals")?, "stopping, tasks go on");
             notify(NotifyState::Stopping);
             driver.stop().await;

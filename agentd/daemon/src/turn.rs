@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tepui_agent::{Agent, Effect, Event, Record, Response};
 use tepui_checkpoint::{Journal, JournalError};
-use tepui_process::Clock;
+use tepui_process::{Clock, Watchdog};
 use tepui_types::{RequestId, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,6 +40,7 @@ pub enum Ended {
 /// Everything that the loop acts on.
 pub struct Turn {
     pub(crate) clock: Clock,
+    pub(crate) watchdog: Watchdog,
     pub(crate) agent: Agent,
     pub(crate) journal: Journal,
     pub(crate) inbox: Receiver<Input>,
@@ -70,6 +71,7 @@ impl Turn {
         let mut effects = Vec::new();
         self.agent.handle(self.clock.now(), first, &mut effects);
         loop {
+            self.watchdog.beat();
             if let Err(ended) = self.act(&mut effects) {
                 return ended;
             }
@@ -95,7 +97,7 @@ impl Turn {
     fn gather(&mut self, effects: &mut Vec<Effect>, later: &mut Later) -> bool {
         let now = self.clock.now().mono;
         let wait = self.agent.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)));
-        match self.inbox.recv_timeout(wait.min(IDLE)) {
+        match self.inbox.recv_timeout(wait.min(self.watchdog.pause()).min(IDLE)) {
             Ok(input) => self.take(input, effects, later),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -167,7 +169,9 @@ impl Turn {
                         error = &problem as &dyn std::error::Error,
                         "journal has no space, nothing is done until there is room, retrying"
                     );
-                    std::thread::sleep(NO_SPACE_PAUSE);
+                    // Waiting for room is what it is to do: another process would wait as well.
+                    self.watchdog.beat();
+                    std::thread::sleep(NO_SPACE_PAUSE.min(self.watchdog.pause()));
                 }
                 Err(problem) => return Err(Ended::Journal(problem)),
             }

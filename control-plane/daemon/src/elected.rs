@@ -14,7 +14,7 @@ use tepui_cluster::RemovalRate;
 use tepui_election::Candidate;
 use tepui_leader::{Event, Leader};
 use tepui_plugin_host::{Board, Live};
-use tepui_process::Clock;
+use tepui_process::{Clock, Watchdog};
 use tepui_standby::Standbys;
 use tepui_store::{Embedded, Store, records};
 use tepui_types::{Entropy, Role, Span, Term};
@@ -113,6 +113,7 @@ impl Maker {
         let probes = Probes::new(tokio::runtime::Handle::current(), driver.clone());
         let turn = Turn {
             clock,
+            watchdog: Watchdog::of_service_manager(),
             heard: clock.now(),
             leader,
             store,

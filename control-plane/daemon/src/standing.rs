@@ -8,7 +8,7 @@ use serde_json::json;
 use tepui_api::Timings;
 use tepui_election::{Candidate, Effect, Election, Event, Leadership};
 use tepui_ensemble::{Address, Ensemble, EnsembleError, News};
-use tepui_process::Clock;
+use tepui_process::{Clock, Watchdog};
 use tepui_store::{Campaign, Replica, Shared, records};
 use tepui_types::{Span, Term, Uuid};
 use tepui_wire::v1;
@@ -35,6 +35,8 @@ pub struct Standing {
     ensemble: Option<Ensemble>,
     /// When somebody else's leadership last showed life, if anybody's did.
     last_sign: Option<Instant>,
+    /// Until it leads; then the driver's loop gives the signs.
+    watchdog: Watchdog,
 }
 
 /// What is under way while a control plane stands by.
@@ -85,7 +87,8 @@ impl Standing {
         timings: Arc<Timings>,
         hear: watch::Sender<Option<Leadership>>,
     ) -> Self {
-        Self { address, lease, me, clock, timings, hear, ensemble: None, last_sign: None }
+        let watchdog = Watchdog::of_service_manager();
+        Self { address, lease, me, clock, timings, hear, ensemble: None, last_sign: None, watchdog }
     }
 
     /// Follows the store until this process leads, with everything that was durable at hand.
@@ -106,7 +109,8 @@ impl Standing {
         let mut watch = Watch { me: self.me.clone(), election, replica, vigil: None, gone };
         let mut news = ensemble.follow();
         loop {
-            let wait = self.next_wakeup(&watch.election);
+            self.watchdog.beat();
+            let wait = self.next_wakeup(&watch.election).min(self.watchdog.pause());
             let event = tokio::select! {
                 told = news.recv() => self.take(told, &mut watch, &mut news, &ensemble).await?,
                 Some(term) = goings.recv() => {
@@ -141,9 +145,10 @@ impl Standing {
     }
 
     /// Connects, as often as it takes; an address that is refused is an error.
-    async fn connect(&self) -> anyhow::Result<Ensemble> {
+    async fn connect(&mut self) -> anyhow::Result<Ensemble> {
         let mut said = false;
         loop {
+            self.watchdog.beat();
             match Ensemble::connect(&self.address).await {
                 Ok(ensemble) => return Ok(ensemble),
                 Err(error @ EnsembleError::Unavailable { .. }) => {
@@ -155,7 +160,7 @@ impl Standing {
                 }
                 Err(error) => return Err(error).context("the store is of no use"),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE.min(self.watchdog.pause())).await;
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tepui_api::Timings;
 use tepui_apps::{Alarm, Halt};
 use tepui_leader::{Effect, Event, Leader};
-use tepui_process::Clock;
+use tepui_process::{Clock, Watchdog};
 use tepui_store::{Batch, Store, StoreError, records};
 use tepui_types::{Now, RequestId, Term};
 use tokio::sync::{broadcast, oneshot};
@@ -53,6 +53,7 @@ pub enum Ended {
 /// Everything that the loop acts on.
 pub struct Turn {
     pub(crate) clock: Clock,
+    pub(crate) watchdog: Watchdog,
     /// When the newest input came in that the leader knows of.
     pub(crate) heard: Now,
     pub(crate) leader: Leader,
@@ -106,6 +107,7 @@ impl Turn {
         let mut effects = Vec::new();
         self.leader.handle(self.clock.now(), first, &mut effects);
         loop {
+            self.watchdog.beat();
             if let Err(ended) = self.act(&mut effects) {
                 return ended;
             }
@@ -129,7 +131,7 @@ impl Turn {
         let now = self.clock.now().mono;
         let wait = self.leader.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)));
         let wait = wait.min(self.until_renewal().unwrap_or(IDLE));
-        match self.inbox.recv_timeout(wait.min(IDLE)) {
+        match self.inbox.recv_timeout(wait.min(self.watchdog.pause()).min(IDLE)) {
             Ok(input) => self.take(input, effects, later),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
@@ -246,7 +248,9 @@ impl Turn {
                         );
                     }
                     refused = refused.saturating_add(1);
-                    std::thread::sleep(NO_SPACE_PAUSE);
+                    // Waiting for room is what it is to do: another process would wait as well.
+                    self.watchdog.beat();
+                    std::thread::sleep(NO_SPACE_PAUSE.min(self.watchdog.pause()));
                 }
                 Err(error) => return Err(Ended::Store(error)),
             }

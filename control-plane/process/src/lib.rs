@@ -10,6 +10,7 @@ mod ignored;
 mod log;
 mod requests;
 mod signals;
+mod watchdog;
 
 pub use clock::{Clock, seed};
 pub use config::{guard_address, load_settings};
@@ -19,3 +20,4 @@ pub use ignored::note_ignored;
 pub use log::{LogFormat, start_log};
 pub use requests::{answered, measured};
 pub use signals::{Hangups, kill_self, notify, raise_descriptor_limit, stop_requested, terminated};
+pub use watchdog::Watchdog;

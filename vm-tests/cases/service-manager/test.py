@@ -52,6 +52,30 @@ for command in (
         retry(settled, 60)
         t.assertEqual(processes(), pids)
 
+with subtest("an agent that is asked to reload reads its configuration, unless it is wrong"):
+    pid = one.get_unit_property(AGENT, "MainPID")
+    one.succeed("cp /etc/tepui/agentd.toml /root/right.toml", "echo 'wrong = 1' >>/etc/tepui/agentd.toml")
+    one.succeed(f"systemctl reload {AGENT}")
+    one.wait_until_succeeds(f"journalctl -u {AGENT} | grep 'nothing changes.*unknown field'", timeout=30)
+    t.assertEqual(one.get_unit_property(AGENT, "MainPID"), pid)
+    one.succeed("cp /root/right.toml /etc/tepui/agentd.toml", f"systemctl reload {AGENT}")
+    retry(lambda _: one.get_unit_property(AGENT, "MainPID") not in ("0", pid), 30)
+    retry(settled, 60)
+    t.assertEqual(processes(), pids)
+
+with subtest("a daemon that hangs is started again"):
+    for unit in (AGENT, PLANE):
+        folder = f"/run/systemd/system/{unit}.d"
+        patience = f"printf '[Service]\\nWatchdogSec=3s\\n' >{folder}/soon.conf"
+        one.succeed(f"mkdir -p {folder}", patience, "systemctl daemon-reload", f"systemctl restart {unit}")
+        retry(settled, 60)
+        hung = one.get_unit_property(unit, "MainPID")
+        one.succeed(f"kill -STOP {hung}")
+        retry(lambda _: one.get_unit_property(unit, "MainPID") not in ("0", hung), 60)
+        one.succeed(f"journalctl -u {unit} | grep -i 'watchdog timeout'")
+        retry(settled, 60)
+        t.assertEqual(processes(), pids)
+
 with subtest("tasks outlive a stopped agent"):
     one.succeed(f"systemctl stop {AGENT}")
     t.assertEqual(one.get_unit_property(AGENT, "Result"), "success")
