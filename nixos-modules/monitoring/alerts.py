@@ -398,6 +398,35 @@ ALERTS = [
         dashboard="agent",
     ),
     Alert(
+        name="TepuiCertExpiry",
+        severity="warning",
+        expr="min by (instance, setting) (tepui_certificate_not_after_seconds) - time() < 14 * 86400",
+        holds="",
+        summary="A certificate ends soon",
+        description="{{ $labels.setting }} of {{ $labels.instance }} names a certificate that is good for"
+        " {{ $value | humanizeDuration }} more.",
+        means="With it a daemon and the shared store trust each other. After its end no new connection is"
+        " made: no control plane can lead, and agents that ask the store find nobody. Tasks go on.",
+        look=[
+            "`openssl x509 -noout -enddate -subject -in FILE` of the file that the setting names; of several"
+            " in it the first to end counts.",
+            "The certificates of the store's own servers: nobody but they themselves shows those.",
+        ],
+        do=[
+            "Put a new one in its place. Connections made from then on use it; the figure follows the file.",
+            "`systemctl restart tepui-control-plane`, one host after the other, so that none holds the old"
+            " one until it ends.",
+        ],
+        fires=Fires(
+            {'tepui_certificate_not_after_seconds{instance="h:5050", setting="store_cert_file"}':
+             "86580x10"},
+            "3m", {"instance": "h:5050", "setting": "store_cert_file"},
+            "store_cert_file of h:5050 names a certificate that is good for 1d 0h 0m 0s more.",
+        ),
+        quiet={'tepui_certificate_not_after_seconds{instance="h:5050", setting="store_ca_file"}':
+               "1300000x10"},
+    ),
+    Alert(
         name="TepuiPluginErrors",
         severity="warning",
         expr="sum by (plugin) (increase(tepui_plugin_errors_total[10m])) > 0",

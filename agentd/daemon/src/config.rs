@@ -261,6 +261,8 @@ pub enum CallsOfTasks {
 pub struct Config {
     /// Where the control plane may be.
     pub control_plane: Finder,
+    /// Certificates for a store that tells where they are: the setting that names each, and the file.
+    pub certificates: Vec<(&'static str, PathBuf)>,
     /// Address of the agent's own endpoints.
     pub listen: SocketAddr,
     /// Folder of sandboxes and state, absolute.
@@ -438,6 +440,7 @@ impl Settings {
         Ok(Config {
             images: images.resolve(&work_dir)?,
             control_plane: finder(&self.control_plane, &store_files)?,
+            certificates: store_files.certificates(),
             hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
             listen,
             work_dir,

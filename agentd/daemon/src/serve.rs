@@ -19,7 +19,7 @@ use tepui_launch::{
 use tepui_plugin_host::Board;
 use tepui_process::{
     Clock, Hangups, OwnNames, Patience, Watchdog, notify, seed, serve_http, stop_requested,
-    terminated,
+    terminated, watch_certificates,
 };
 use tepui_types::{Attribute, AttributeValue, Attributes, Entropy, Span};
 use tepui_wire::resources::{self, Format};
@@ -74,6 +74,7 @@ pub fn serve(config: Config, source: Configured) -> anyhow::Result<Ended> {
 
 async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let clock = Clock::start();
+    watch_certificates(config.certificates.clone()).context("failed to make the metrics")?;
     let entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
     let listener = TcpListener::bind(config.listen)
         .await

@@ -169,6 +169,8 @@ pub struct Config {
     pub marathon_user: Option<String>,
     /// The store that several control planes share; `None`: a store of its own on this host.
     pub store: Option<Address>,
+    /// Certificates for that store: the setting that names each, and the file.
+    pub certificates: Vec<(&'static str, PathBuf)>,
     /// How long a leader is believed without a sign of life.
     pub lease: Span,
 }
@@ -281,6 +283,7 @@ impl Settings {
             "lease_seconds = {lease} is not within 2 to 600: shorter ones end with every hiccup"
         );
         let store = self.shared_store()?;
+        let certificates = self.store_files().certificates();
         ensure!(
             store.is_none() || self.hostname.is_some() || !listen.ip().is_unspecified(),
             "hostname is needed beside store: others cannot reach this process at {}",
@@ -323,6 +326,7 @@ impl Settings {
             marathon_role: role,
             marathon_user: self.marathon_user,
             store,
+            certificates,
             lease: Span::from_secs(lease),
         })
     }
@@ -333,12 +337,15 @@ impl Settings {
             None | Some("embedded") => return Ok(None),
             Some(text) => text,
         };
-        let files = TlsFiles {
+        Ok(Some(Address::read(text, &self.store_files())?))
+    }
+
+    fn store_files(&self) -> TlsFiles {
+        TlsFiles {
             ca: self.store_ca_file.clone(),
             certificate: self.store_cert_file.clone(),
             key: self.store_key_file.clone(),
-        };
-        Ok(Some(Address::read(text, &files)?))
+        }
     }
 }
 

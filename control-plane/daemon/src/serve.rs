@@ -13,6 +13,7 @@ use tepui_election::{Candidate, Leadership};
 use tepui_plugin_host::Board;
 use tepui_process::{
     Clock, Hangups, OwnNames, Patience, notify, seed, serve_http, stop_requested, terminated,
+    watch_certificates,
 };
 use tepui_standby::{Front, Standby};
 use tepui_store::StoreError;
@@ -151,6 +152,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
         marathon: bind("marathon_listen", config.marathon_listen).await?,
         agents: bind("agent_listen", config.agent_listen).await?,
     };
+    watch_certificates(config.certificates.clone()).context("failed to make the metrics")?;
     let timings = Arc::new(Timings::new().context("failed to make the metrics")?);
     let me = candidate(&config, entropy.uuid());
     let (hear, heard) = watch::channel(None);

@@ -34,6 +34,15 @@ pub struct TlsFiles {
     pub key: Option<PathBuf>,
 }
 
+impl TlsFiles {
+    /// Those that end some day, by the names of their settings.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let named = [("store_ca_file", &self.ca), ("store_cert_file", &self.certificate)];
+        named.into_iter().filter_map(|(name, path)| Some((name, path.clone()?))).collect()
+    }
+}
+
 /// Servers, credentials and where among their data ours is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {

@@ -1,6 +1,7 @@
 //! What both daemons need of the process that they are: clocks, configuration files, the log,
 //! signals, HTTP connections and how long requests take, and word to the service manager.
 
+mod certificates;
 mod clock;
 mod config;
 pub mod exporter;
@@ -12,6 +13,7 @@ mod requests;
 mod signals;
 mod watchdog;
 
+pub use certificates::{NoCertificate, watch_certificates};
 pub use clock::{Clock, seed};
 pub use config::{guard_address, load_settings};
 pub use hosts::OwnNames;
