@@ -184,7 +184,7 @@ class Modules(unittest.TestCase):
     def test_a_host_that_has_no_such_package_is_not_written(self) -> None:
         unit = render.evaluate(HERE / "right.nix")["alone"]["units"]["tepui-agentd"]
         with self.assertRaisesRegex(render.BadConfiguration, "no package tepui"):
-            render.unit_text(unit, render.Places({}))
+            render.unit_text(unit, render.Places({"coreutils": "/usr"}))
 
     @unittest.skipUnless(shutil.which("promtool"), "no promtool here")
     def test_prometheus_takes_what_it_is_told_to_scrape(self) -> None:
