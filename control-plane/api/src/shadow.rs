@@ -43,6 +43,9 @@ pub struct ShadowView {
     pub running: bool,
     /// It was too slow, or is gone, and follows no more.
     pub fell_behind: bool,
+    /// How it failed, if it did; it follows no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Rounds that were compared.
     pub rounds: u64,
     /// Rounds in which both proposed the same.

@@ -83,8 +83,8 @@ pub struct Settings {
     /// Stop recording when the file has so many megabytes [default: 256]
     #[arg(long)]
     pub allocator_record_limit_mb: Option<u64>,
-    /// Let this allocator decide beside the one in charge, and only look at it: drf, priority or
-    /// binpack
+    /// Let this allocator decide beside the one in charge, and only look at it: drf, priority, binpack
+    /// or a plugin
     #[arg(long)]
     pub shadow_allocator: Option<String>,
     /// Who decides which framework is offered what: drf, which is built in, or a plugin [default: drf]
@@ -294,14 +294,19 @@ impl Settings {
             (1..=1 << 20).contains(&record_limit),
             "allocator_record_limit_mb = {record_limit} is not within 1 to 1048576"
         );
-        if let Some(name) = &self.shadow_allocator {
-            crate::shadow::open(name, 0).context("shadow_allocator")?;
-        }
         let allocator = self.allocator.unwrap_or_else(|| BUILT_IN.into());
         let shelf = Shelf::new(self.plugin_dir, self.plugins).map_err(anyhow::Error::msg)?;
         if allocator != BUILT_IN {
             let named = shelf.check_name(&allocator);
             named.map_err(|why| anyhow!("allocator = {allocator:?}: {why}"))?;
+        }
+        if let Some(name) = &self.shadow_allocator {
+            let named = crate::shadow::check_name(name, &shelf);
+            named.map_err(|why| anyhow!("shadow_allocator = {name:?}: {why}"))?;
+            ensure!(
+                *name != allocator || !shelf.has(name),
+                "shadow_allocator = {name:?} is the allocator itself"
+            );
         }
         let role = self.marathon_role.unwrap_or_else(|| "*".into());
         tepui_types::Role::parse(&role).context("marathon_role is not a role")?;

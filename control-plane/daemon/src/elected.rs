@@ -31,7 +31,7 @@ use crate::plane::MesosPlane;
 use crate::probes::Probes;
 use crate::recorder::Recorder;
 use crate::rest::MarathonApps;
-use crate::shadow::{Candidate as Shadow, Watched};
+use crate::shadow::{Candidate as Shadow, Watched, opening};
 use crate::streams::{Streams, Watchers};
 use crate::turn::{Ended, Turn};
 
@@ -96,7 +96,7 @@ impl Maker {
         let driver = Driver::new(clock, sender, app_events.clone());
         let for_plans = driver.clone();
         let seed = entropy.next_u64();
-        let (followers, shadow) = follow(config, seed)?;
+        let (followers, shadow) = follow(config, seed, &self.board)?;
         let live = Live::new(Entropy::seeded(seed), self.board.clone());
         let allocation = Allocation::start(
             clock,
@@ -176,7 +176,11 @@ impl tepui_standby::Leader for Drilled {
 }
 
 /// Those who follow the allocator: who records, and a candidate that decides beside it.
-fn follow(config: &Config, seed: u64) -> anyhow::Result<(Followers, Option<Watched>)> {
+fn follow(
+    config: &Config,
+    seed: u64,
+    board: &Arc<Board>,
+) -> anyhow::Result<(Followers, Option<Watched>)> {
     let mut followers = Followers::default();
     if let Some(path) = &config.allocator_record {
         let limit = config.allocator_record_limit_mb << 20;
@@ -186,8 +190,7 @@ fn follow(config: &Config, seed: u64) -> anyhow::Result<(Followers, Option<Watch
         followers.add("recorder", recorder).context("failed to start the recorder's thread")?;
     }
     let Some(name) = &config.shadow_allocator else { return Ok((followers, None)) };
-    let candidate = crate::shadow::open(name, seed).context("failed to open shadow_allocator")?;
-    let (shadow, watched) = Shadow::new(name, candidate);
+    let (shadow, watched) = Shadow::new(name, opening(config.shelf.clone(), name, seed, board));
     followers.add("shadow", shadow).context("failed to start the shadow's thread")?;
     Ok((followers, Some(watched)))
 }

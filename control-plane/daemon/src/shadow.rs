@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounterVec, IntGauge};
 use prometheus::{histogram_opts, opts};
 use tepui_allocator::{Allocate, Drf};
 use tepui_api::{ShadowDifference, ShadowTimes, ShadowView};
 use tepui_plugin_allocators::{binpack, priority};
+use tepui_plugin_host::{Beside, Board, Fault, Shelf};
 use tepui_replay::{Shadow, Step, Taker, What};
 use tepui_types::Entropy;
+use tracing::error;
 
 use crate::follow::Follow;
 
@@ -69,41 +70,87 @@ impl Watched {
     }
 }
 
-/// Opens a candidate by name, with the settings it has unless told otherwise.
+/// Candidates that are built in; a plugin of the name comes first.
+const BUILT_IN: [&str; 3] = ["drf", "priority", "binpack"];
+
+/// Whether a candidate of this name could be here at all.
 ///
 /// # Errors
-/// When there is none of the name.
-pub fn open(name: &str, seed: u64) -> anyhow::Result<Box<dyn Allocate + Send>> {
-    let refused = |why: String| anyhow::anyhow!("{name}: {why}");
-    Ok(match name {
-        "drf" => Box::new(Drf::new(Entropy::seeded(seed))),
-        "priority" => Box::new(priority::allocator(Default::default()).map_err(refused)?),
-        "binpack" => Box::new(binpack::allocator(Default::default()).map_err(refused)?),
-        other => bail!("there is no allocator {other}: drf, priority and binpack are"),
+/// Why not, and what would be right.
+pub fn check_name(name: &str, shelf: &Shelf) -> Result<(), String> {
+    if BUILT_IN.contains(&name) {
+        return Ok(());
+    }
+    let built_in = BUILT_IN.join(", ");
+    shelf.check_name(name).map_err(|why| format!("{why}; built in are {built_in}"))
+}
+
+/// Somebody who decides beside the allocator in charge.
+pub struct Decider {
+    shadow: Shadow<Box<dyn Allocate + Send>>,
+    /// How it fails, where it can.
+    fault: Fault,
+}
+
+/// How a candidate is opened, when it is needed: libraries take their time, and an election has none.
+pub type Opening = Box<dyn FnOnce() -> Result<Decider, String> + Send>;
+
+/// The candidate of this name: a plugin, or one that is built in, with the settings it has unless told
+/// otherwise.
+pub fn opening(shelf: Shelf, name: &str, seed: u64, board: &Arc<Board>) -> Opening {
+    let (name, board) = (name.to_owned(), board.clone());
+    Box::new(move || {
+        let built_in: Box<dyn Allocate + Send> = match name.as_str() {
+            name if shelf.has(name) => return plugin(&shelf, name, seed, &board),
+            "drf" => Box::new(Drf::new(Entropy::seeded(seed))),
+            "priority" => Box::new(priority::allocator(Default::default())?),
+            "binpack" => Box::new(binpack::allocator(Default::default())?),
+            name => return plugin(&shelf, name, seed, &board),
+        };
+        Ok(Decider { shadow: Shadow::new(built_in), fault: Fault::default() })
     })
+}
+
+fn plugin(shelf: &Shelf, name: &str, seed: u64, board: &Arc<Board>) -> Result<Decider, String> {
+    let plugin = Beside::open(shelf, name, seed, board).map_err(|why| why.to_string())?;
+    let fault = plugin.fault();
+    Ok(Decider { shadow: Shadow::new(Box::new(plugin)), fault })
 }
 
 /// Follows with a candidate.
 pub struct Candidate {
-    shadow: Shadow<Box<dyn Allocate + Send>>,
+    opening: Option<Opening>,
+    decider: Option<Decider>,
     times: VecDeque<Duration>,
     watched: Watched,
 }
 
 impl Candidate {
-    /// A candidate of this name, and the view on it.
-    pub fn new(name: &str, candidate: Box<dyn Allocate + Send>) -> (Self, Watched) {
+    /// A candidate of this name, opened with its first step, and the view on it.
+    pub fn new(name: &str, opening: Opening) -> (Self, Watched) {
         let allocator = name.to_owned();
         let view = ShadowView { allocator, running: true, ..ShadowView::default() };
         if let Some(families) = &*FAMILIES {
             families.running.set(1);
         }
         let watched = Watched(Arc::new(Mutex::new(view)));
-        let shadow = Shadow::new(candidate);
-        (Self { shadow, times: VecDeque::new(), watched: watched.clone() }, watched)
+        let opening = Some(opening);
+        (Self { opening, decider: None, times: VecDeque::new(), watched: watched.clone() }, watched)
+    }
+
+    /// It failed, or could not be opened: nobody waits for it.
+    fn fail(&self, reason: String) {
+        let mut view = self.watched.0.lock();
+        error!(allocator = view.allocator, reason, "shadow allocator failed, follows no more");
+        view.failed = Some(reason);
+        view.running = false;
+        if let Some(families) = &*FAMILIES {
+            families.running.set(0);
+        }
     }
 
     fn publish(&mut self, took: Duration) {
+        let Some(decider) = &self.decider else { return };
         if self.times.len() >= WINDOW {
             self.times.pop_front();
         }
@@ -111,7 +158,7 @@ impl Candidate {
         let mut sorted: Vec<Duration> = self.times.iter().copied().collect();
         sorted.sort_unstable();
         let at = |per_cent: usize| sorted[(sorted.len() - 1) * per_cent / 100].as_secs_f64();
-        let tally = self.shadow.tally();
+        let tally = decider.shadow.tally();
         let mut view = self.watched.0.lock();
         if let Some(families) = &*FAMILIES {
             let same = tally.same_rounds > view.same_rounds;
@@ -152,13 +199,27 @@ fn difference(one: &tepui_replay::Difference) -> ShadowDifference {
 
 impl Follow for Candidate {
     fn step(&mut self, step: &Step) -> bool {
+        if let Some(opening) = self.opening.take() {
+            match opening() {
+                Ok(decider) => self.decider = Some(decider),
+                Err(why) => {
+                    self.fail(why);
+                    return false;
+                }
+            }
+        }
+        let Some(Decider { shadow, fault }) = &mut self.decider else { return false };
         match &step.what {
-            What::Told(inputs) => self.shadow.told(step.at, inputs),
+            What::Told(inputs) => shadow.told(step.at, inputs),
             What::Planned(live) => {
                 let begin = Instant::now();
-                let plan = self.shadow.round(step.at);
+                let plan = shadow.round(step.at);
                 let took = begin.elapsed();
-                self.shadow.compare(step.at, live, &plan);
+                if let Some(failure) = fault.seen() {
+                    self.fail(failure.to_string());
+                    return false;
+                }
+                shadow.compare(step.at, live, &plan);
                 self.publish(took);
             }
         }
@@ -182,10 +243,25 @@ mod tests {
 
     use super::*;
 
+    fn candidate(name: &str) -> (Candidate, Watched) {
+        let board = Arc::new(Board::new().unwrap());
+        Candidate::new(name, opening(Shelf::default(), name, 1, &board))
+    }
+
+    #[test]
+    fn a_candidate_that_is_not_there_follows_no_more_and_says_why() {
+        let (mut candidate, watched) = candidate("fifo");
+        let step = Step { at: Mono::default(), what: What::Told(Vec::new()) };
+        assert!(!candidate.step(&step));
+        let view = watched.view();
+        assert!(!view.running && view.failed.unwrap().contains("plugin_dir"));
+        assert!(check_name("priority", &Shelf::default()).is_ok());
+        assert!(check_name("fifo", &Shelf::default()).unwrap_err().contains("drf, priority"));
+    }
+
     #[test]
     fn what_a_candidate_would_decide_is_shown_and_counted() {
-        let (mut candidate, watched) =
-            Candidate::new("drf", Box::new(Drf::new(Entropy::seeded(1))));
+        let (mut candidate, watched) = candidate("drf");
         assert!(watched.view().running);
         let step = Step { at: Mono::default(), what: What::Planned(Plan::default()) };
         assert!(candidate.step(&step));

@@ -26,6 +26,8 @@ pub enum Standing {
     Opening,
     /// It does its work.
     InUse,
+    /// It decides beside the one in use, and nothing that it decides is acted on.
+    Beside,
     /// It is built in, and takes over when a plugin fails.
     StandsBy,
     /// It was replaced by configuration.
@@ -49,6 +51,7 @@ impl fmt::Display for Standing {
         match self {
             Self::Opening => f.write_str("opening"),
             Self::InUse => f.write_str("in use"),
+            Self::Beside => f.write_str("decides beside, nothing is acted on"),
             Self::StandsBy => f.write_str("stands by"),
             Self::Retired => f.write_str("retired"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),

@@ -84,6 +84,12 @@ impl Shelf {
         self.path(name).map(|_| ())
     }
 
+    /// Whether the operator has put a plugin of this name here, or says something of one.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.path(name).is_ok_and(|path| path.exists())
+    }
+
     /// The path of a plugin, which need not be there, or why it has none.
     pub(crate) fn path(&self, name: &str) -> Result<PathBuf, String> {
         if !is_name(name) {

@@ -7,6 +7,7 @@
 //! time budget (`runner`). Whatever fails is told in one line, by log, metrics and list ([`Board`]).
 
 mod allocator;
+mod beside;
 mod board;
 mod config;
 mod file;
@@ -17,6 +18,7 @@ mod live;
 mod runner;
 
 pub use allocator::PluginAllocator;
+pub use beside::{Beside, Fault};
 pub use board::{Board, Report, Standing};
 pub use config::{PluginSettings, Shelf};
 pub use file::Untrusted;

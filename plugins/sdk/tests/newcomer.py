@@ -68,6 +68,10 @@ def listed(cluster):
     return {plugin["name"]: plugin for plugin in answer["plugins"]}
 
 
+def state(cluster, name):
+    return listed(cluster).get(name, {}).get("state")
+
+
 def metrics(cluster):
     return harness.request("GET", f"{cluster.mesos}/metrics")[1]
 
@@ -83,22 +87,20 @@ def decides(folder, binaries, library):
     with harness.Cluster(
         binaries, folder, "cpus:4;mem:2048;ports:[31000-31099]", control_plane_options=options
     ) as cluster:
-        cluster.start_control_plane()
-        cluster.start_agent()
-        harness.wait_for("it is in use", lambda: listed(cluster)[NAME]["state"] == "in_use")
+        harness.wait_for("it is in use", lambda: state(cluster, NAME) == "in_use")
         cluster.post_app({"id": "/web", "cmd": "sleep 1000", "cpus": 0.1, "mem": 16})
         cluster.wait_running("/web", 1)
         count = f'tepui_plugin_call_seconds_count{{hook="round",plugin="{NAME}"}}'
         harness.wait_for("its calls are counted", lambda: count in metrics(cluster))
-        if listed(cluster)["drf"]["state"] != "stands_by":
+        if state(cluster, "drf") != "stands_by":
             raise harness.Failed(f"the built-in allocator does not stand by: {listed(cluster)}")
         config.write_text("")
         os.kill(cluster.control_plane.pid, signal.SIGHUP)
-        harness.wait_for("it retires", lambda: listed(cluster)[NAME]["state"] == "retired")
+        harness.wait_for("it retires", lambda: state(cluster, NAME) == "retired")
         cluster.post_app({"id": "/more", "cmd": "sleep 1000", "cpus": 0.1, "mem": 16})
         cluster.wait_running("/more", 1)
         cluster.wait_running("/web", 1)
-        print(cluster.cli("plugin", "list"))
+        print(cluster.cli("plugin", "list").stdout)
 
 
 def main():
