@@ -16,6 +16,9 @@ use crate::output::{self, Format, Table};
 /// The allocators that are compared unless others are named.
 const ALL: [&str; 3] = ["drf", "priority", "binpack"];
 
+/// Largest recording that is read, all of it at once: 4 GiB.
+const MAX_RECORDING: u64 = 4 << 30;
+
 pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::Result<u8> {
     match verb {
         Verb::Replay { file, allocators, seed } => replay(format, &file, &allocators, seed),
@@ -53,7 +56,12 @@ fn replay(format: Format, file: &Path, named: &[String], seed: u64) -> anyhow::R
         allocators.push((name, open(name, settings, seed)?));
     }
     let shown = file.display();
-    let bytes = std::fs::read(file).with_context(|| format!("failed to read {shown}"))?;
+    let failed = || format!("failed to read {shown}");
+    let size = std::fs::metadata(file).with_context(failed)?.len();
+    if size > MAX_RECORDING {
+        bail!("{shown} has {size} bytes; recordings of at most {MAX_RECORDING} are played");
+    }
+    let bytes = std::fs::read(file).with_context(failed)?;
     let recording = tepui_replay::decode(&bytes).with_context(|| shown.to_string())?;
     if recording.cut_short {
         eprintln!("{shown} ends within a step: it is read up to there");
