@@ -9,7 +9,7 @@ use crate::manifest::{Document, choose};
 use crate::platform::Platform;
 use crate::reference::{DOCKER_HUB, Reference};
 use crate::settings::Limits;
-use crate::unpack::{Job, settle, unpack};
+use crate::unpack::{Job, Room, settle, unpack};
 
 /// Unpacks these bytes as a layer, on top of another, whatever their digests are.
 pub fn unpack_layer(bytes: &[u8], into: &Path, lower: &Path) {
@@ -27,7 +27,8 @@ pub fn unpack_layer(bytes: &[u8], into: &Path, lower: &Path) {
         cancelled: std::sync::Arc::default(),
     };
     if let Ok(done) = unpack(bytes, into, &job) {
-        let _ = settle(into, &[lower.to_owned()], done.deferred);
+        let room = Room { limits, size: bytes.len() as u64, left: limits.unpacked_bytes };
+        let _ = settle(into, &[lower.to_owned()], done.deferred, &room);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::resolve::Resolved;
 use crate::source::{Blob, LayerPart, Source, layout_blob};
 use crate::state::{Entry, LayerState, Prepared, place, seconds};
 use crate::store::{ImageRecord, LayerKey, LayerRecord, NameRecord, Unfinished};
-use crate::unpack::{Deferred, Job, Unpacked, settle, unpack};
+use crate::unpack::{Deferred, Job, Room, Unpacked, settle, unpack};
 
 /// Tells the blocking half that nobody waits any more.
 #[derive(Debug, Default)]
@@ -242,6 +242,8 @@ impl Pull {
             .buffer_unordered(self.shared.settings.limits.downloads.max(1));
         let mut fetched: BTreeMap<usize, Fetched> = BTreeMap::new();
         let mut keys: Vec<LayerKey> = Vec::new();
+        // What is copied from layer to layer, for all of the image.
+        let mut left = self.shared.settings.limits.unpacked_bytes;
         while let Some((index, one)) = fetching.try_next().await? {
             fetched.insert(index, one);
             while let Some(next) = fetched.remove(&keys.len()) {
@@ -249,7 +251,9 @@ impl Pull {
                     Fetched::Here(key) => key,
                     Fetched::Held(unfinished, deferred, bytes) => {
                         let layer = &layers[keys.len()];
-                        self.settle_one(layer, &keys, unfinished, deferred, bytes).await?;
+                        let held = (unfinished, deferred, bytes);
+                        let copied = self.settle_one(layer, &keys, held, left).await?;
+                        left = left.saturating_sub(copied);
                         layer.upon.clone()
                     }
                 };
@@ -259,27 +263,30 @@ impl Pull {
         Ok(keys)
     }
 
-    /// Finishes a layer that depends on those below, which are in the store.
+    /// Finishes a layer that depends on those below, which are in the store; the bytes that it took
+    /// beside its own.
     async fn settle_one(
         &self,
         layer: &Layer,
         lower: &[LayerKey],
-        unfinished: Unfinished,
-        deferred: Deferred,
-        bytes: u64,
-    ) -> Result<(), ImageError> {
+        (unfinished, deferred, bytes): (Unfinished, Deferred, u64),
+        left: u64,
+    ) -> Result<u64, ImageError> {
+        let size = layer.part.blob.size();
+        let room = Room { limits: self.shared.settings.limits, size, left };
         let lower: Vec<PathBuf> =
             lower.iter().rev().map(|key| self.shared.store.layer_path(key)).collect();
         let (shared, name) = (self.shared.clone(), self.name.clone());
         let (key, diff_id) = (layer.upon.clone(), layer.part.diff_id.clone());
         blocking(&self.name, move || {
-            let more = settle(&unfinished.path().join("fs"), &lower, deferred);
+            let more = settle(&unfinished.path().join("fs"), &lower, deferred, &room);
             let more = more.map_err(|source| ImageError::Unpack {
                 image: name,
                 layer: diff_id.clone(),
                 source: Arc::new(source),
             })?;
-            keep(&shared, unfinished, &key, &diff_id, bytes + more)
+            keep(&shared, unfinished, &key, &diff_id, bytes.saturating_add(more))?;
+            Ok(more)
         })
         .await?
     }

@@ -207,15 +207,28 @@ fn shown(path: &[u8]) -> String {
     text.chars().take(300).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Does what depends on the layers below, of which the nearest comes first. Blocks.
+/// What the second half of a layer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) limits: Limits,
+    /// Bytes of the layer as it was transferred.
+    pub(crate) size: u64,
+    /// Bytes that its image may still copy from layer to layer.
+    pub(crate) left: u64,
+}
+
+/// Does what depends on the layers below, of which the nearest comes first; the bytes that it took.
+/// Blocks.
 pub(crate) fn settle(
     into: &Path,
     lower: &[PathBuf],
     deferred: Deferred,
+    room: &Room,
 ) -> Result<u64, UnpackError> {
+    let meter = Meter::resumed(&room.limits, room.size, deferred.written, room.left);
     let io = |source| UnpackError::Io { entry: String::new(), source };
     let tree = Tree::open(into, Privilege::of_process()).map_err(io)?;
-    lower::settle(&tree, into, lower, deferred)
+    lower::settle(&tree, into, lower, deferred, &meter)
 }
 
 #[cfg(test)]

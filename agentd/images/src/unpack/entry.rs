@@ -1,9 +1,10 @@
 //! One entry after the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,10 @@ pub(super) struct Unpacker<'a> {
     /// Folders that no entry described.
     implied: BTreeSet<PathBuf>,
     /// Folders whose counterpart below is gone; marked at the end, for they may still be replaced.
-    opaque: HashSet<PathBuf>,
-    links: Vec<DeferredLink>,
+    opaque: BTreeSet<PathBuf>,
+    /// Where a link leads, and when it came: later ones may lead to earlier ones.
+    links: BTreeMap<PathBuf, (u64, PathBuf)>,
+    last_link: u64,
     root_described: bool,
 }
 
@@ -63,8 +66,9 @@ impl<'a> Unpacker<'a> {
             disk_bytes: 0,
             folders: BTreeMap::new(),
             implied: BTreeSet::new(),
-            opaque: HashSet::new(),
-            links: Vec::new(),
+            opaque: BTreeSet::new(),
+            links: BTreeMap::new(),
+            last_link: 0,
             root_described: false,
         }
     }
@@ -228,7 +232,8 @@ impl<'a> Unpacker<'a> {
         };
         let (Some(from), Some(stat)) = (&from, &stat) else {
             self.clear(path, context)?;
-            self.links.push(DeferredLink { path: path.to_owned(), target });
+            self.last_link += 1;
+            self.links.insert(path.to_owned(), (self.last_link, target));
             return Ok(());
         };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory || is_whiteout(stat) {
@@ -269,7 +274,7 @@ impl<'a> Unpacker<'a> {
     ) -> Result<Place<'p>, UnpackError> {
         let place = self.place(path, context)?;
         let there = Tree::look(&place).map_err(|e| context.io(e))?;
-        self.links.retain(|link| link.path != path);
+        self.links.remove(path);
         if let Some(stat) = there {
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 self.forget(path);
@@ -281,10 +286,10 @@ impl<'a> Unpacker<'a> {
 
     /// A folder was replaced: what was noted of it and below is void.
     fn forget(&mut self, path: &Path) {
-        self.folders.retain(|folder, _| !folder.starts_with(path));
-        self.implied.retain(|folder| !folder.starts_with(path));
-        self.opaque.retain(|folder| !folder.starts_with(path));
-        self.links.retain(|link| !link.path.starts_with(path));
+        forget_in_map(&mut self.folders, path);
+        forget_in_map(&mut self.links, path);
+        forget_in_set(&mut self.implied, path);
+        forget_in_set(&mut self.opaque, path);
     }
 
     fn place<'p>(
@@ -323,8 +328,34 @@ impl<'a> Unpacker<'a> {
         if !self.root_described {
             implied.insert(0, PathBuf::new());
         }
-        let deferred = Deferred { links: self.links, implied };
+        let mut links: Vec<_> = self.links.into_iter().collect();
+        links.sort_unstable_by_key(|(_, (number, _))| *number);
+        let link = |(path, (_, target))| DeferredLink { path, target };
+        let links = links.into_iter().map(link).collect();
+        let deferred = Deferred { written: self.meter.written(), links, implied };
         Ok(Unpacked { disk_bytes: self.disk_bytes, deferred })
+    }
+}
+
+/// Removes a path and all below it: they follow each other. An archive may do this for every entry,
+/// so it must not look at all of them.
+fn forget_in_map<T>(map: &mut BTreeMap<PathBuf, T>, path: &Path) {
+    while let Some(found) = map.range::<Path, _>(from(path)).next().map(|(key, _)| key.clone())
+        && found.starts_with(path)
+    {
+        map.remove(&found);
+    }
+}
+
+fn from(path: &Path) -> (Bound<&Path>, Bound<&Path>) {
+    (Bound::Included(path), Bound::Unbounded)
+}
+
+fn forget_in_set(set: &mut BTreeSet<PathBuf>, path: &Path) {
+    while let Some(found) = set.range::<Path, _>(from(path)).next().cloned()
+        && found.starts_with(path)
+    {
+        set.remove(&found);
     }
 }
 
@@ -410,7 +441,7 @@ fn pax_time(text: &[u8]) -> Option<(i64, u32)> {
 }
 
 /// Copies a file; blocks of zeros become holes. Answers its length, and what of it takes room.
-fn copy(from: &mut impl Read, to: &mut File, meter: &Meter) -> io::Result<(u64, u64)> {
+pub(super) fn copy(from: &mut impl Read, to: &mut File, meter: &Meter) -> io::Result<(u64, u64)> {
     let mut buffer = vec![0; 16 * BLOCK];
     let (mut total, mut dense, mut hole) = (0, 0, false);
     loop {

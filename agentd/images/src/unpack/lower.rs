@@ -4,7 +4,9 @@
 //! Overlayfs shows a folder with the attributes of the highest layer that has it. A layer that
 //! brings `tmp/x` without `tmp` must not make `/tmp` unwritable.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,12 +17,16 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::entry::copy as copy_file;
+use super::meter::Meter;
 use super::tree::{Attributes, Place, Tree, is_whiteout, set_modified};
 use super::{Hostile, Privilege, UnpackError};
 
 /// What one layer leaves to those below.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
+    /// Bytes of files that the layer has without them, as they are counted.
+    pub(super) written: u64,
     pub(super) links: Vec<DeferredLink>,
     /// Folders that no entry described, parents first; the root is the empty path.
     pub(super) implied: Vec<PathBuf>,
@@ -40,8 +46,9 @@ pub(super) struct DeferredLink {
     pub(super) target: PathBuf,
 }
 
-/// Something in a lower layer.
+/// Something in a lower layer, or in this one.
 struct Found {
+    is_own: bool,
     parent: OwnedFd,
     name: OsString,
     stat: Stat,
@@ -53,17 +60,19 @@ pub(super) fn settle(
     own: &Path,
     lower: &[PathBuf],
     deferred: Deferred,
+    meter: &Meter,
 ) -> Result<u64, UnpackError> {
-    let mut bytes = 0;
+    let mut linker = Linker { tree, meter, copies: HashMap::new(), disk_bytes: 0 };
     // An archive may also name the link before the file.
     let all: Vec<PathBuf> = std::iter::once(own.to_owned()).chain(lower.iter().cloned()).collect();
-    for link in deferred.links {
-        let failed = |source| UnpackError::Io { entry: shown(&link.path), source };
+    for link in &deferred.links {
+        let failed = |source| meter.explain(&shown(&link.path), source);
         let hostile = || UnpackError::Hostile { entry: shown(&link.path), what: Hostile::HardLink };
         let found = find(&all, &link.target, tree.privilege()).map_err(failed)?;
-        bytes += copy_up(tree, &found.ok_or_else(hostile)?, &link.path)
-            .map_err(failed)?
-            .ok_or_else(hostile)?;
+        let is_linked = linker.link(&found.ok_or_else(hostile)?, &link.path).map_err(failed)?;
+        if !is_linked {
+            return Err(hostile());
+        }
     }
     for path in deferred.implied {
         let failed = |source| UnpackError::Io { entry: shown(&path), source };
@@ -82,7 +91,7 @@ pub(super) fn settle(
         let place = Place { parent: folder, name: ".".as_ref() };
         set_modified(&place, attributes.modified).map_err(failed)?;
     }
-    Ok(bytes)
+    Ok(linker.disk_bytes)
 }
 
 fn shown(path: &Path) -> String {
@@ -95,16 +104,17 @@ impl Found {
     }
 }
 
-/// What overlayfs would show at this path; links on the way are not followed.
+/// What overlayfs would show at this path, the layer itself first; links on the way are not followed.
 fn find(lower: &[PathBuf], path: &Path, privilege: Privilege) -> io::Result<Option<Found>> {
-    for layer in lower {
+    for (at, layer) in lower.iter().enumerate() {
+        let is_own = at == 0;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut folder = openat(CWD, layer, flags, Mode::empty())?;
         let mut covered = is_opaque(&folder, privilege)?;
         let parts: Vec<_> = path.iter().collect();
         if parts.is_empty() {
             let stat = fstat(&folder)?;
-            return Ok(Some(Found { parent: folder, name: ".".into(), stat }));
+            return Ok(Some(Found { is_own, parent: folder, name: ".".into(), stat }));
         }
         for (index, part) in parts.iter().enumerate() {
             let stat = match statat(&folder, *part, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
@@ -116,7 +126,8 @@ fn find(lower: &[PathBuf], path: &Path, privilege: Privilege) -> io::Result<Opti
                 return Ok(None);
             }
             if index + 1 == parts.len() {
-                return Ok(Some(Found { parent: folder, name: (*part).to_owned(), stat }));
+                let name = (*part).to_owned();
+                return Ok(Some(Found { is_own, parent: folder, name, stat }));
             }
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 return Ok(None);
@@ -140,29 +151,73 @@ fn is_opaque(folder: &OwnedFd, privilege: Privilege) -> io::Result<bool> {
     }
 }
 
-/// A copy in this layer, as overlayfs makes one of what is linked. `None` for what has no links.
-fn copy_up(tree: &Tree, from: &Found, path: &Path) -> io::Result<Option<u64>> {
-    let to = tree.place(path, &mut |_| {})?;
-    Tree::remove(&to)?;
-    let source = Place { parent: from.parent.try_clone()?, name: &from.name };
-    match from.kind() {
-        FileType::Symlink => {
-            let target = readlinkat(&source.parent, source.name, Vec::new())?;
-            Tree::symlink(&to, Path::new(&OsString::from_vec(target.into_bytes())))?;
-            tree.dress_special(&to, &plain(&from.stat), true)?;
-            Ok(Some(0))
+/// Makes the names that a layer adds to files of lower layers. Each file is copied once, as overlayfs
+/// does when it is linked; every further name is a link to the copy. Otherwise a layer of a few bytes
+/// for each name would fill a disk.
+struct Linker<'a> {
+    tree: &'a Tree,
+    meter: &'a Meter,
+    /// Where in this layer the copy of a file of a lower layer is, by device and inode.
+    copies: HashMap<(u64, u64), PathBuf>,
+    disk_bytes: u64,
+}
+
+impl Linker<'_> {
+    /// Answers whether it is something that can have links.
+    fn link(&mut self, from: &Found, path: &Path) -> io::Result<bool> {
+        let kind = from.kind();
+        if !matches!(kind, FileType::Symlink | FileType::RegularFile) {
+            return Ok(false);
         }
-        FileType::RegularFile => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-            let source = openat(&source.parent, source.name, flags, Mode::empty())?;
-            let attributes = attributes(&source)?;
-            let mut copy = Tree::create(&to)?;
-            let bytes = io::copy(&mut std::fs::File::from(source), &mut copy)?;
-            tree.dress(&copy, &attributes)?;
-            set_modified(&to, attributes.modified)?;
-            Ok(Some(bytes))
+        let to = self.tree.place(path, &mut |_| {})?;
+        Tree::remove(&to)?;
+        let source = Place { parent: from.parent.try_clone()?, name: &from.name };
+        if from.is_own && is_linked(Tree::hard_link(&source, &to))? {
+            return Ok(true);
         }
-        _ => Ok(None),
+        let which = (from.stat.st_dev, from.stat.st_ino);
+        if let Some(copy) = self.copies.get(&which) {
+            let copy = self.tree.place(copy, &mut |_| {})?;
+            if is_linked(Tree::hard_link(&copy, &to))? {
+                return Ok(true);
+            }
+        }
+        match kind {
+            FileType::Symlink => {
+                let target = readlinkat(&source.parent, source.name, Vec::new())?;
+                Tree::symlink(&to, Path::new(&OsString::from_vec(target.into_bytes())))?;
+                self.tree.dress_special(&to, &plain(&from.stat), true)?;
+            }
+            _ => self.copy(&source, &to)?,
+        }
+        self.copies.insert(which, path.to_owned());
+        Ok(true)
+    }
+
+    fn copy(&mut self, source: &Place<'_>, to: &Place<'_>) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let source = openat(&source.parent, source.name, flags, Mode::empty())?;
+        let attributes = attributes(&source)?;
+        let mut copy = Tree::create(to)?;
+        let length = u64::try_from(fstat(&source)?.st_size).unwrap_or_default();
+        // Blocks that both share take no room; they count as if they did, for others cannot.
+        if rustix::fs::ioctl_ficlone(&copy, &source).is_ok() {
+            self.meter.write(length)?;
+        } else {
+            let (_, dense) = copy_file(&mut File::from(source), &mut copy, self.meter)?;
+            self.disk_bytes = self.disk_bytes.saturating_add(dense);
+        }
+        self.tree.dress(&copy, &attributes)?;
+        set_modified(to, attributes.modified)
+    }
+}
+
+/// Whether there is a link now. A file has only so many: then another copy begins.
+fn is_linked(outcome: io::Result<()>) -> io::Result<bool> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(Errno::MLINK.raw_os_error()) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -17,7 +17,7 @@ const BETWEEN_ENTRIES: u64 = 2 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Meter(Rc<Counts>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counts {
     read: Cell<u64>,
     written: Cell<u64>,
@@ -49,6 +49,23 @@ impl Meter {
             cancelled,
             stopped: Cell::new(None),
         }))
+    }
+
+    /// The same for the second half of a layer: `written` was counted in the first one, and no more
+    /// than `left` may follow.
+    pub(super) fn resumed(limits: &Limits, size: u64, written: u64, left: u64) -> Self {
+        let meter = Self::new(limits, size, Arc::default());
+        let counts = Counts {
+            written: Cell::new(written),
+            bytes_limit: meter.0.bytes_limit.min(written.saturating_add(left)),
+            ..Counts::clone(&meter.0)
+        };
+        Self(Rc::new(counts))
+    }
+
+    /// Bytes of files so far.
+    pub(super) fn written(&self) -> u64 {
+        self.0.written.get()
     }
 
     /// From here to [`Self::entry`] only headers are read.

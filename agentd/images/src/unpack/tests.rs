@@ -392,11 +392,77 @@ fn holes_take_no_room() {
 
 /// Two layers, of which the upper is settled on the lower.
 fn settled(lower: Maker, upper: Maker) -> (TempDir, TempDir, Result<u64, UnpackError>) {
+    settled_within(lower, upper, ROOM)
+}
+
+const ROOM: u64 = 1 << 30;
+
+/// The same where the image may copy so many bytes.
+fn settled_within(
+    lower: Maker,
+    upper: Maker,
+    left: u64,
+) -> (TempDir, TempDir, Result<u64, UnpackError>) {
     let (below, _) = good(lower);
     let (above, done) = good(upper);
     assert!(!done.deferred.is_empty());
-    let settled = settle(above.path(), &[below.path().to_owned()], done.deferred);
+    let room = Room { limits: Limits::default(), size: 1 << 10, left };
+    let settled = settle(above.path(), &[below.path().to_owned()], done.deferred, &room);
     (below, above, settled)
+}
+
+#[test]
+fn thousands_of_links_to_a_file_of_a_lower_layer_take_the_room_of_one() {
+    let large = vec![7; 4 << 20];
+    let lower = || Maker::new().entry(EntryType::Regular, "large", "", 0o4755, &large);
+    let links = |count| {
+        (0..count).fold(Maker::new(), |maker, at| {
+            maker.link(EntryType::Link, &format!("links/{at}"), "large")
+        })
+    };
+    let (below, above, settled) = settled(lower(), links(3000));
+    assert!(settled.unwrap() <= 4 << 20);
+    let meta = fs::metadata(above.path().join("links/2999")).unwrap();
+    assert_eq!((meta.nlink(), meta.mode() & 0o7777, meta.len()), (3000, 0o4755, 4 << 20));
+    assert_eq!(fs::metadata(below.path().join("large")).unwrap().nlink(), 1);
+}
+
+#[test]
+fn copies_from_lower_layers_count_against_the_image_before_they_are_written() {
+    let large = vec![7; 4 << 20];
+    let lower = Maker::new().entry(EntryType::Regular, "large", "", 0o644, &large);
+    let upper = Maker::new().link(EntryType::Link, "copy", "large");
+    let (_below, above, settled) = settled_within(lower, upper, 1 << 20);
+    assert!(matches!(settled, Err(UnpackError::TooLarge(_))), "{settled:?}");
+    let written = fs::metadata(above.path().join("copy")).map_or(0, |meta| meta.blocks() * 512);
+    assert!(written <= 1 << 20, "{written}");
+}
+
+#[test]
+fn copies_from_lower_layers_count_against_their_layer() {
+    let large = vec![7; 2 << 20];
+    let (below, _) = good(Maker::new().entry(EntryType::Regular, "large", "", 0o644, &large));
+    let own = vec![8; 1 << 20];
+    let upper = Maker::new().entry(EntryType::Regular, "own", "", 0o644, &own);
+    let (above, done) = good(upper.link(EntryType::Link, "copy", "large"));
+    let limits = Limits { unpacked_bytes: 5 << 19, ..Limits::default() };
+    let room = Room { limits, size: 1 << 20, left: ROOM };
+    let settled = settle(above.path(), &[below.path().to_owned()], done.deferred, &room);
+    assert!(matches!(settled, Err(UnpackError::TooLarge(_))), "{settled:?}");
+}
+
+#[test]
+fn a_link_may_lead_to_a_link_that_came_before_it_or_to_a_file_that_comes_after() {
+    let upper = Maker::new()
+        .link(EntryType::Link, "z", "f")
+        .link(EntryType::Link, "a", "z")
+        .link(EntryType::Link, "b", "later")
+        .file("later", "here");
+    let (_, above, settled) = settled(Maker::new().file("f", "text"), upper);
+    settled.unwrap();
+    assert_eq!((text(&above, "a"), text(&above, "b")), ("text".into(), "here".into()));
+    let inode = |name: &str| fs::metadata(above.path().join(name)).unwrap().ino();
+    assert_eq!((inode("a"), inode("b")), (inode("z"), inode("later")));
 }
 
 #[test]
@@ -487,7 +553,8 @@ proptest! {
         let tar = maker.bytes();
         let done = unpack(&tar[..], &layer, &job(&tar, &tar, Limits::default()));
         if let Ok(done) = done {
-            let _ = settle(&layer, &[outside.path().join("b")], done.deferred);
+            let room = Room { limits: Limits::default(), size: 0, left: ROOM };
+            let _ = settle(&layer, &[outside.path().join("b")], done.deferred, &room);
         }
         fs::remove_dir_all(&layer).unwrap();
         let left = snapshot(outside.path());
