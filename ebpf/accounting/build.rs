@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libbpf_cargo::SkeletonBuilder;
 
 /// One object per subject, so that a kernel that refuses one still gets the others.
-const OBJECTS: &[&str] = &["level", "ports", "sched", "net", "block"];
+const OBJECTS: &[&str] = &["level", "devices", "ports", "sched", "net", "block"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

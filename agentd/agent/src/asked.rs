@@ -198,7 +198,7 @@ impl Agent {
         let mut container = self.wished(launch).ok().flatten()?;
         // Accepted by an agent of other settings, it gets nothing that is in question.
         if bind(&mut container, self.labels_above(run), &self.config.limits).is_err() {
-            disarm(&mut container);
+            disarm(&mut container, &self.config.limits);
         }
         Some(container)
     }

@@ -157,7 +157,7 @@ impl Agent {
         // What may not be was refused before; what an agent of other settings has accepted is
         // still a container, and gets nothing that is in question.
         if bind(&mut container, labels, &self.config.limits).is_err() {
-            disarm(&mut container);
+            disarm(&mut container, &self.config.limits);
         }
         Some(container)
     }

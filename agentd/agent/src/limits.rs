@@ -82,6 +82,9 @@ pub struct LimitPolicy {
     pub no_new_privileges: bool,
     /// Runs only get devices without hardware behind them.
     pub no_devices: bool,
+    /// Why this host cannot hold a container to its devices; `None` where it can. What would open
+    /// others is then refused or taken away.
+    pub unruled_devices: Option<Arc<str>>,
     /// File with the filter of containers that name none (`--seccomp_profile_name`).
     pub seccomp_file: Option<String>,
     /// The host is kept from every run.
@@ -104,6 +107,7 @@ impl Default for LimitPolicy {
             seccomp: None,
             no_new_privileges: false,
             no_devices: false,
+            unruled_devices: None,
             seccomp_file: None,
             shield: false,
             privileged_containers: true,

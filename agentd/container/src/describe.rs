@@ -71,6 +71,7 @@ pub fn describe(
         tty: info.tty_info.as_ref().map(tty),
         rlimits: rlimits(info.rlimit_info.as_ref())?,
         devices: Vec::new(),
+        holds_to_devices: false,
         sysctls: Vec::new(),
         dns: Dns::default(),
         stop_signal: None,

@@ -256,16 +256,24 @@ fn ulimit(container: &mut Container, value: &str) -> Result<(), Refusal> {
 
 fn device(container: &mut Container, value: &str) -> Result<(), Refusal> {
     let parts: Vec<_> = value.split(':').collect();
-    let (host, inside) = match parts.as_slice() {
-        [host] | [host, "rwm" | "rw"] => (*host, *host),
-        [host, inside] | [host, inside, "rwm" | "rw"] => (*host, *inside),
+    let (host, inside, access) = match parts.as_slice() {
+        [host] => (*host, *host, "rwm"),
+        [host, access] if !access.starts_with('/') => (*host, *host, *access),
+        [host, inside] => (*host, *inside, "rwm"),
+        [host, inside, access] => (*host, *inside, *access),
         _ => return Err(wrong("device", value, "/dev/host or /dev/host:/dev/container")),
     };
+    // Making nodes (`m`) is for whoever has the capability, of any device: a node opens nothing.
+    let (read, write) = (access.contains('r'), access.contains('w'));
+    if !access.chars().all(|one| "rwm".contains(one)) || !(read || write) {
+        return Err(wrong("device", value, "a device with 'r', 'w' or 'rw' (and 'm') at its end"));
+    }
     let inside = target(inside)?;
     if !host.starts_with("/dev/") || !inside.starts_with("/dev/") {
         return Err(wrong("device", value, "a device below /dev"));
     }
-    container.devices.push(Device { host: host.to_owned(), container: inside });
+    let host = host.to_owned();
+    container.devices.push(Device { host, container: inside, read, write });
     Ok(())
 }
 

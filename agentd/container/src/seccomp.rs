@@ -16,6 +16,12 @@ const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
 /// Execution domains that change nothing but names and addresses.
 const PERSONALITIES: [u64; 5] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
+/// Calls of `ioctl` that nobody makes who is held to a project quota: by them the owner of a file gives
+/// it another project (FS_IOC_FSSETXATTR), or has new ones get none (FS_IOC_SETFLAGS). Kind and number
+/// of the request; direction and size differ between machines and say nothing more.
+const PROJECT_CALLS: [u64; 2] = [0x5820, 0x6602];
+/// Kind and number are in so many bits.
+const CALL_BITS: u32 = 16;
 /// What a capability adds.
 const BY_CAPABILITY: [(&str, &[&str]); 14] = [
     ("DAC_READ_SEARCH", &["open_by_handle_at"]),
@@ -129,6 +135,10 @@ pub(crate) fn usual(bounding: &[String], machine: &str) -> Result<LinuxSeccomp, 
     if matches!(machine, "x86_64" | "x86") {
         rules.push(allow(vec!["modify_ldt".to_owned()])?);
     }
+    for (mask, value) in all_but(&PROJECT_CALLS, CALL_BITS) {
+        let under_mask = LinuxSeccompOperator::ScmpCmpMaskedEq;
+        rules.push(allow_when("ioctl", 1, mask, Some(value), under_mask)?);
+    }
     for family in FAMILIES {
         rules.push(allow_when("socket", 0, family, None, LinuxSeccompOperator::ScmpCmpEq)?);
     }
@@ -157,6 +167,29 @@ pub(crate) fn usual(bounding: &[String], machine: &str) -> Result<LinuxSeccomp, 
         .architectures(architectures(machine))
         .syscalls(rules)
         .build()
+}
+
+/// Masks and values that together fit every number of so many bits but these: rules of a filter can
+/// allow what is equal, and not what is different from two. Bits beyond are not looked at, as the
+/// kernel does not.
+fn all_but(refused: &[u64], bits: u32) -> Vec<(u64, u64)> {
+    let mut all = Vec::new();
+    // Beginnings that some of the refused ones have, from the highest bit on.
+    let mut shared = vec![0];
+    for bit in (0..bits).rev() {
+        let top = |value: u64| value >> bit;
+        let mut next = Vec::new();
+        for beginning in shared.iter().flat_map(|one: &u64| [one << 1, one << 1 | 1]) {
+            if refused.iter().any(|value| top(*value) == beginning) {
+                next.push(beginning);
+            } else {
+                let mask = ((1 << bits) - 1) & !((1 << bit) - 1);
+                all.push((mask, beginning << bit));
+            }
+        }
+        shared = next;
+    }
+    all
 }
 
 fn always() -> Vec<String> {
@@ -211,4 +244,23 @@ pub fn check_profile(text: &str) -> Result<(), NotAProfile> {
 /// A profile of the host's own, in the runtime specification's form.
 pub(crate) fn parse(text: &str) -> Result<LinuxSeccomp, serde_json::Error> {
     serde_json::from_str(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_numbers_but_those_that_are_refused_fit_exactly_one_rule() {
+        let rules = all_but(&PROJECT_CALLS, CALL_BITS);
+        assert!(rules.len() < 32, "{}", rules.len());
+        for number in 0..1_u64 << CALL_BITS {
+            let fitting = rules.iter().filter(|(mask, value)| number & mask == *value).count();
+            assert_eq!(fitting, usize::from(!PROJECT_CALLS.contains(&number)), "{number:x}");
+        }
+        // Whatever is above is cut off by the kernel too.
+        let fits = |number: u64| rules.iter().any(|(mask, value)| number & mask == *value);
+        assert!(!fits(0x401c_5820) && !fits(0x1_401c_5820) && !fits(0x4008_6602));
+        assert!(fits(0x5401) && fits(0x801c_581f) && fits(0x8008_6601));
+    }
 }

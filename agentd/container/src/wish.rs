@@ -55,6 +55,9 @@ pub struct Container {
     pub rlimits: Vec<Rlimit>,
     /// Devices of the host besides the usual ones.
     pub devices: Vec<Device>,
+    /// It opens no device but the usual ones and [`Self::devices`], whatever nodes it makes.
+    #[serde(default)]
+    pub holds_to_devices: bool,
     /// Kernel parameters of its own namespaces.
     pub sysctls: Vec<(String, String)>,
     /// How it finds names.
@@ -321,6 +324,17 @@ pub struct Device {
     pub host: String,
     /// In the container.
     pub container: String,
+    /// It may be opened for reading.
+    #[serde(default = "yes")]
+    pub read: bool,
+    /// It may be opened for writing.
+    #[serde(default = "yes")]
+    pub write: bool,
+}
+
+/// What orders of earlier agents mean.
+const fn yes() -> bool {
+    true
 }
 
 /// How a container finds names; what is empty is the host's.

@@ -169,7 +169,8 @@ pub struct Settings {
     /// Processors are a limit for each task, not only its share when they are scarce
     #[arg(long)]
     pub cgroups_enable_cfs: bool,
-    /// Most processes and threads of a task that names no number [default: no limit]
+    /// Most processes and threads of a task that names no number [default: 4096, or half of what
+    /// the host can have]
     #[arg(long)]
     pub pids_limit: Option<u64>,
     /// Slow tasks down that use so many percent of their memory; 100 is never [default: 100]

@@ -194,6 +194,12 @@ impl Containers {
         runs
     }
 
+    /// The folder of a run's container, where what it writes outside its sandbox is; there for
+    /// containers alone.
+    pub fn bundle(&self, run: &ContainerId) -> PathBuf {
+        self.shared.bundle(run)
+    }
+
     /// Makes the folder of a container, where what it writes outside its sandbox will be.
     ///
     /// # Errors

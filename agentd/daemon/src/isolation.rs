@@ -54,6 +54,7 @@ pub fn probe(
     config: &Config,
     launcher: &HostLauncher,
     board: &Arc<Board>,
+    device_rules: Result<(), String>,
 ) -> anyhow::Result<Isolators> {
     let is_root = nix::unistd::geteuid().is_root();
     let (runs, controllers) = match launcher.starts_units() {
@@ -61,7 +62,7 @@ pub fn probe(
         false => (Runs::Processes, launcher.process_controllers().to_vec()),
     };
     let (work_dir, disk) = (config.work_dir.clone(), config.disk_quota.clone());
-    let host = Host { runs, controllers, is_root, work_dir, disk };
+    let host = Host { runs, controllers, is_root, work_dir, disk, device_rules };
     let seed = tepui_process::seed().context("failed to read /dev/urandom")?;
     let plugged = Plugged::new(config.shelf.clone(), board.clone(), seed);
     let isolators = Isolators::probe(&host, &config.isolation, &plugged)

@@ -5,6 +5,7 @@
 //! them at work, with what they know of every group, and puts its own in their places.
 
 mod book;
+mod devices;
 mod measure;
 mod settings;
 mod start;
@@ -25,6 +26,8 @@ use tracing::warn;
 
 use crate::runs::chain;
 use book::{Book, Death, Ports};
+use devices::Devices;
+pub use devices::probe_devices;
 pub use measure::usage;
 pub use settings::{PortEnforcement, Wishes};
 pub use start::{Found, Hierarchy, UnitsClaim, tag};
@@ -53,6 +56,7 @@ struct Shared {
 struct State {
     driver: Option<Driver>,
     book: Book,
+    devices: Devices,
     enforcement: Enforcement,
     /// Keeps the kernel measuring the programs.
     cost: Option<CostStatistics>,
@@ -133,6 +137,7 @@ impl Kernel {
     /// Nothing of this run runs any more, or ever will.
     pub fn forget(&self, run: &ContainerId) {
         let mut state = self.shared.state.lock();
+        state.devices.forget(run);
         let Some(group) = state.book.remove(run) else { return };
         state.unregister(group);
     }
@@ -154,6 +159,7 @@ impl Kernel {
 
 impl Admission for Kernel {
     fn admit(&self, run: &ContainerId, group: &Leaf) -> Result<(), String> {
+        self.hold_to_devices(run, group)?;
         let mut state = self.shared.state.lock();
         let Some(driver) = &mut state.driver else { return Ok(()) };
         let failed = |error| format!("failed to prepare the run's ports: {}", chain(&error));
@@ -163,6 +169,13 @@ impl Admission for Kernel {
             state.unregister(former);
         }
         self.register(&mut state, run)
+    }
+
+    fn admit_without_group(&self, run: &ContainerId) -> Result<(), String> {
+        match self.shared.state.lock().devices.of(run) {
+            Some(_) => Err("it cannot be held to its devices without a control group".to_owned()),
+            None => Ok(()),
+        }
     }
 }
 

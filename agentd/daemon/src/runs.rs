@@ -325,7 +325,8 @@ impl Runs {
     pub fn measure_sandboxes(&self) {
         let sandboxes = self.shared.sandboxes.lock().clone();
         for (run, sandbox) in sandboxes {
-            match self.shared.isolators.disk_usage(&sandbox) {
+            let bundle = self.shared.containers.bundle(&run);
+            match self.shared.isolators.disk_usage(&sandbox, &bundle) {
                 Ok(Some(used)) => self.shared.driver.event(Event::SandboxMeasured { run, used }),
                 Ok(None) => return,
                 Err(error) => debug!(%run, %error, "sandbox not measured"),
@@ -457,6 +458,9 @@ impl Shared {
                 (program(spec.command, &sandbox), false)
             }
             Some(container) => {
+                if container.holds_to_devices {
+                    self.kernel.expect_devices(&run, &container.devices)?;
+                }
                 let bundle = self.containers.make_bundle(&run)?;
                 let counted = self.isolators.count_disk(&sandbox, &bundle);
                 counted.map_err(|error| format!("failed to bound the container: {error}"))?;
@@ -470,10 +474,13 @@ impl Shared {
                 (beginning.program, true)
             }
         };
+        let confinement = self.isolators.confine(run.as_str(), &spec.limits);
+        if confinement.rights.no_devices {
+            self.kernel.expect_devices(&run, &[])?;
+        }
         let secrets = self.secrets.of(&run);
         let credential = |name: String| (name.clone(), secrets.join(name));
         let credentials = spec.secret_files.into_iter().map(credential).collect();
-        let confined = run.clone();
         let launch = LaunchSpec {
             run_id: run.clone(),
             run_dir: self.folders.run(&run),
@@ -490,7 +497,7 @@ impl Shared {
             own_group: true,
             answers,
             label,
-            confinement: self.isolators.confine(confined.as_str(), &spec.limits),
+            confinement,
             network,
         };
         match self.launcher.start(launch).await {
@@ -622,7 +629,9 @@ impl Shared {
     }
 
     fn discard(&self, run: &ContainerId) {
-        self.sandboxes.lock().remove(run);
+        if let Some(sandbox) = self.sandboxes.lock().remove(run) {
+            self.isolators.let_go(&sandbox);
+        }
         self.secrets.forget(run);
         let known = KnownRun { run_id: run.clone(), run_dir: self.folders.run(run) };
         if let Err(error) = self.launcher.forget(&known) {

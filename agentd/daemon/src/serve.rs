@@ -110,7 +110,15 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let has_groups = hierarchy.processes.is_some() || launcher.starts_units();
     let callers = Callers::probe(&config, has_groups, nix::unistd::geteuid().is_root());
     let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
-    let isolators = isolation::probe(&config, &launcher, &board)?;
+    let device_rules = kernel::probe_devices(&hierarchy);
+    if let Err(reason) = &device_rules {
+        warn!(
+            reason,
+            "containers are not held to their devices, and can neither have nor make any"
+        );
+    }
+    let unruled = device_rules.clone().err().map(Arc::from);
+    let isolators = isolation::probe(&config, &launcher, &board, device_rules)?;
     let isolation = isolators.isolation();
 
     let images = ImageStore::open(config.images.clone())?;
@@ -138,7 +146,9 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     wiring::announce(&abilities);
     info!(records = records.len(), runs = found.len(), "state recovered");
     let facts = facts(&config, clock, &isolation);
-    let agent = Agent::new(agent_config(&config, &kernel, isolation, abilities)?, entropy);
+    let mut found_out = agent_config(&config, &kernel, isolation, abilities)?;
+    found_out.limits.unruled_devices = unruled;
+    let agent = Agent::new(found_out, entropy);
     let first = Event::Started { boot: detect::boot_id(), records, runs: found };
     let (wish, wished) = watch::channel(Wish::default());
     let turn = Turn {
@@ -446,6 +456,7 @@ fn facts(config: &Config, clock: Clock, isolation: &Isolation) -> Facts {
             ("gc_delay".into(), format!("{}days", config.gc_delay_days)),
             ("isolation".into(), in_force),
             ("isolation_missing".into(), missing),
+            ("pids_limit".into(), config.limits.processes.unwrap_or_default().to_string()),
             ("cgroups_enable_cfs".into(), config.limits.cpu_is_limit.to_string()),
             ("enforce_container_disk_quota".into(), config.limits.enforce_disk.to_string()),
             ("xfs_project_range".into(), ids),

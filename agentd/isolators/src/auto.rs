@@ -26,7 +26,7 @@ pub(crate) fn all() -> Vec<Box<dyn Isolator>> {
         // Before whoever would have to look at every file.
         Box::new(Quota::xfs()),
         Box::new(Quota::ext4()),
-        Box::new(Du),
+        Box::new(Du::default()),
         Box::new(Notify),
         Box::new(Shield),
     ]

@@ -4,5 +4,4 @@ mod du;
 mod quota;
 
 pub(crate) use du::Du;
-pub use du::measure;
 pub(crate) use quota::Quota;

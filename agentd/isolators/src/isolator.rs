@@ -10,7 +10,7 @@ use tepui_launch::Confinement;
 use tepui_types::Ranges;
 
 /// Version of the shape of [`Isolator`]: another number is another contract.
-pub const SHAPE: u32 = 3;
+pub const SHAPE: u32 = 4;
 
 /// What a host is like, found out once at the start.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Host {
     pub work_dir: PathBuf,
     /// How disks are held to their limits.
     pub disk: DiskQuota,
+    /// Whether groups of runs can be held to devices, or why not.
+    pub device_rules: Result<(), String>,
 }
 
 /// How sandboxes are bounded where their file system has project quotas.
@@ -87,14 +89,18 @@ pub trait Isolator: Send + Sync + Debug {
         Ok(())
     }
 
-    /// Bytes that the run's sandbox holds, by whoever counts them.
+    /// Bytes that the run's sandbox holds together with what was written below `also`, which need not
+    /// be there, by whoever counts them.
     ///
     /// # Errors
     ///
     /// What the file system answers.
-    fn disk_usage(&self, _sandbox: &Path) -> io::Result<Option<u64>> {
+    fn disk_usage(&self, _sandbox: &Path, _also: &Path) -> io::Result<Option<u64>> {
         Ok(None)
     }
+
+    /// Nobody will ask for the disk usage of a sandbox any more: its run is over.
+    fn let_go(&self, _sandbox: &Path) {}
 
     /// Takes back what it did for a sandbox that is about to be removed.
     fn clean_up(&self, _sandbox: &Path) {}

@@ -17,7 +17,6 @@ mod posix;
 mod set;
 mod systemd;
 
-pub use disk::measure;
 pub use isolator::{DiskQuota, Host, Isolator, Runs, SHAPE};
 pub use plugin::Plugged;
 pub use set::{Isolators, NotHere, Wish};

@@ -123,6 +123,7 @@ mod tests {
                 is_root: host.root,
                 work_dir: "/proc".into(),
                 disk: DiskQuota { projects: Ranges::new(), enforced: false, slack: 0 },
+                device_rules: Ok(()),
             })
         }
 

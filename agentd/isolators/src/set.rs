@@ -230,18 +230,24 @@ impl Isolators {
         self.in_force.iter().try_for_each(|isolator| isolator.count_disk(sandbox, also))
     }
 
-    /// Bytes that a sandbox holds; `None` when nobody counts them.
+    /// Bytes that a sandbox holds together with what is below `also`, which need not be there; `None`
+    /// when nobody counts them.
     ///
     /// # Errors
     ///
     /// What the file system answers.
-    pub fn disk_usage(&self, sandbox: &Path) -> io::Result<Option<u64>> {
+    pub fn disk_usage(&self, sandbox: &Path, also: &Path) -> io::Result<Option<u64>> {
         for isolator in &self.in_force {
-            if let Some(bytes) = isolator.disk_usage(sandbox)? {
+            if let Some(bytes) = isolator.disk_usage(sandbox, also)? {
                 return Ok(Some(bytes));
             }
         }
         Ok(None)
+    }
+
+    /// Nobody will ask for the disk usage of a sandbox any more: its run is over.
+    pub fn let_go(&self, sandbox: &Path) {
+        self.in_force.iter().for_each(|isolator| isolator.let_go(sandbox));
     }
 
     /// Takes back what was done for a sandbox that is about to be removed.
@@ -262,7 +268,8 @@ mod tests {
     fn host(runs: Runs, controllers: &[Controller]) -> Host {
         let disk = DiskQuota { projects: Ranges::new(), enforced: false, slack: 0 };
         let work_dir = "/proc".into();
-        Host { runs, controllers: controllers.to_vec(), is_root: true, work_dir, disk }
+        let (controllers, device_rules) = (controllers.to_vec(), Ok(()));
+        Host { runs, controllers, is_root: true, work_dir, disk, device_rules }
     }
 
     fn probe(host: &Host, wish: &Wish) -> Result<Isolators, NotHere> {

@@ -17,4 +17,14 @@ pub trait Admission: Send + Sync + Debug {
     ///
     /// Why the run must not begin, for the status of its tasks.
     fn admit(&self, run: &ContainerId, group: &Leaf) -> Result<(), String>;
+
+    /// A run whose command would be executed in no group of its own: whoever holds runs by their
+    /// groups refuses those that must be held.
+    ///
+    /// # Errors
+    ///
+    /// Why the run must not begin, for the status of its tasks.
+    fn admit_without_group(&self, _run: &ContainerId) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use oci_spec::runtime::Spec;
-use tepui_container::ExecOrder;
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
+use tepui_container::{ExecOrder, capability_names};
 
 use crate::answer::Answer;
 use crate::build;
 use crate::fault::{Attempt, Fault};
 use crate::filter::{FILTER_FILE, Program};
 use crate::place;
+use crate::run::own_capabilities;
 use crate::seal;
 use crate::terminal::Console;
 use crate::wait::{End, Signals};
@@ -23,6 +24,26 @@ fn filter(spec: &Spec, bundle: &Path) -> Result<Option<Program>, Fault> {
     }
     let described = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     described.map(|filter| Program::of(filter, None)).transpose()
+}
+
+/// Takes from a process what this one cannot give: an agent of few rights does not keep sessions out of
+/// a privileged container that a service manager with all of them has started.
+fn cut_to(process: &mut Process, own: &[String]) {
+    let Some(given) = process.capabilities().clone() else { return };
+    let cut = |set: &Option<Capabilities>| {
+        let kept = set.iter().flatten().filter(|one| {
+            let name = one.to_string();
+            own.iter().any(|own| *own == name.trim_start_matches("CAP_"))
+        });
+        Some(kept.copied().collect::<Capabilities>())
+    };
+    let mut kept = LinuxCapabilities::default();
+    kept.set_bounding(cut(given.bounding()))
+        .set_effective(cut(given.effective()))
+        .set_permitted(cut(given.permitted()))
+        .set_inheritable(cut(given.inheritable()))
+        .set_ambient(cut(given.ambient()));
+    process.set_capabilities(Some(kept));
 }
 
 /// Runs the order in the container of the bundle, as the container's own user and under its own
@@ -50,6 +71,7 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
     if let Some(folder) = order.working_directory {
         process.set_cwd(folder.into());
     }
+    cut_to(&mut process, &capability_names(own_capabilities()?));
     if filter.is_some() {
         // The filter is loaded as the last step, when no privilege is left to load it with.
         process.set_no_new_privileges(Some(true));

@@ -139,7 +139,7 @@ fn write_files(folder: &Path, files: &EtcFiles) -> Result<(), Fault> {
 }
 
 /// The capabilities of this process, which are all that it can give away.
-fn own_capabilities() -> Result<u64, Fault> {
+pub(crate) fn own_capabilities() -> Result<u64, Fault> {
     let status = fs::read_to_string("/proc/self/status").to("read its own status")?;
     let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let mask = mask.ok_or_else(|| Fault::new("the kernel does not tell capabilities"))?;

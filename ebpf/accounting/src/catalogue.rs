@@ -67,6 +67,8 @@ impl fmt::Display for Feature {
 pub enum ObjectName {
     /// Finds the agent's depth in the hierarchy.
     Level,
+    /// Which devices a group may open; loaded for each group, apart from all others.
+    Devices,
     /// Port enforcement.
     Ports,
     /// Processors and ends of processes.
@@ -81,6 +83,7 @@ impl ObjectName {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Level => "level",
+            Self::Devices => "devices",
             Self::Ports => "ports",
             Self::Sched => "sched",
             Self::Net => "net",

@@ -49,8 +49,14 @@ pub enum AccountingError {
     #[error("failed to use the control group hierarchy")]
     Cgroup(#[source] tepui_cgroup::CgroupError),
     /// The trial process could not be brought to where it tries.
-    #[error("failed to run the trial of port enforcement in {path}")]
+    #[error("failed to run the trial in {path}")]
     Trial { path: PathBuf, source: io::Error },
+    /// More devices than a program knows.
+    #[error("{0} devices are more than a group can be held to")]
+    Devices(usize),
+    /// Rules about devices could not be put on a group.
+    #[error("failed to hold {path} to its devices")]
+    HoldToDevices { path: PathBuf, source: io::Error },
     /// Kernel statistics about programs could not be switched on or read.
     #[error("failed to read the cost of BPF programs")]
     Cost { source: io::Error },

@@ -4,12 +4,15 @@
 //! why others are left out, and a [`Driver`] loads, attaches and pins them, so that enforcement and
 //! counters outlive the agent. A task is known by its control group ([`GroupId`]).
 //!
+//! [`hold_to_devices`] stands apart: its program belongs to one group and goes with it.
+//!
 //! The records that cross between kernel and agent are defined in `bpf/record.h` alone; their
 //! layout here comes from the compiled objects.
 
 mod catalogue;
 mod cost;
 mod decode;
+mod devices;
 mod driver;
 mod error;
 mod facts;
@@ -33,6 +36,9 @@ pub use decode::{
     Operation, Preempted, Sender, TcpUse, Traffic, Transport, decode_block, decode_cpu,
     decode_denial, decode_denials, decode_drops, decode_endings, decode_exit, decode_net,
     decode_tcp,
+};
+pub use devices::{
+    DeviceProof, DeviceRule, MOST_DEVICES, USUAL_DEVICES, hold_to_devices, prove_device_rules,
 };
 pub use driver::{Adopted, Driver, Place};
 pub use error::AccountingError;

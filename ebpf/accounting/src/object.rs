@@ -27,6 +27,7 @@ macro_rules! compiled {
 fn bytes(name: ObjectName) -> &'static [u8] {
     match name {
         ObjectName::Level => compiled!("level"),
+        ObjectName::Devices => compiled!("devices"),
         ObjectName::Ports => compiled!("ports"),
         ObjectName::Sched => compiled!("sched"),
         ObjectName::Net => compiled!("net"),

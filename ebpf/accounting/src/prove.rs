@@ -1,10 +1,10 @@
-//! Port enforcement proves itself: a real process tries, and is refused.
+//! What is enforced proves itself: a real process tries, and is refused.
 
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::io::Errno;
@@ -45,15 +45,27 @@ pub enum Proof {
 ///
 /// [`AccountingError`] when the trial itself could not be set up; that proves nothing.
 pub fn prove_port_enforcement(driver: &mut Driver) -> Result<Proof, AccountingError> {
-    let path = driver.place().root.join(format!("trial-ports-{}", std::process::id()));
-    let leaf = Leaf::at(path.clone());
+    let root = driver.place().root.clone();
+    in_trial_group(&root, "ports", |leaf| {
+        let group = GroupId::of(leaf.path())?;
+        let proof = try_in(driver, leaf, group);
+        driver.unregister_task(group)?;
+        driver.drop_denials_of(group)?;
+        proof
+    })
+}
+
+/// Does something with a group of its own below the root group, which is gone afterwards.
+pub(crate) fn in_trial_group<T>(
+    root: &Path,
+    what: &str,
+    trial: impl FnOnce(&Leaf) -> Result<T, AccountingError>,
+) -> Result<T, AccountingError> {
+    let leaf = Leaf::at(root.join(format!("trial-{what}-{}", std::process::id())));
     leaf.ensure().map_err(AccountingError::Cgroup)?;
-    let group = GroupId::of(&path)?;
-    let proof = try_in(driver, &leaf, group);
-    driver.unregister_task(group)?;
+    let outcome = trial(&leaf);
     let _ = leaf.remove();
-    driver.drop_denials_of(group)?;
-    proof
+    outcome
 }
 
 fn try_in(driver: &mut Driver, leaf: &Leaf, group: GroupId) -> Result<Proof, AccountingError> {
@@ -61,9 +73,7 @@ fn try_in(driver: &mut Driver, leaf: &Leaf, group: GroupId) -> Result<Proof, Acc
     let (own, foreign) = two_free_ports().map_err(wrong)?;
     let ports = PortSet::from_ranges([own..=own]).unwrap_or_default();
     driver.register_task(group, &ports, Some(Mode::Deny))?;
-    let procs =
-        OpenOptions::new().write(true).open(leaf.path().join("cgroup.procs")).map_err(wrong)?;
-    let answer = run_trial(procs.as_fd(), own, foreign).map_err(wrong)?;
+    let answer = run_trial(leaf, move || attempts(own, foreign))?;
     Ok(if answer & ALL_REFUSED != ALL_REFUSED {
         Proof::Open
     } else if answer & OWN_ALLOWED == 0 {
@@ -80,18 +90,28 @@ fn two_free_ports() -> io::Result<(u16, u16)> {
     Ok((own.local_addr()?.port(), foreign.local_addr()?.port()))
 }
 
-/// Runs the trial in a forked child that never becomes another program.
-fn run_trial(procs: BorrowedFd<'_>, own: u16, foreign: u16) -> io::Result<i32> {
-    let procs = procs.try_clone_to_owned()?;
+/// Runs a trial in a forked child in the group, which never becomes another program. Its answer has
+/// less than 16 bits.
+///
+/// Between fork and exit the trial may only make system calls on what it owns: it is the child of a
+/// process with many threads, so it must not allocate or take a lock.
+pub(crate) fn run_trial(
+    leaf: &Leaf,
+    trial: impl Fn() -> i32 + Send + Sync + 'static,
+) -> Result<i32, AccountingError> {
+    let wrong = |source| AccountingError::Trial { path: leaf.path().to_owned(), source };
+    let procs = OpenOptions::new().write(true).open(leaf.path().join("cgroup.procs"));
+    let procs = procs.map_err(wrong)?;
     // The program is never started: the child ends with its answer before.
     let mut command = Command::new("/proc/self/exe");
     let trial = move || -> io::Result<()> {
         rustix::io::write(&procs, b"0")?;
-        Err(io::Error::from_raw_os_error(ANSWER | attempts(own, foreign)))
+        Err(io::Error::from_raw_os_error(ANSWER | trial()))
     };
-    // SAFETY: between fork and exit the child only makes system calls (write, socket, bind, close)
-    // on values that the closure owns; it allocates nothing, takes no lock and touches no
-    // thread-local state, so it is fit to run in the child of a process with many threads.
+    // SAFETY: between fork and exit the child only makes system calls (write, and those of the trial:
+    // socket, bind, open, close) on values that the closure owns; it allocates nothing, takes no lock
+    // and touches no thread-local state, so it is fit to run in the child of a process with many
+    // threads.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(trial);
@@ -100,11 +120,11 @@ fn run_trial(procs: BorrowedFd<'_>, own: u16, foreign: u16) -> io::Result<i32> {
         Ok(mut child) => {
             let _ = child.kill();
             let _ = child.wait();
-            Err(io::Error::other("the trial did not end by itself"))
+            Err(wrong(io::Error::other("the trial did not end by itself")))
         }
         Err(error) => match error.raw_os_error() {
             Some(code) if code & ANSWER != 0 => Ok(code & !ANSWER),
-            _ => Err(error),
+            _ => Err(wrong(error)),
         },
     }
 }

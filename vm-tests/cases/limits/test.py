@@ -104,6 +104,9 @@ for name, host in HOSTS.items():
         place = group(host, pid)
         t.assertEqual(int(host.succeed(f"cat {place}/memory.max")), 256 * MB)
         t.assertEqual(int(host.succeed(f"cat {place}/memory.low")), 32 * MB)
+        # Nobody said how many processes it may have: not as many as the host can.
+        most = min(4096, int(host.succeed("cat /proc/sys/kernel/pid_max")) // 2)
+        t.assertEqual(int(host.succeed(f"cat {place}/pids.max")), most)
         host.wait_until_succeeds(f"test $(cat {place}/memory.current) -gt {100 * MB}", timeout=60)
         delete("burst")
 
@@ -145,6 +148,21 @@ with subtest("a sandbox that holds more than its disk is the end of its run"):
     t.assertRegex(message, r"^Disk usage \(\d+\w+\) exceeds quota \(10MB\)")
     t.assertIn("REASON_CONTAINER_LIMITATION_DISK", reasons)
     delete("disk")
+
+with subtest("what a container writes beside its sandbox counts as well, however deep it is"):
+    processes.copy_from_host("vm-tests/cases/hostile-image/image.py", "/root/image.py")
+    processes.succeed("python3 /root/image.py /root/plain.tar")
+    deep = "for i in $(seq 200); do mkdir d; cd d; done; head -c 20M /dev/zero >big; exec sleep 3333"
+    container = {
+        "type": "DOCKER",
+        "docker": {"image": "docker-archive:/root/plain.tar", "network": "HOST"},
+        "volumes": [{"containerPath": "/usr", "hostPath": "/usr", "mode": "RO"}],
+    }
+    create("beside", "processes", f"cd /root; {deep}", disk=10, container=container)
+    message, reasons = failure("beside")
+    t.assertRegex(message, r"^Disk usage \(\d+\w+\) exceeds quota \(10MB\)")
+    t.assertIn("REASON_CONTAINER_LIMITATION_DISK", reasons)
+    delete("beside")
 
 with subtest("a task says itself that it is ready, and one that falls silent is ended"):
     labels = {"TEPUI_NOTIFY": "true", "TEPUI_WATCHDOG_SEC": "3"}

@@ -72,6 +72,22 @@ def project(host, place):
     return host.succeed(f"lsattr -pd $(realpath {place})").split()[0]
 
 
+def leave(host, name):
+    """What a container meets that gives its sandbox another project, or has new files get none."""
+    words = "python3 /usr/local/share/leave.py $MESOS_SANDBOX"
+    docker = {"image": "docker-archive:/root/plain.tar", "network": "HOST"}
+    usr = {"containerPath": "/usr", "hostPath": "/usr", "mode": "RO"}
+    container = {"type": "DOCKER", "docker": docker, "volumes": [usr]}
+    create("leaver", name, f"{words} >$MESOS_SANDBOX/answer; exec sleep 7777", container=container, user="root")
+    running("leaver")
+    place = sandbox("leaver", host)
+    host.wait_until_succeeds(f"test -s {place}/answer", timeout=60)
+    t.assertIn(project(host, place), ("7", "8"))
+    answer = host.succeed(f"cat {place}/answer").split()
+    delete("leaver", host)
+    return answer
+
+
 start_all()
 plane.wait_for_unit("tepui-control-plane.service")
 for name, host in HOSTS.items():
@@ -135,6 +151,18 @@ for name, host in HOSTS.items():
         delete("fourth", host)
         delete("full", host)
         host.succeed("rm /tmp/refused")
+
+for name, host in HOSTS.items():
+    with subtest(f"{name}: root of a container does not leave its project"):
+        host.copy_from_host("vm-tests/cases/quota/leave.py", "/usr/local/share/leave.py")
+        host.copy_from_host("vm-tests/cases/hostile-image/image.py", "/root/image.py")
+        host.succeed("python3 /root/image.py /root/plain.tar", "mkdir -p /srv/work/free")
+        # Where nobody filters it the kernel lets the owner do it, so a refusal says something.
+        t.assertEqual(
+            host.succeed("python3 /usr/local/share/leave.py /srv/work/free").split(), ["read", "left", "shed"]
+        )
+        host.succeed("rmdir /srv/work/free")
+        t.assertEqual(leave(host, name), ["read", "EPERM", "EPERM"])
 
 with subtest("root, whom ext4 refuses nothing, is ended when it is seen to hold more"):
     create("root", "ext4", FILL, user="root")

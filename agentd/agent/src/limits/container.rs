@@ -12,6 +12,9 @@ use super::{LimitPolicy, SeccompProfile, labels::Wishes};
 /// Sockets through which a service manager takes orders, where a container sees the host's files.
 const MANAGERS: [&str; 3] = ["/run/dbus", "/run/systemd/private", "/run/systemd/userdb"];
 
+/// With it, root of a container reaches whatever device it has the number of.
+const MAKES_NODES: &str = "MKNOD";
+
 /// All capabilities that have a name.
 fn all() -> u64 {
     capability_mask(&capability_names(u64::MAX))
@@ -32,7 +35,11 @@ pub(crate) fn bind(
     if policy.shield && policy.bounding_capabilities.is_none() && !container.privileged {
         usual_at_most(&container.capabilities)?;
     }
+    devices(container, policy)?;
     capabilities(container, policy)?;
+    if policy.unruled_devices.is_some() && !container.privileged {
+        make_no_nodes(&mut container.capabilities);
+    }
     system_calls(container, &wishes, policy);
     if wishes.own_ipc && container.ipc == Ipc::Above {
         return Err("Label 'TEPUI_PRIVATE_IPC' and the container's ipc mode contradict each other"
@@ -50,7 +57,7 @@ pub(crate) fn bind(
 }
 
 /// Takes everything from a container that somebody might object to.
-pub(crate) fn disarm(container: &mut Container) {
+pub(crate) fn disarm(container: &mut Container, policy: &LimitPolicy) {
     container.privileged = false;
     container.new_privileges = false;
     container.capabilities = Capabilities::Exactly { effective: Vec::new(), bounding: Vec::new() };
@@ -58,6 +65,7 @@ pub(crate) fn disarm(container: &mut Container) {
     container.shares_processes = false;
     container.ipc = Ipc::Private;
     container.devices.clear();
+    container.holds_to_devices = policy.unruled_devices.is_none();
     container.mounts.retain(|mount| !matches!(mount.source, MountSource::Host { .. }));
     container.hidden = MANAGERS.map(str::to_owned).to_vec();
 }
@@ -131,6 +139,49 @@ fn capabilities(container: &mut Container, policy: &LimitPolicy) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Which devices it may open. Where nobody can hold it to them, nothing may lead to others: neither
+/// the capability to make nodes nor a device by which it would have a way to more.
+fn devices(container: &mut Container, policy: &LimitPolicy) -> Result<(), String> {
+    let Some(why) = &policy.unruled_devices else {
+        // Who is privileged has every device, as with Docker; not behind the shield.
+        container.holds_to_devices = !container.privileged || policy.shield;
+        return Ok(());
+    };
+    container.holds_to_devices = false;
+    if container.privileged {
+        if policy.shield {
+            return Err(unruled("to be privileged behind --shield-tasks", why));
+        }
+        return Ok(());
+    }
+    if !container.devices.is_empty() {
+        return Err(unruled("devices of the host", why));
+    }
+    let asked = match &container.capabilities {
+        Capabilities::Usual { add, .. } => add,
+        Capabilities::Exactly { bounding, .. } => bounding,
+    };
+    if asked.iter().any(|name| name == MAKES_NODES) {
+        return Err(unruled("the capability MKNOD", why));
+    }
+    Ok(())
+}
+
+/// Of whoever asked for all capabilities, or has them from the operator.
+fn make_no_nodes(capabilities: &mut Capabilities) {
+    match capabilities {
+        Capabilities::Usual { drop, .. } => drop.push(MAKES_NODES.to_owned()),
+        Capabilities::Exactly { effective, bounding } => {
+            effective.retain(|name| name != MAKES_NODES);
+            bounding.retain(|name| name != MAKES_NODES);
+        }
+    }
+}
+
+fn unruled(what: &str, why: &str) -> String {
+    format!("The container asks for {what}, and this host cannot hold it to its devices: {why}")
 }
 
 /// A filter that the container names wins, as in Mesos; then its label's, then the operator's.

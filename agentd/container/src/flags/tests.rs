@@ -48,8 +48,15 @@ fn flags_of_docker_run_mean_here_what_they_mean_there() {
 fn volumes_and_devices_are_read() {
     let mount = &with("volume", "/a:/b:ro,Z").mounts[0];
     assert_eq!((mount.target.as_str(), mount.read_only), ("/b", true));
-    let device = Device { host: "/dev/fuse".into(), container: "/dev/fuse".into() };
-    assert_eq!(with("device", "/dev/fuse").devices, [device]);
+    let device = |container: &str, write| Device {
+        host: "/dev/fuse".into(),
+        container: container.into(),
+        read: true,
+        write,
+    };
+    assert_eq!(with("device", "/dev/fuse").devices, [device("/dev/fuse", true)]);
+    assert_eq!(with("device", "/dev/fuse:r").devices, [device("/dev/fuse", false)]);
+    assert_eq!(with("device", "/dev/fuse:/dev/x:rm").devices, [device("/dev/x", false)]);
     let tmpfs = &with("tmpfs", "/run:size=1m").mounts[0];
     assert_eq!(tmpfs.source, MountSource::Tmpfs { options: vec!["size=1m".into()] });
 }
@@ -83,6 +90,8 @@ fn values_that_make_no_sense_are_refused_with_what_would() {
         ("ulimit", "nothing=1", "name=soft"),
         ("cap-add", "FLY", "a capability"),
         ("device", "/etc/passwd", "below /dev"),
+        ("device", "/dev/fuse:/dev/x:m", "'rw'"),
+        ("device", "/dev/fuse:rx", "'rw'"),
         ("sysctl", "kernel.core_pattern=x", "network or of IPC"),
         ("shm-size", "much", "a size"),
         ("pid", "container:x", "host"),

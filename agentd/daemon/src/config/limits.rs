@@ -17,8 +17,8 @@ use crate::kernel::PortEnforcement;
 pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<LimitPolicy> {
     let percent = settings.memory_high_percent.unwrap_or(100);
     ensure!((1..=100).contains(&percent), "memory_high_percent = {percent} is not in 1 to 100");
-    let processes = settings.pids_limit;
-    ensure!(processes != Some(0), "pids_limit = 0 would let no task start");
+    ensure!(settings.pids_limit != Some(0), "pids_limit = 0 would let no task start");
+    let processes = settings.pids_limit.unwrap_or_else(|| usual_processes(pid_max()));
     let mask = |key: &str, text: &Option<String>| match text {
         Some(text) => capabilities(key, text).map(Some),
         None => Ok(None),
@@ -44,7 +44,7 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
     let has_capabilities = effective.is_some() || bounding.is_some() || no_new_privileges;
     let needs = [
         (settings.cgroups_enable_cfs, CPU, "cgroups_enable_cfs"),
-        (processes.is_some(), PIDS, "pids_limit"),
+        (settings.pids_limit.is_some(), PIDS, "pids_limit"),
         (has_capabilities, CAPABILITIES, "a set of capabilities"),
         (seccomp.is_some(), SECCOMP, "seccomp_profile"),
         (settings.shield_tasks, SHIELD, "shield_tasks"),
@@ -69,7 +69,7 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
     );
     Ok(LimitPolicy {
         cpu_is_limit: settings.cgroups_enable_cfs,
-        processes,
+        processes: Some(processes),
         memory_high_percent: percent,
         enforce_disk: settings.enforce_container_disk_quota,
         effective_capabilities: effective,
@@ -82,8 +82,23 @@ pub(super) fn policy(settings: &Settings, isolation: &Wish) -> anyhow::Result<Li
         no_new_privileges,
         // It is only in force when it is named, and then for all.
         no_devices: isolation.asks_for(DEVICES),
+        // It is found out later.
+        unruled_devices: None,
         shield: settings.shield_tasks,
     })
+}
+
+/// Processes and threads of a run that names no number, unless the operator does.
+const USUAL_PROCESSES: u64 = 4096;
+const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+
+/// Never more than half of what the host can have: the other half is for whoever ends the run.
+fn usual_processes(most: Option<u64>) -> u64 {
+    most.map_or(USUAL_PROCESSES, |most| USUAL_PROCESSES.min(most / 2)).max(1)
+}
+
+fn pid_max() -> Option<u64> {
+    std::fs::read_to_string(PID_MAX).ok()?.trim().parse().ok()
 }
 
 /// The profile of containers that name none, once it was read.
@@ -192,6 +207,20 @@ mod tests {
         assert!(decided.privileged_containers && decided.host_volumes.unwrap() == ["/srv"]);
         let wrong = Settings { host_volumes: Some(vec!["srv".into()]), ..shielded };
         assert!(policy(&wrong, &Wish::default()).unwrap_err().to_string().contains("srv"));
+    }
+
+    #[test]
+    fn no_run_may_fill_the_host_with_processes_because_nobody_said_how_many_it_may_have() {
+        assert_eq!(usual_processes(Some(4_194_304)), 4096);
+        assert_eq!(usual_processes(Some(3000)), 1500);
+        assert_eq!((usual_processes(None), usual_processes(Some(0))), (4096, 1));
+        let of = |settings: &Settings| policy(settings, &Wish::default()).unwrap().processes;
+        assert!(of(&Settings::default()).is_some_and(|most| (1..=4096).contains(&most)));
+        assert_eq!(of(&Settings { pids_limit: Some(9), ..Settings::default() }), Some(9));
+        // Where nobody holds runs to it, only who asked for it is told.
+        assert!(policy(&Settings::default(), &isolation("posix/mem")).is_ok());
+        let asked = Settings { pids_limit: Some(9), ..Settings::default() };
+        assert!(policy(&asked, &isolation("posix/mem")).is_err());
     }
 
     #[test]

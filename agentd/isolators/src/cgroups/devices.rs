@@ -1,10 +1,10 @@
 //! `cgroups/devices`: only devices without hardware behind them. Version 2 has no controller for
-//! it; systemd attaches a BPF program to the unit.
+//! it: the agent puts a BPF program on each run's group, and systemd another on that of a unit.
 
 use tepui_agent::Limits;
 use tepui_launch::Confinement;
 
-use crate::{Host, Isolator, Runs};
+use crate::{Host, Isolator};
 
 #[derive(Debug)]
 pub(crate) struct Devices;
@@ -15,10 +15,7 @@ impl Isolator for Devices {
     }
 
     fn probe(&self, host: &Host) -> Result<(), String> {
-        match host.runs {
-            Runs::Units => Ok(()),
-            Runs::Processes => Err("systemd sets it, and tasks are no units here".to_owned()),
-        }
+        host.device_rules.clone()
     }
 
     fn prepare(&self, wanted: &Limits, into: &mut Confinement) {

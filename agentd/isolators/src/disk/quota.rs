@@ -88,7 +88,7 @@ impl Isolator for Quota {
         }
     }
 
-    fn disk_usage(&self, sandbox: &Path) -> io::Result<Option<u64>> {
+    fn disk_usage(&self, sandbox: &Path, _also: &Path) -> io::Result<Option<u64>> {
         let Some(found) = self.found.get() else { return Ok(None) };
         // Sandboxes from before there were quotas here are looked at by others.
         let Some(project) = found.own_project(sandbox)? else { return Ok(None) };

@@ -122,12 +122,12 @@ impl Inner {
         limits: &GroupLimits,
     ) -> Result<(), LaunchError> {
         spare.limit(limits)?;
-        match (&self.config.admission, &spare.group) {
-            (Some(admission), Some(group)) => {
-                admission.admit(run, group).map_err(LaunchError::NotAdmitted)
-            }
-            _ => Ok(()),
-        }
+        let Some(admission) = &self.config.admission else { return Ok(()) };
+        let admitted = match &spare.group {
+            Some(group) => admission.admit(run, group),
+            None => admission.admit_without_group(run),
+        };
+        admitted.map_err(LaunchError::NotAdmitted)
     }
 
     /// Gives a run to a new pair.

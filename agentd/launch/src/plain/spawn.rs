@@ -123,7 +123,6 @@ fn refuse_impossible(confinement: &Confinement) -> Result<(), LaunchError> {
     let Confinement { rights, pace, .. } = confinement;
     let needs = [
         (rights.system_calls.is_some(), "a filter of system calls"),
-        (rights.no_devices, "a host without devices"),
         (pace.notifies_within.is_some(), "somebody to tell that it is ready"),
         (pace.watchdog.is_some(), "a watchdog"),
     ];

@@ -201,11 +201,12 @@ impl Inner {
     }
 
     async fn admit(&self, run: &ContainerId, group: Option<Leaf>) -> Result<(), LaunchError> {
-        let (Some(admission), Some(group)) = (self.admission.clone(), group) else {
-            return Ok(());
-        };
+        let Some(admission) = self.admission.clone() else { return Ok(()) };
         let run = run.clone();
-        let asked = tokio::task::spawn_blocking(move || admission.admit(&run, &group));
+        let asked = tokio::task::spawn_blocking(move || match group {
+            Some(group) => admission.admit(&run, &group),
+            None => admission.admit_without_group(&run),
+        });
         match asked.await {
             Ok(answer) => answer.map_err(LaunchError::NotAdmitted),
             Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),

@@ -168,6 +168,42 @@ fn volumes_of_the_host_are_those_that_the_operator_names() {
 #[test]
 fn what_was_accepted_under_other_settings_gets_nothing_in_question() {
     let mut one = docker(&[("privileged", "true"), ("device", "/dev/fuse"), ("volume", "/:/x")]);
-    disarm(&mut one);
+    disarm(&mut one, &LimitPolicy::default());
     assert!(!one.privileged && one.devices.is_empty() && one.mounts.is_empty());
+}
+
+#[test]
+fn whoever_cannot_be_held_to_its_devices_makes_no_nodes() {
+    let no_rules =
+        LimitPolicy { unruled_devices: Some("no groups".into()), ..LimitPolicy::default() };
+    let ways: [&[(&str, &str)]; 2] = [&[("cap-add", "MKNOD")], &[("device", "/dev/fuse")]];
+    for flags in ways {
+        let why = refused(docker(flags), &no_rules);
+        assert!(why.contains("cannot hold it to its devices: no groups"), "{why}");
+        let mut held = docker(flags);
+        bind(&mut held, None, &LimitPolicy::default()).unwrap();
+        assert!(held.holds_to_devices);
+    }
+    let mut all = docker(&[("cap-add", "ALL")]);
+    bind(&mut all, None, &no_rules).unwrap();
+    let Capabilities::Usual { drop, .. } = &all.capabilities else { panic!("not the usual ones") };
+    assert!(drop.contains(&"MKNOD".to_owned()) && !all.holds_to_devices);
+    let bit = capability_mask(&names(&["MKNOD", "KILL"]));
+    let given = LimitPolicy { effective_capabilities: Some(bit), ..no_rules };
+    let mut exact = container();
+    bind(&mut exact, None, &given).unwrap();
+    let Capabilities::Exactly { effective, bounding } = &exact.capabilities else { panic!() };
+    assert_eq!((effective, bounding), (&names(&["KILL"]), &names(&["KILL"])));
+}
+
+#[test]
+fn only_who_is_privileged_has_all_devices_and_not_behind_the_shield() {
+    let mut one = docker(&[("privileged", "true")]);
+    bind(&mut one, None, &LimitPolicy::default()).unwrap();
+    assert!(!one.holds_to_devices);
+    let shield = LimitPolicy { shield: true, ..LimitPolicy::default() };
+    bind(&mut one, None, &shield).unwrap();
+    assert!(one.holds_to_devices);
+    let no_rules = LimitPolicy { unruled_devices: Some("no BPF".into()), ..shield };
+    assert!(refused(one, &no_rules).contains("no BPF"));
 }
