@@ -126,6 +126,18 @@ impl Leaf {
         }
     }
 
+    /// Lets the processes go on that somebody has frozen with the group.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::Write`]; a group that is gone, or a kernel without freezer, is no error.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        match self.write("cgroup.freeze", "0") {
+            Err(CgroupError::Write { source, .. }) if is_gone(&source) => Ok(()),
+            other => other,
+        }
+    }
+
     fn kill_by_walking(&self) -> Result<(), CgroupError> {
         for _ in 0..KILL_ROUNDS {
             let pids = self.pids()?;

@@ -28,6 +28,7 @@ mod host;
 mod launcher;
 mod plain;
 mod ports;
+mod reserve;
 mod tree;
 mod unit;
 mod verdict;

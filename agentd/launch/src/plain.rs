@@ -24,7 +24,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
-use tepui_cgroup::{Controller, Leaf, Mount, Subtree};
+use tepui_cgroup::{Controller, GroupLimits, Leaf, Mount, Subtree};
 use tepui_types::ContainerId;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -38,6 +38,7 @@ use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::{CONTROL, CheckReply, Order, load_rights};
 use crate::record::{ProcessMark, StartMark};
+use crate::reserve::processes_of_all_tasks;
 use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::tree::ProcessTree;
@@ -415,7 +416,15 @@ fn is_unread(error: &io::Error) -> bool {
 
 fn enable_controllers(subtree: &Subtree, may_step_aside: bool) -> Vec<Controller> {
     match subtree.enable(&Controller::ALL, may_step_aside) {
-        Ok(controllers) => controllers,
+        Ok(controllers) => {
+            let all = Leaf::at(subtree.path().to_owned());
+            let most = GroupLimits { pids_max: processes_of_all_tasks(), ..GroupLimits::default() };
+            if let Err(error) = all.limit(&most) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "tasks together are not kept from the host's last processes");
+            }
+            controllers
+        }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "tasks cannot be limited");
             Vec::new()

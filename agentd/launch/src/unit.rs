@@ -34,6 +34,7 @@ use crate::plain::{Beside, PlainLauncher, never_less_memory};
 use crate::ports::SocketTables;
 use crate::procfs;
 use crate::protocol::CheckReply;
+use crate::reserve::processes_of_all_tasks;
 use crate::session::{Session, SessionSpec};
 use crate::spec::{CheckSpec, LaunchSpec, SignalScope};
 use crate::verdict;
@@ -99,6 +100,7 @@ impl UnitLauncher {
     pub async fn new(checks: PlainLauncher) -> Result<Self, UnitError> {
         let (manager, news) = Manager::connect().await?;
         let mount = Mount::probe()?;
+        leave_a_reserve(&manager).await;
         let inner = Arc::new(Inner {
             manager,
             shim: checks.shim().to_owned(),
@@ -132,6 +134,16 @@ impl UnitLauncher {
 
     fn run(&self, run: &ContainerId) -> Option<UnitRun> {
         self.inner.runs.lock().get(run).cloned()
+    }
+}
+
+/// All tasks together leave processes to the host, where it can count them.
+async fn leave_a_reserve(manager: &Manager) {
+    let tasks_max = processes_of_all_tasks();
+    let most = tepui_systemd::Ceiling { tasks_max, ..tepui_systemd::Ceiling::default() };
+    if let Err(error) = manager.limit_all_tasks(&most).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "tasks together are not kept from the host's last processes");
     }
 }
 
@@ -268,6 +280,10 @@ async fn kill(inner: Arc<Inner>, run: ContainerId, known: UnitRun) {
         }
         return;
     };
+    // What systemd has execute in the group at the end would stand still in a frozen one.
+    if let Err(error) = group.thaw() {
+        tracing::debug!(%run, error = &error as &dyn std::error::Error, "group not thawed");
+    }
     for _ in 0..KILL_ROUNDS {
         let pids = group.pids().unwrap_or_default();
         let victims: Vec<Pid> = pids.into_iter().filter(|pid| !is_ours(*pid)).collect();

@@ -10,7 +10,7 @@ use zbus::Connection;
 use zbus::zvariant::OwnedObjectPath;
 
 use crate::error::SystemdError;
-use crate::name::UnitName;
+use crate::name::{SliceName, UnitName};
 use crate::property::{bytes, ceiling, number, properties, text};
 use crate::proxy::{PropertiesProxy, SystemdProxy};
 use crate::spec::{Ceiling, UnitSpec};
@@ -168,6 +168,17 @@ impl Manager {
         let systemd = self.systemd().await;
         let answer = systemd.set_unit_properties(unit.as_str(), true, &ceiling(limits)).await;
         answer.map_err(|error| SystemdError::answered("limit", unit.as_str(), error))
+    }
+
+    /// Holds all tasks of the host together to these limits, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SystemdError`].
+    pub async fn limit_all_tasks(&self, limits: &Ceiling) -> Result<(), SystemdError> {
+        let systemd = self.systemd().await;
+        let answer = systemd.set_unit_properties(SliceName::TASKS, true, &ceiling(limits)).await;
+        answer.map_err(|error| SystemdError::answered("limit", SliceName::TASKS, error))
     }
 
     /// Sends a signal to the unit's main process, or to all its processes.

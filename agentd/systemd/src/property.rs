@@ -10,8 +10,10 @@ use crate::spec::{Ceiling, Command, Pace, Rights, Stdin, UnitSpec};
 /// A property as `StartTransientUnit` takes it.
 pub type Property<'a> = (&'static str, Value<'a>);
 
-/// `a(sasas)`: path, arguments, flags.
-type ExecEx = Vec<(String, Vec<String>, Vec<String>)>;
+/// `a(sasb)`: path, arguments, whether a failure does not matter. Not `ExecStartEx`, which could say
+/// more: systemd 252 writes it into the unit's file under that name, which it cannot read, so with the
+/// next daemon-reload a task would lose what writes down how it ended.
+type Exec = Vec<(String, Vec<String>, bool)>;
 
 /// All properties of the unit, in a fixed order. Types are systemd's own: it refuses others.
 #[must_use]
@@ -22,7 +24,7 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("Type", if spec.pace.notifies_within.is_some() { "notify" } else { "exec" }.into()),
         // What the unit ended with is on disk before it is collected.
         ("CollectMode", "inactive-or-failed".into()),
-        ("ExecStartEx", exec(&spec.start, &["no-env-expand"]).into()),
+        ("ExecStart", exec(&spec.start).into()),
         ("WorkingDirectory", spec.working_directory.to_string_lossy().into_owned().into()),
         ("Environment", environment(spec).into()),
         ("KillMode", "control-group".into()),
@@ -41,7 +43,9 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("TasksAccounting", true.into()),
     ];
     if let Some(command) = &spec.stop_post {
-        all.push(("ExecStopPostEx", exec(command, &["privileged", "no-env-expand"]).into()));
+        all.push(("ExecStopPost", exec(command).into()));
+        // User, rights and namespaces are the command's, not those of what follows it.
+        all.push(("PermissionsStartOnly", true.into()));
     }
     if let Stdin::Descriptor(descriptor) = &spec.stdin {
         all.push(("StandardInputFileDescriptor", Value::Fd(Fd::from(descriptor))));
@@ -73,9 +77,11 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
     all
 }
 
-fn exec(command: &Command, flags: &[&str]) -> ExecEx {
+fn exec(command: &Command) -> Exec {
     let path = command.path.to_string_lossy().into_owned();
-    vec![(path, command.argv.clone(), flags.iter().map(|flag| (*flag).to_owned()).collect())]
+    // systemd puts variables in; two dollars are one.
+    let argv = command.argv.iter().map(|word| word.replace('$', "$$")).collect();
+    vec![(path, argv, false)]
 }
 
 /// Whether systemd takes a variable: it refuses the whole unit for one that it does not like.
@@ -303,6 +309,9 @@ mod tests {
         let files = vec![("key".to_owned(), "/run/tepui/secrets/a/r/key".to_owned())];
         assert_eq!(of("LoadCredential"), Some(&Value::from(files)));
         assert!(of("SetCredential").is_none());
+        let command =
+            Command { path: "/bin/sh".into(), argv: vec!["sh".into(), "a $B ${C}".into()] };
+        assert_eq!(exec(&command)[0].1, ["sh", "a $$B $${C}"]);
     }
 
     #[test]

@@ -218,9 +218,9 @@ mod tests {
         assert!(of(&Settings::default()).is_some_and(|most| (1..=4096).contains(&most)));
         assert_eq!(of(&Settings { pids_limit: Some(9), ..Settings::default() }), Some(9));
         // Where nobody holds runs to it, only who asked for it is told.
-        assert!(policy(&Settings::default(), &isolation("posix/mem")).is_ok());
+        assert!(policy(&Settings::default(), &Wish::read("posix/mem")).is_ok());
         let asked = Settings { pids_limit: Some(9), ..Settings::default() };
-        assert!(policy(&asked, &isolation("posix/mem")).is_err());
+        assert!(policy(&asked, &Wish::read("posix/mem")).is_err());
     }
 
     #[test]

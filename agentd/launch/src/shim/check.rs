@@ -55,7 +55,7 @@ impl Check {
         // Not the group: that is the run's, and a check that fails must not kill the run.
         let tree = ProcessTree { root: getpid(), group: None };
         let main = staged.pid;
-        staged.release(&frame.stage).inspect_err(|_| tree.kill())?;
+        staged.release_within(&frame.stage, frame.timeout).inspect_err(|_| tree.kill())?;
         Ok(Self { main, tree, streams: [out, err], deadline, output: Vec::new() })
     }
 

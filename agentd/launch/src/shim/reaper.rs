@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -81,6 +81,17 @@ impl Staged {
             Ok(_) => Err(refusal),
             Err(error) => Err(format!("failed to hear from the stage: {error}")),
         }
+    }
+
+    /// The same, with patience for a stage in a group that somebody has frozen: whoever released it
+    /// sees that it has not become the command in time.
+    pub(crate) fn release_within(self, spec: &StageSpec, patience: Duration) -> Result<(), String> {
+        // No time at all would be no limit.
+        let limit = self.channel.set_read_timeout(Some(patience.max(Duration::from_millis(1))));
+        limit.map_err(|e| format!("failed to limit the stage's time: {e}"))?;
+        let begun = Instant::now();
+        let heard = self.release(spec);
+        if begun.elapsed() >= patience { Ok(()) } else { heard }
     }
 
     /// What a stage that is ending has to say.
