@@ -6,6 +6,7 @@ mod usage;
 
 pub use denials::{Denial, Denials, Operation, Transport, decode_denial, decode_denials};
 pub use exits::{Endings, Exit, Sender, decode_endings, decode_exit};
+pub(crate) use usage::with_counts_at_hand;
 pub use usage::{
     BlockFlow, BlockUse, CpuUse, Drops, Flow, Histogram, NetUse, Preempted, TcpUse, Traffic,
     decode_block, decode_cpu, decode_drops, decode_net, decode_tcp,

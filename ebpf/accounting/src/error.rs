@@ -36,6 +36,9 @@ pub enum AccountingError {
     /// A record had not the size that this build knows.
     #[error("{map} holds a record of {size} bytes, which this build does not know")]
     Record { map: &'static str, size: usize },
+    /// Processors put counts away faster than these could be read.
+    #[error("counts of group {group} were never at rest while they were read")]
+    Restless { group: GroupId },
     /// A control group could not be looked at.
     #[error("failed to look at the control group {path}")]
     Group { path: PathBuf, source: io::Error },

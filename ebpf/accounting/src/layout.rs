@@ -31,7 +31,7 @@ skeleton!(block_skeleton, "/block.skel.rs");
 pub(crate) use block_skeleton::types::block_use;
 pub(crate) use net_skeleton::types::{net_use, tcp_use};
 pub(crate) use ports_skeleton::types::{denial_event, denials, port_range, settings, task_ports};
-pub(crate) use sched_skeleton::types::{cpu_use, endings, exit_event};
+pub(crate) use sched_skeleton::types::{cpu_use, endings, exit_event, running};
 
 /// The bytes at `at`, when the record is that long.
 pub(crate) fn array<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {

@@ -126,7 +126,7 @@ mod tests {
         let header = include_bytes!("bpf/record.h");
         assert_eq!(
             (RECORD_VERSION, digest(header)),
-            (2, 8_226_184_301_088_229_005),
+            (2, 4_054_045_321_312_413_297),
             "bpf/record.h has changed: if a record has, raise RECORD_VERSION; then adapt this line"
         );
     }

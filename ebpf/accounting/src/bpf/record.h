@@ -107,6 +107,23 @@ struct cpu_use {
 	__u64 waits[BUCKETS];
 };
 
+/* Runs after which a processor puts away what it has at hand. */
+#define RUNS_AT_HAND 256
+
+/*
+ * A processor's own: who runs on it, and counts of one task that are not in the task's record yet.
+ * To find a record takes longer than to count. Readers add both.
+ */
+struct running {
+	__u64 changes; /* odd while counts are put away: what is read then is half of it */
+	__u64 own;     /* the group of the threads that count here; 0 is none */
+	__u64 leaf;    /* the task's */
+	__u64 waited_ns; /* what the running thread had waited when it came */
+	__u32 thread;    /* which one that is */
+	__u32 runs;
+	struct cpu_use counts;
+};
+
 /* How the processes of a task ended. */
 struct endings {
 	__u64 exits;     /* all processes */

@@ -31,13 +31,6 @@ struct {
 	__type(value, struct endings);
 } endings SEC(".maps");
 
-/* The thread that runs on a processor, and what it had waited when it came. */
-struct running {
-	__u64 waited_ns;
-	__u32 thread;
-	__u32 pad;
-};
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -79,19 +72,71 @@ struct {
 	__type(value, struct exit_event);
 } exit_scratch SEC(".maps");
 
+/* Faults are counted in the record itself, by whoever faults. */
+static __always_inline void add_counts(struct cpu_use *to, const struct cpu_use *from)
+{
+	to->run_ns += from->run_ns;
+	to->voluntary += from->voluntary;
+	for (int i = 0; i < BY_KINDS; i++)
+		to->preempted[i] += from->preempted[i];
+	to->wait_ns += from->wait_ns;
+	for (int i = 0; i < BUCKETS; i++)
+		to->waits[i] += from->waits[i];
+}
+
+/* Counts of a task that nobody knows any more are gone with its record. */
+static __always_inline void put_away(struct running *slot)
+{
+	struct cpu_use *record = bpf_map_lookup_elem(&cpu_use, &slot->leaf);
+
+	*(volatile __u64 *)&slot->changes += 1;
+	barrier();
+	if (record)
+		add_counts(record, &slot->counts);
+	__builtin_memset(&slot->counts, 0, sizeof(slot->counts));
+	barrier();
+	*(volatile __u64 *)&slot->changes += 1;
+}
+
+/*
+ * Where the caller's counts go: mostly the processor has them at hand. Interrupts are off at the
+ * tracepoints that count here, so nothing comes in between.
+ */
+static __always_inline struct cpu_use *at_hand(struct running *slot, struct settings *host,
+					       struct task_struct___t *caller)
+{
+	__u64 own = caller->cgroups->dfl_cgrp->kn->id, leaf;
+
+	if (slot->own == own && slot->runs < RUNS_AT_HAND) {
+		slot->runs += 1;
+		return &slot->counts;
+	}
+	/* Who is no task leaves what is at hand there. */
+	if (!record_of_caller(&cpu_use, host, caller, &leaf))
+		return 0;
+	put_away(slot);
+	slot->own = own;
+	slot->leaf = leaf;
+	slot->runs = 0;
+	return &slot->counts;
+}
+
 SEC("raw_tp/sched_stat_runtime")
 int tepui_runtime(__u64 *ctx)
 {
 	struct task_struct___t *task = (void *)ctx[0];
 	struct task_struct___t *caller = (void *)bpf_get_current_task_btf();
 	struct settings *host = host_settings();
+	struct running *slot;
 	struct cpu_use *use;
+	__u32 zero = 0;
 	__u64 leaf;
 
-	if (!host)
+	slot = bpf_map_lookup_elem(&running, &zero);
+	if (!host || !slot)
 		return 0;
 	if (ctx[0] == (__u64)caller)
-		use = record_of_caller(&cpu_use, host, caller, &leaf);
+		use = at_hand(slot, host, caller);
 	else
 		use = record_of_task(&cpu_use, host, task, &leaf);
 	if (use)
@@ -142,21 +187,22 @@ int tepui_switch(__u64 *ctx)
 	struct task_struct___t *from = (void *)bpf_get_current_task_btf();
 	struct task_struct___t *to = (void *)ctx[2];
 	struct settings *host = host_settings();
-	struct running *slot, before;
+	struct running *slot;
 	struct cpu_use *use;
-	__u64 leaf, next;
-	__u32 zero = 0;
+	__u64 waited_ns, next;
+	__u32 thread, zero = 0;
 
 	slot = bpf_map_lookup_elem(&running, &zero);
 	if (!host || !slot)
 		return 0;
-	before = *slot;
+	thread = slot->thread;
+	waited_ns = slot->waited_ns;
 	note_next(slot, to);
-	use = record_of_caller(&cpu_use, host, from, &leaf);
+	use = at_hand(slot, host, from);
 	if (!use)
 		return 0;
-	if (before.thread == from->pid)
-		count_wait(use, from->sched_info.run_delay - before.waited_ns);
+	if (thread == from->pid)
+		count_wait(use, from->sched_info.run_delay - waited_ns);
 	if (!preempted && !still_wants_to_run(from)) {
 		use->voluntary += 1;
 		return 0;
@@ -167,7 +213,7 @@ int tepui_switch(__u64 *ctx)
 		use->preempted[BY_SELF] += 1;
 	else if (!record_of_task(&cpu_use, host, to, &next))
 		use->preempted[BY_SYSTEM] += 1;
-	else if (next == leaf)
+	else if (next == slot->leaf)
 		use->preempted[BY_SELF] += 1;
 	else
 		use->preempted[BY_OTHER] += 1;

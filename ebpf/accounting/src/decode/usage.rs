@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::time::Duration;
 
-use crate::layout::{block_use, cpu_use, net_use, tcp_use, u64_at};
+use crate::layout::{block_use, cpu_use, net_use, running, tcp_use, u64_at};
 
 /// Buckets of a [`Histogram`].
 const BUCKETS: usize = size_of_waits() / size_of::<u64>();
@@ -200,6 +200,25 @@ fn sum(records: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(total)
 }
 
+/// A task's record of one processor, with what the processor has at hand for this task. `before` and
+/// `after` are what it had when the record was read; none when it has put that away meanwhile.
+pub(crate) fn with_counts_at_hand(
+    record: &[u8],
+    before: &[u8],
+    after: &[u8],
+    leaf: u64,
+) -> Option<Vec<u8>> {
+    let changes = u64_at(before, offset_of!(running, changes))?;
+    if changes % 2 == 1 || u64_at(after, offset_of!(running, changes))? != changes {
+        return None;
+    }
+    if u64_at(before, offset_of!(running, leaf))? != leaf {
+        return Some(record.to_vec());
+    }
+    let counts = before.get(offset_of!(running, counts)..)?.get(..size_of::<cpu_use>())?;
+    sum(&[record.to_vec(), counts.to_vec()])
+}
+
 /// Reads the use of processors from one record per processor.
 #[must_use]
 pub fn decode_cpu(records: &[Vec<u8>]) -> Option<CpuUse> {
@@ -293,6 +312,31 @@ mod tests {
         let cpu = decode_cpu(&[record(5, 1), record(7, 0), record(0, 2)]).unwrap();
         assert_eq!((cpu.run, cpu.faults), (Duration::from_nanos(12), 3));
         assert_eq!(decode_cpu(&[]), None);
+    }
+
+    #[test]
+    fn what_a_processor_has_at_hand_counts_once_whenever_it_is_read() {
+        let counts = |run: u64| {
+            let mut record = vec![0; size_of::<cpu_use>()];
+            put(&mut record, offset_of!(cpu_use, run_ns), &run.to_ne_bytes());
+            record
+        };
+        let hand = |changes: u64, leaf: u64, run: u64| {
+            let mut hand = vec![0; size_of::<running>()];
+            put(&mut hand, offset_of!(running, changes), &changes.to_ne_bytes());
+            put(&mut hand, offset_of!(running, leaf), &leaf.to_ne_bytes());
+            put(&mut hand, offset_of!(running, counts), &counts(run));
+            hand
+        };
+        let read = |before: &[u8], after: &[u8]| {
+            with_counts_at_hand(&counts(100), before, after, 7).map(|record| u64_at(&record, 0))
+        };
+        assert_eq!(read(&hand(4, 7, 5), &hand(4, 7, 9)), Some(Some(105)));
+        assert_eq!(read(&hand(4, 8, 5), &hand(4, 8, 9)), Some(Some(100)));
+        // Put away in between, or just then: nobody knows whether the record has it.
+        assert_eq!(read(&hand(4, 7, 5), &hand(6, 7, 0)), None);
+        assert_eq!(read(&hand(5, 7, 2), &hand(5, 7, 0)), None);
+        assert_eq!(read(&[], &hand(5, 7, 0)), None);
     }
 
     #[test]

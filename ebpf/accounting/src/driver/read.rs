@@ -1,6 +1,6 @@
 //! A task's figures from the kernel's maps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libbpf_rs::{MapCore, MapFlags};
 
@@ -10,10 +10,17 @@ use crate::catalogue::ObjectName;
 use crate::cost::Cost;
 use crate::decode::{
     decode_block, decode_cpu, decode_drops, decode_endings, decode_net, decode_tcp,
+    with_counts_at_hand,
 };
 use crate::group::GroupId;
 use crate::program::ProgramState;
 use crate::sample::{Figure, Sample, Source, Switches};
+
+const CPU_USE: &str = "cpu_use";
+const RUNNING: &str = "running";
+/// How often a task's records are read until no processor has put counts away meanwhile. Each does
+/// that once in hundreds of runs, so mostly the first time is the last.
+const TRIES: usize = 16;
 
 impl Driver {
     /// What the programs counted for a task; figures of programs that do not run are absent, and
@@ -58,9 +65,10 @@ impl Driver {
         if !self.has(ObjectName::Sched) {
             return Ok(());
         }
-        let Some(cpu) = self.sum(ObjectName::Sched, "cpu_use", group, decode_cpu)? else {
-            return Ok(());
-        };
+        let Some(records) = self.cpu_records(group)? else { return Ok(()) };
+        let size = records.first().map_or(0, Vec::len);
+        let strange = AccountingError::Record { map: CPU_USE, size };
+        let cpu = decode_cpu(&records).ok_or(strange)?;
         if self.runs("tepui_runtime") {
             sample.cpu = Some(Figure::of(Source::Bpf)(cpu.run));
         }
@@ -78,6 +86,35 @@ impl Driver {
             sample.waits = Some(Figure::of(Source::Bpf)(cpu.waits));
         }
         Ok(())
+    }
+
+    /// A task's records, one for each processor, with what processors have at hand for it.
+    fn cpu_records(&self, group: GroupId) -> Result<Option<Vec<Vec<u8>>>, AccountingError> {
+        let refused = |map| move |source| AccountingError::Map { verb: "read", map, group, source };
+        let (running, cpu_use) =
+            (self.map(ObjectName::Sched, RUNNING)?, self.map(ObjectName::Sched, CPU_USE)?);
+        let hands = || {
+            let found = running.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
+            found.map(Option::unwrap_or_default).map_err(refused(RUNNING))
+        };
+        let mut settled = BTreeMap::new();
+        let mut before = hands()?;
+        for _ in 0..TRIES {
+            let found = cpu_use.lookup_percpu(&group.key(), MapFlags::ANY);
+            let Some(records) = found.map_err(refused(CPU_USE))? else { return Ok(None) };
+            let after = hands()?;
+            for (at, record) in records.iter().enumerate() {
+                let (Some(before), Some(after)) = (before.get(at), after.get(at)) else { continue };
+                if let Some(whole) = with_counts_at_hand(record, before, after, group.raw()) {
+                    settled.entry(at).or_insert(whole);
+                }
+            }
+            if settled.len() == records.len() {
+                return Ok(Some(settled.into_values().collect()));
+            }
+            before = after;
+        }
+        Err(AccountingError::Restless { group })
     }
 
     /// What each attached program cost while [`crate::CostStatistics`] were on.
