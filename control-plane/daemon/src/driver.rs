@@ -18,9 +18,8 @@ use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::links::Outbox;
+use crate::streams::MOST_WAITING;
 
-/// Events that may wait for a slow framework before its stream is cut.
-pub const STREAM_BUFFER: usize = 16_384;
 /// Requests that may wait for the loop; more are answered 503.
 const MAX_WAITING: usize = 100_000;
 
@@ -200,7 +199,7 @@ impl Driver {
         call: Box<scheduler::call::Subscribe>,
         principal: Option<Arc<str>>,
     ) -> Result<Subscription, Refusal> {
-        let (sink, events) = mpsc::channel(STREAM_BUFFER);
+        let (sink, events) = mpsc::channel(MOST_WAITING);
         let response = self
             .ask(
                 |request| {

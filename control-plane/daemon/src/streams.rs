@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tepui_types::StreamId;
+use tepui_types::{Mono, Span, StreamId};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -13,14 +13,28 @@ const MAX_WATCHERS: usize = 1000;
 /// Events that may wait for a slow operator before its stream is cut.
 const WATCH_BUFFER: usize = 4096;
 
+/// Events that may wait for a framework at all: what a reconciliation of some hundred thousand tasks
+/// is answered with, some hundred megabytes. A stream that is read at once takes nothing of that.
+pub const MOST_WAITING: usize = 1 << 18;
+/// From so many waiting events on a framework is behind.
+const MANY_WAITING: usize = 16_384;
+/// A framework that has been behind for longer is cut off.
+const PATIENCE: Span = Span::from_secs(60);
+
 /// Every framework's open stream.
 #[derive(Debug, Default)]
-pub struct Streams(HashMap<StreamId, mpsc::Sender<scheduler::Event>>);
+pub struct Streams(HashMap<StreamId, Open>);
+
+#[derive(Debug)]
+struct Open {
+    sink: mpsc::Sender<scheduler::Event>,
+    behind_since: Option<Mono>,
+}
 
 impl Streams {
     /// A stream is open.
     pub fn open(&mut self, stream: StreamId, sink: mpsc::Sender<scheduler::Event>) {
-        self.0.insert(stream, sink);
+        self.0.insert(stream, Open { sink, behind_since: None });
     }
 
     /// Ends a stream after what was sent on it.
@@ -29,16 +43,28 @@ impl Streams {
     }
 
     /// Sends an event. `false` when the framework does not keep up: the stream is cut.
-    pub fn send(&mut self, stream: StreamId, event: scheduler::Event) -> bool {
-        let Some(sink) = self.0.get(&stream) else { return true };
-        match sink.try_send(event) {
+    pub fn send(&mut self, stream: StreamId, event: scheduler::Event, now: Mono) -> bool {
+        let Some(open) = self.0.get_mut(&stream) else { return true };
+        let keeps_up = open.keeps_up(now);
+        match open.sink.try_send(event) {
+            Ok(()) if keeps_up => true,
             // The stream's reader notices a closed peer by itself and says so.
-            Ok(()) | Err(TrySendError::Closed(_)) => true,
-            Err(TrySendError::Full(_)) => {
+            Err(TrySendError::Closed(_)) => true,
+            Ok(()) | Err(TrySendError::Full(_)) => {
                 self.0.remove(&stream);
                 false
             }
         }
+    }
+}
+
+impl Open {
+    fn keeps_up(&mut self, now: Mono) -> bool {
+        if self.sink.max_capacity() - self.sink.capacity() < MANY_WAITING {
+            self.behind_since = None;
+            return true;
+        }
+        now.since(*self.behind_since.get_or_insert(now)) <= PATIENCE
     }
 }
 
@@ -72,5 +98,54 @@ impl Watchers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tepui_types::Uuid;
+
+    use super::*;
+
+    fn event() -> scheduler::Event {
+        scheduler::Event::default()
+    }
+
+    fn after(seconds: u64) -> Mono {
+        Mono::from_nanos(0) + Span::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_burst_of_a_hundred_thousand_events_is_kept_for_who_reads_it() {
+        let (sink, mut events) = mpsc::channel(MOST_WAITING);
+        let (mut streams, stream) = (Streams::default(), StreamId(Uuid::from_bytes([0; 16])));
+        streams.open(stream, sink);
+        assert!((0..100_000).all(|_| streams.send(stream, event(), after(0))));
+        let mut read = 0;
+        while events.try_recv().is_ok() {
+            read += 1;
+        }
+        assert_eq!(read, 100_000);
+        // Who has caught up has all the time again.
+        assert!((0..50_000).all(|_| streams.send(stream, event(), after(100))));
+    }
+
+    #[test]
+    fn a_framework_that_stays_behind_is_cut_off_after_a_minute() {
+        let (sink, _events) = mpsc::channel(MOST_WAITING);
+        let (mut streams, stream) = (Streams::default(), StreamId(Uuid::from_bytes([0; 16])));
+        streams.open(stream, sink);
+        assert!((0..=MANY_WAITING).all(|_| streams.send(stream, event(), after(5))));
+        assert!(streams.send(stream, event(), after(65)));
+        assert!(!streams.send(stream, event(), after(66)));
+    }
+
+    #[test]
+    fn no_framework_makes_more_wait_than_there_is_room_for() {
+        let (sink, _events) = mpsc::channel(3);
+        let (mut streams, stream) = (Streams::default(), StreamId(Uuid::from_bytes([0; 16])));
+        streams.open(stream, sink);
+        assert!((0..3).all(|_| streams.send(stream, event(), after(0))));
+        assert!(!streams.send(stream, event(), after(0)));
     }
 }

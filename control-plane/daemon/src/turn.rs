@@ -271,7 +271,7 @@ impl Turn {
                 }
             }
             Effect::ToFramework { stream, event } => {
-                if !self.streams.send(stream, *event) {
+                if !self.streams.send(stream, *event, self.heard.mono) {
                     warn!(%stream, "framework does not keep up with its events, stream cut");
                     self.driver.event(tepui_cluster::Event::StreamClosed { stream });
                 }
