@@ -23,7 +23,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Without these a unit's IPAddressDeny= and other BPF is silently not enforced.
 SYSTEM_CALLS = "bpf perf_event_open keyctl add_key"
 
-# A process enters its control groups before it becomes the container.
+# A process enters its control groups before it becomes the container, or what runs in it.
 ENTER = 'for group in $TEPUI_GROUPS; do echo $$ >"$group/cgroup.procs" || exit; done; exec "$@"'
 
 
@@ -104,6 +104,18 @@ class Nspawn(Machine):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(children[0]) if children else 0
 
+    def _operators_group(self) -> Path | None:
+        """A control group of the host's own, as that of somebody who has logged in there."""
+        # Without a first process there is nothing to run in, which is said by whoever tries.
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self._init}/cgroup").read_text().splitlines():
+                if line.startswith("0::") and line.endswith("/init.scope"):
+                    host = line.removeprefix("0::/").removesuffix("/init.scope")
+                    group = cgroup_roots()[0] / host / "operator"
+                    group.mkdir(exist_ok=True)
+                    return group
+        return None
+
     def connect(self) -> None:
         if self.connected:
             return
@@ -121,14 +133,21 @@ class Nspawn(Machine):
 
     def run_command(self, command: str, timeout: float | None) -> tuple[int, str]:
         limit = [] if timeout is None else ["timeout", str(timeout)]
+        group = self._operators_group()
         line = [
+            "sh", "-c", ENTER, "sh",
             "nsenter", "-t", str(self._init), "-m", "-u", "-i", "-n", "-p", "-C",
             "env", "-i", "HOME=/root", "USER=root", f"PATH={PATH}", *limit,
             "bash", "-c", f"set -euo pipefail; cd /root; {command}",
         ]  # fmt: skip
         with open(self.folder / "stderr.log", "ab") as errors:
             done = subprocess.run(
-                line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, check=False
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                check=False,
+                env={**os.environ, "TEPUI_GROUPS": str(group or "")},
             )
         return done.returncode, done.stdout.decode(errors="replace")
 

@@ -26,6 +26,9 @@ const INET: u8 = 2;
 const INET6: u8 = 10;
 /// `INET_DIAG_CGROUP_ID`.
 const GROUP: u16 = 21;
+/// Number of the root of all groups, which no other group ever has; not to be seen in a control group
+/// namespace.
+const ROOT: u64 = 1;
 /// `INET_DIAG_NOCOOKIE`, twice.
 const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// Room for one answer; the kernel's is some hundred bytes.
@@ -219,7 +222,7 @@ fn read_answer(answer: &[u8], own: SocketAddr, other: SocketAddr) -> io::Result<
 /// has none, though sockets made in it may live.
 fn find(root: &Path, id: u64) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt;
-    if root.metadata().is_ok_and(|meta| meta.ino() == id) {
+    if id == ROOT || root.metadata().is_ok_and(|meta| meta.ino() == id) {
         return Some(root.to_owned());
     }
     let mut waiting = vec![root.to_owned()];

@@ -13,13 +13,10 @@ const PIECES: usize = 64;
 /// What ends the input of a program on a terminal in its usual mode (termios(3), VEOF).
 const END_OF_INPUT: u8 = 4;
 
-/// What the terminal shows from now on.
+/// What the terminal shows on a connection that asked for it.
 pub fn output(mut connection: UnixStream) -> mpsc::Receiver<Output> {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
-        if connection.write(&ToTerminal::Show.encode()).await.is_err() {
-            return;
-        }
         let mut packet = vec![0; MAX_ATTACH_BYTES];
         loop {
             let read = tokio::select! {

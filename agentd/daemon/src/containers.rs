@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+};
 use tepui_container::{
     ATTACH_SOCKET, Container, EtcFiles, ExecOrder, ImageConfig, ImageWish, Ipc, Isolation,
     MountSource, Namespace, Network, ORDER_FILE, Order, OrderMount, OrderSource, RegistryAuth,
-    Root, SANDBOX, Seccomp, asks_only_itself, hosts_file, process, resolver_file,
+    Root, SANDBOX, Seccomp, ToTerminal, asks_only_itself, hosts_file, process, resolver_file,
 };
 use tepui_images::{Auth, DOCKER_HUB, DockerConfig, ImageRequest, Images, Prepared, Reference};
 use tepui_launch::Program;
@@ -310,11 +312,16 @@ impl Containers {
         self.shared.bundle(run).join(ORDER_FILE).exists()
     }
 
-    /// A connection to the terminal of a run; `None` when it is no container that has one.
+    /// A connection to the terminal of a run, on which that was said; `None` when it is no container
+    /// that has one.
     ///
     /// # Errors
     /// When the container's runtime does not take it.
-    pub fn terminal(&self, run: &ContainerId) -> io::Result<Option<UnixStream>> {
+    pub fn terminal(
+        &self,
+        run: &ContainerId,
+        said: Option<&ToTerminal>,
+    ) -> io::Result<Option<UnixStream>> {
         let Ok(folder) = File::open(self.shared.bundle(run)) else { return Ok(None) };
         // A socket's path has 108 bytes at most.
         let path = format!("/proc/self/fd/{}/{ATTACH_SOCKET}", folder.as_raw_fd());
@@ -324,6 +331,9 @@ impl Containers {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         connect(&socket, &SocketAddrUnix::new(path)?)?;
+        if let Some(said) = said {
+            send(&socket, &said.encode(), SendFlags::NOSIGNAL)?;
+        }
         // Each `read` and `write` of it is one packet, whatever its type is called.
         UnixStream::from_std(std::os::unix::net::UnixStream::from(socket)).map(Some)
     }

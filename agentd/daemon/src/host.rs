@@ -7,6 +7,7 @@ use tepui_agent_api::{
     Host, ImageEntry, ImageFigures, Input, KernelReport, NetworkRepairs, Output, PullEntry,
     Unavailable, Usage,
 };
+use tepui_container::ToTerminal;
 use tepui_plugin_host::Board;
 use tepui_process::Connection;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
@@ -81,12 +82,13 @@ impl Host for AgentHost {
 
     fn attach_output(&self, session: &ContainerId) -> Option<mpsc::Receiver<Output>> {
         let of_session = self.runs.sessions().attach_output(session);
-        of_session.or_else(|| self.runs.attach(session).map(attach::output))
+        of_session
+            .or_else(|| self.runs.attach(session, Some(&ToTerminal::Show)).map(attach::output))
     }
 
     fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
         let of_session = self.runs.sessions().attach_input(session);
-        of_session.or_else(|| self.runs.attach(session).map(attach::input))
+        of_session.or_else(|| self.runs.attach(session, None).map(attach::input))
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tepui_agent::{
     Command, Effect, Event, FoundRun, FoundState, Limits, ProbeId, RunSpec, SANDBOX_MARK, Setting,
 };
-use tepui_container::{ExecOrder, Network, Tty};
+use tepui_container::{ExecOrder, Network, ToTerminal, Tty};
 use tepui_isolators::Isolators;
 use tepui_launch::{
     Ending, ExitStatus, KnownRun, LaunchError, LaunchSpec, Launcher, LogPolicy, LostReason,
@@ -334,9 +334,13 @@ impl Runs {
         }
     }
 
-    /// A connection to the terminal of a run that has one.
-    pub fn attach(&self, run: &ContainerId) -> Option<tokio::net::UnixStream> {
-        self.shared.containers.terminal(run).unwrap_or_else(|error| {
+    /// A connection to the terminal of a run that has one, on which that was said.
+    pub fn attach(
+        &self,
+        run: &ContainerId,
+        said: Option<&ToTerminal>,
+    ) -> Option<tokio::net::UnixStream> {
+        self.shared.containers.terminal(run, said).unwrap_or_else(|error| {
             debug!(%run, %error, "terminal not reached");
             None
         })

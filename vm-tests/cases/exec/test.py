@@ -132,6 +132,21 @@ with subtest("on a terminal, keys make signals, and the size follows"):
     sees("status=130")
     one.wait_until_succeeds("systemctl show -P ExecMainStatus terminal.service | grep -x 5", timeout=60)
 
+with subtest("whoever attaches to the terminal of a task types at it, also after a restart of the agent"):
+    one.copy_from_host("vm-tests/cases/exec/attach.py", "/root/attach.py")
+    line = "while read word; do echo got=$word size=$(stty size); done; exit 3"
+    create({"id": "/shown", "cmd": line, "cpus": 0.1, "mem": 32, "instances": 1, "tty": True})
+    listed = json.loads(one.succeed("curl -sf http://one:5051/containers"))
+    ids = {task["executor_id"].split(".")[0]: task["container_id"] for task in listed}
+    attach = f"timeout 60 python3 /root/attach.py {ids['shown']}"
+    t.assertIn("got=first size=", one.succeed(f"{attach} first"))
+    t.assertIn("got=second size=40 120", one.succeed(f"{attach} second 40 120"))
+    one.succeed("systemctl restart tepui-agentd.service")
+    one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+    t.assertIn("got=third size=40 120", one.succeed(f"{attach} third"))
+    t.assertIn("only sessions have", one.fail(f"python3 /root/attach.py {ids['boxed']} x 2>&1"))
+    one.succeed("tepui app delete shown")
+
 with subtest("a session ends with its client, and with its task"):
     one.succeed("systemd-run --unit client tepui exec boxed -- sleep 4321")
     one.wait_until_succeeds("pgrep -f '^sleep 4321$'", timeout=60)

@@ -258,6 +258,23 @@ with subtest("a container below a task is in its network, deeper ones too, and o
     parts = {"container_id": imaged, "command": shell("sleep 86400"), "container": {"type": "MESOS", **IMAGED}}
     t.assertEqual(call("LAUNCH_CONTAINER", **parts), (200, ""))
 
+with subtest("a container below another shares its processes and its shared memory, not the host's"):
+    shared = {"share_pid_namespace": True, "ipc_mode": "SHARE_PARENT"}
+    sharing = named("sharing", imaged)
+    container = {"type": "MESOS", **IMAGED, "linux_info": shared}
+    parts = {"container_id": sharing, "command": shell("sleep 86400"), "container": container}
+    t.assertEqual(call("LAUNCH_CONTAINER", **parts), (200, ""))
+    inside_of = [one.succeed(f"pgrep -P {pid_of(each)}").strip() for each in (imaged, sharing)]
+    for kind in ("pid", "ipc"):
+        above, below = [one.succeed(f"readlink /proc/{pid}/ns/{kind}").strip() for pid in inside_of]
+        t.assertEqual(below, above)
+        t.assertNotEqual(below, one.succeed(f"readlink /proc/1/ns/{kind}").strip())
+    one.succeed(f"echo word >/proc/{inside_of[0]}/root/dev/shm/seen")
+    t.assertEqual(one.succeed(f"cat /proc/{inside_of[1]}/root/dev/shm/seen").strip(), "word")
+    t.assertEqual(call("KILL_CONTAINER", container_id=sharing, signal=9)[0], 200)
+    call("WAIT_CONTAINER", container_id=sharing)
+    t.assertEqual(call("REMOVE_CONTAINER", container_id=sharing)[0], 200)
+
 with subtest("what cannot be launched says why"):
     for parts, reason in (
         ({"container_id": named("x", named("gone")), "command": shell("true")}, "cannot be found"),
