@@ -1,21 +1,22 @@
 import json
-import time
 
 # The task: answers on its own port what it was asked to try.
 TASK = r'''
 import http.server, json, os, socket, sys, threading, time
 
-OWN, FOREIGN, OTHER = int(os.environ["PORT0"]), 8081, int(os.environ.get("OTHER", "8082"))
-KINDS = {"tcp4": (socket.AF_INET, socket.SOCK_STREAM, "0.0.0.0"),
-         "tcp6": (socket.AF_INET6, socket.SOCK_STREAM, "::"),
-         "udp4": (socket.AF_INET, socket.SOCK_DGRAM, "0.0.0.0"),
-         "udp6": (socket.AF_INET6, socket.SOCK_DGRAM, "::"),
-         "tcp-mapped": (socket.AF_INET6, socket.SOCK_STREAM, "::ffff:0.0.0.0"),
-         "udp-mapped": (socket.AF_INET6, socket.SOCK_DGRAM, "::ffff:0.0.0.0")}
-reached, storm, holes = [], {}, []
+OWN, FREE, CONNECTED = (int(os.environ[f"PORT{n}"]) for n in range(3))
+FOREIGN, OTHER = 8081, int(os.environ.get("OTHER", "8082"))
+ONE4, ONE6 = os.environ.get("ONE4", ""), os.environ.get("ONE6", "")
+KINDS = {"tcp4": (socket.AF_INET, socket.SOCK_STREAM, "0.0.0.0", ONE4),
+         "tcp6": (socket.AF_INET6, socket.SOCK_STREAM, "::", ONE6),
+         "udp4": (socket.AF_INET, socket.SOCK_DGRAM, "0.0.0.0", ONE4),
+         "udp6": (socket.AF_INET6, socket.SOCK_DGRAM, "::", ONE6),
+         "tcp-mapped": (socket.AF_INET6, socket.SOCK_STREAM, "::ffff:0.0.0.0", "::ffff:" + ONE4),
+         "udp-mapped": (socket.AF_INET6, socket.SOCK_DGRAM, "::ffff:0.0.0.0", "::ffff:" + ONE4)}
+reached, allowed, storm, holes = [], {}, {}, []
 
 def bind(kind, port, reuse=False):
-    family, of, address = KINDS[kind]
+    family, of, address, _ = KINDS[kind]
     one = socket.socket(family, of)
     try:
         if reuse:
@@ -30,33 +31,35 @@ def bind(kind, port, reuse=False):
 def matrix():
     tries = {}
     for kind in KINDS:
-        tries[kind + " foreign"] = bind(kind, FOREIGN)
-        tries[kind + " foreign, reuse"] = bind(kind, FOREIGN, True)
-        tries[kind + " of another task, reuse"] = bind(kind, OTHER, True)
-        tries[kind + " any"] = bind(kind, 0)
-        # The own TCP port is in use by this very server.
-        if kind.startswith("udp"):
-            tries[kind + " own"] = bind(kind, OWN)
+        for reuse, how in ((False, ""), (True, ", reuse")):
+            tries[kind + " foreign" + how] = bind(kind, FOREIGN, reuse)
+            tries[kind + " of another task" + how] = bind(kind, OTHER, reuse)
+            tries[kind + " any" + how] = bind(kind, 0, reuse)
+            tries[kind + " own" + how] = bind(kind, FREE, reuse)
     return tries
 
 def hear(name, one, of):
     try:
         while True:
-            one.accept() if of == socket.SOCK_STREAM else one.recvfrom(100)
+            one.accept() if of == socket.SOCK_STREAM else one.recv(100)
             reached.append(name)
     except OSError:
         pass
 
 def open_holes():
     ports = {}
-    for kind, (family, of, address) in KINDS.items():
-        for way in ("any", "unbound"):
+    for kind, (family, of, address, to) in KINDS.items():
+        for way in ("any", "any, reuse", "unbound", "connected"):
+            if way == "connected" and of == socket.SOCK_STREAM:
+                continue
             one = socket.socket(family, of)
-            if way == "any":
+            if way.startswith("any"):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int("reuse" in way))
                 one.bind((address, 0))
+            elif way == "connected":
+                one.connect((to, 9))
             elif of == socket.SOCK_DGRAM:
-                to = socket.gethostbyname("one")
-                one.sendto(b"", (to if family == socket.AF_INET else "::ffff:" + to, 9))
+                one.sendto(b"", (to, 9))
             if of == socket.SOCK_STREAM:
                 one.listen()
             name = f"{kind} {way}"
@@ -65,15 +68,40 @@ def open_holes():
             threading.Thread(target=hear, args=(name, one, of), daemon=True).start()
     return ports
 
+# What must arrive: at the own port, by all ways, and what is connected and bound to an own port.
+def dual(of, port):
+    one = socket.socket(socket.AF_INET6, of)
+    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    one.bind(("::", port))
+    return one
+
+def count(name, one):
+    while True:
+        way = f"{name} {one.recv(100).decode()}"
+        allowed[way] = allowed.get(way, 0) + 1
+
+def open_own():
+    connected = dual(socket.SOCK_DGRAM, CONNECTED)
+    connected.connect((ONE6, 9))
+    for name, one in (("own", dual(socket.SOCK_DGRAM, OWN)), ("connected", connected)):
+        threading.Thread(target=count, args=(name, one), daemon=True).start()
+    return CONNECTED
+
 def blow():
-    storm.update(bound=0, refused=0, own=0, lost=0, over=False)
+    storm.update(refused=0, own=0, wrong={}, seconds=0, over=False)
+    begun = time.monotonic()
     while not storm["over"]:
-        begun = time.monotonic()
-        for kind in KINDS:
-            answer = bind(kind, FOREIGN)
-            storm["refused" if answer == "EPERM" else "bound"] += 1
-        storm["own" if bind("udp4", OWN) == "bound" else "lost"] += 1
-        time.sleep(max(0, 0.007 - (time.monotonic() - begun)))
+        at = time.monotonic()
+        for kind in list(KINDS) * 4:
+            for port, right, counter in ((FOREIGN, "EPERM", "refused"), (FREE, "bound", "own")):
+                answer = bind(kind, port)
+                if answer == right:
+                    storm[counter] += 1
+                else:
+                    name = f"{kind} {counter}: {answer}"
+                    storm["wrong"][name] = storm["wrong"].get(name, 0) + 1
+        storm["seconds"] = time.monotonic() - begun
+        time.sleep(max(0, 0.016 - (time.monotonic() - at)))
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -82,11 +110,17 @@ class Answers(http.server.BaseHTTPRequestHandler):
             answer = matrix()
         elif what[0] == "holes":
             answer = open_holes()
+        elif what[0] == "own":
+            answer = open_own()
         elif what[0] == "reached":
             answer = reached
+        elif what[0] == "allowed":
+            answer = allowed
         elif what[0] == "begin-storm":
             threading.Thread(target=blow, daemon=True).start()
             answer = "begun"
+        elif what[0] == "storm":
+            answer = storm
         else:
             storm["over"] = True
             answer = storm
@@ -98,26 +132,54 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-http.server.ThreadingHTTPServer(("", OWN), Answers).serve_forever()
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+Server(("::", OWN), Answers).serve_forever()
 '''
 
-# Knocks at every port of `holes`, over TCP and UDP, v4 and the mapped form of it.
+# Knocks at ports of a host, over TCP and UDP, by v4, v6 and the mapped form of v4; at one more from the
+# port that it is connected to, whose answer it may have. Says where somebody opened.
 KNOCK = r'''
-import socket, sys
-host, ports = sys.argv[1], sys.argv[2:]
-for port in map(int, ports):
-    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    one.settimeout(0.2)
-    try:
-        one.connect((host, port))
-        print("connected to", port)
-    except OSError:
-        pass
-    one.close()
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    for _ in range(3):
-        one.sendto(b"knock", (host, port))
+import json, select, socket, sys
+four, six, connected, *ports = *sys.argv[1:3], *map(int, sys.argv[3:])
+WAYS = {"v4": (socket.AF_INET, four), "v6": (socket.AF_INET6, six),
+        "mapped": (socket.AF_INET6, "::ffff:" + four)}
+tried = {}
+for port in ports:
+    for way, (family, host) in WAYS.items():
+        one = socket.socket(family, socket.SOCK_STREAM)
+        one.setblocking(False)
+        one.connect_ex((host, port))
+        tried[one] = f"{way} {port}"
+nine = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+nine.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+nine.bind(("::", 9))
+for port in ports:
+    for way, (family, host) in WAYS.items():
+        one = socket.socket(family, socket.SOCK_DGRAM)
+        for _ in range(3):
+            one.sendto(way.encode(), (host, port))
+nine.sendto(b"v6", (six, connected))
+opened, left = [], dict(tried)
+while left:
+    ready = select.select([], list(left), [], 1)[1]
+    if not ready:
+        break
+    for one in ready:
+        if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            opened.append(left[one])
+        del left[one]
+print(json.dumps(sorted(opened)))
 '''
+AGENT = "tepui-agentd.service"
+PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui-runtime")
+SIX = {"one": "fd00:1::1", "two": "fd00:1::2"}
+# Fewer are no storm.
+BINDS_A_SECOND = 1000
 
 
 def start(name, host, env=None, ports=1, command=None):
@@ -164,8 +226,41 @@ def judge(tries):
 
 
 def knock():
-    ports = " ".join(str(port) for port in HOLES.values())
-    return one.succeed(f"python3 /root/knock.py two {ports}")
+    """Knocks everywhere; what is allowed arrives by every way, and nothing else does."""
+    before = ask(PORT, "allowed")
+    # The own ports last: what arrives there was sent after the rest.
+    ports = " ".join(str(port) for port in [CONNECTED, *HOLES.values(), PORT])
+    opened = json.loads(one.succeed(f"python3 /root/knock.py {TWO} {SIX['two']} {ports}"))
+    t.assertEqual(opened, sorted(f"{way} {PORT}" for way in ("v4", "v6", "mapped")))
+    ways = ["own v4", "own v6", "own mapped", "connected v6"]
+
+    def arrived(_):
+        allowed = ask(PORT, "allowed")
+        return all(allowed.get(way, 0) > before.get(way, 0) for way in ways)
+
+    retry(arrived, 30)
+    t.assertEqual(ask(PORT, "reached"), [])
+
+
+def put(host, release):
+    """Puts a release's programs and units in the place of what is there; nothing restarts by it."""
+    for program in PROGRAMS:
+        host.succeed(f"ln -sfn /payload/{release}/{program} /usr/local/bin/{program}")
+    host.succeed(
+        f"for unit in /etc/systemd/system/tepui-*.service; do"
+        f" cp /payload/{release}/$(basename $unit) $unit; done",
+        "systemctl daemon-reload",
+    )
+
+
+def replace_agent(host, release):
+    put(host, release)
+    host.succeed(f"systemctl restart {AGENT}")
+    pid = host.get_unit_property(AGENT, "MainPID")
+    wanted = host.succeed(f"stat -Lc %i /payload/{release}/tepui-agentd")
+    t.assertEqual(host.succeed(f"stat -Lc %i /proc/{pid}/exe"), wanted)
+    in_force = f"curl -sf http://{host.name}:5051/metrics | grep -x 'tepui_agent_port_enforcement 1'"
+    one.wait_until_succeeds(in_force, timeout=90)
 
 
 def agent_dies(host):
@@ -179,58 +274,75 @@ def agent_dies(host):
 
 
 start_all()
+for host in (one, two, three):
+    put(host, "next")
+one.succeed("systemctl restart tepui-control-plane.service")
 one.wait_for_unit("tepui-control-plane.service")
 for host in (two, three):
-    host.wait_for_unit("tepui-agentd.service")
+    host.succeed(f"systemctl restart {AGENT}")
+    host.wait_for_unit(AGENT)
 one.wait_until_succeeds("test $(tepui agent list | grep -cw 'two\\|three') = 2", timeout=90)
 one.succeed(f"cat >/root/knock.py <<'END'\n{KNOCK}\nEND")
+for host in (one, two):
+    host.succeed(f"ip address add {SIX[host.name]}/64 dev eth1 nodad")
+ONE, TWO = (one.succeed(f"getent ahostsv4 {name} | head -1").split()[0] for name in ("one", "two"))
 
 with subtest("an agent whose kernel enforces ports has proved it, and says so"):
     t.assertIn("port_enforcement:kernel", one.succeed("tepui agent list"))
     two.succeed("journalctl -u tepui-agentd.service | grep 'a trial bind was refused'")
 
-start("other", "two")
+start("other", "two", ports=3)
 OTHER = task("other")["ports"][0]
-start("matrix", "two", {"OTHER": str(OTHER)})
+start("matrix", "two", {"OTHER": str(OTHER), "ONE4": ONE, "ONE6": SIX["one"]}, ports=3)
 PORT = task("matrix")["ports"][0]
 one.wait_until_succeeds(f"curl -sf http://two:{PORT}/reached", timeout=60)
 
 with subtest("every bind outside the offer gets EPERM, in every family and protocol"):
     tries = ask(PORT, "matrix")
-    t.assertEqual(len(tries), 27)
+    t.assertEqual(len(tries), 48)
     t.assertEqual(judge(tries), {})
 
 HOLES = ask(PORT, "holes")
+CONNECTED = ask(PORT, "own")
 
-with subtest("nothing reaches a port that was bound to 0, or listened on without a bind"):
-    t.assertEqual(len(HOLES), 12)
-    t.assertEqual(knock(), "")
-    t.assertEqual(ask(PORT, "reached"), [])
+with subtest("nothing reaches a port that was bound to 0, or used without a bind; the own is reached"):
+    t.assertEqual(len(HOLES), 21)
+    knock()
 
 with subtest("all of it holds while the agent is dead"):
     two.succeed("systemctl stop tepui-agentd.service")
     two.fail("pgrep -x tepui-agentd")
     t.assertEqual(judge(ask(PORT, "matrix")), {})
-    t.assertEqual(knock(), "")
-    t.assertEqual(ask(PORT, "reached"), [])
+    knock()
     two.succeed("systemctl start tepui-agentd.service")
     t.assertEqual(judge(ask(PORT, "matrix")), {})
 
-with subtest("and while agents die and take over in a storm of binds"):
+with subtest("and while agents die, go back to the previous release and forward again, in a storm of binds"):
     ask(PORT, "begin-storm")
-    begun = time.monotonic()
-    takeovers = 0
-    while takeovers < 3 or time.monotonic() - begun < 8:
-        agent_dies(two)
-        takeovers += 1
-        t.assertEqual(knock(), "")
+    retry(lambda _: ask(PORT, "storm").get("refused", 0) > 0, 30)
+
+    def take_over(how, *what):
+        """So many binds are tried in the time that it takes, and none is answered wrongly."""
+        before = ask(PORT, "storm")
+        how(two, *what)
+        after = ask(PORT, "storm")
+        t.assertEqual(after["wrong"], {})
+        binds = sum(after[name] - before[name] for name in ("refused", "own"))
+        seconds = after["seconds"] - before["seconds"]
+        name = " ".join([how.__name__, *what])
+        one.log(f"{name}: {binds} binds in {seconds:.1f} s, {binds / seconds:.0f} a second")
+        t.assertGreaterEqual(
+            binds / seconds, BINDS_A_SECOND, f"{name}: the task tried fewer binds than make a storm"
+        )
+        knock()
+
+    for _ in range(3):
+        take_over(agent_dies)
+    for release in ("previous", "next"):
+        take_over(replace_agent, release)
+    t.assertEqual(judge(ask(PORT, "matrix")), {})
     storm = ask(PORT, "end-storm")
-    seconds = time.monotonic() - begun
-    binds = storm["refused"] + storm["bound"] + storm["own"] + storm["lost"]
-    one.log(f"{takeovers} agents took over, {binds / seconds:.0f} binds a second: {storm}")
-    t.assertGreater(storm["refused"], 1000)
-    t.assertEqual((storm["bound"], storm["lost"]), (0, 0))
-    t.assertGreater(storm["own"], 100)
+    t.assertEqual(storm["wrong"], {})
     t.assertEqual(ask(PORT, "reached"), [])
 
 with subtest("a task that fails says which port it was refused"):
