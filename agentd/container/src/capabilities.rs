@@ -86,6 +86,12 @@ pub fn capability_mask(names: &[String]) -> u64 {
     names.iter().fold(0, |mask, name| mask | bit(name))
 }
 
+/// The mask of what processes of a container can ever have.
+#[must_use]
+pub fn bounding_mask(wish: &Capabilities, privileged: bool) -> u64 {
+    capability_mask(&sets(wish, privileged, &capability_names(u64::MAX)).bounding)
+}
+
 /// The sets of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sets {

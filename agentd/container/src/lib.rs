@@ -23,7 +23,9 @@ mod spec;
 mod wish;
 
 pub use attach::{ATTACH_SOCKET, MAX_ATTACH_BYTES, ToTerminal};
-pub use capabilities::{USUAL as USUAL_CAPABILITIES, capability_mask, capability_names};
+pub use capabilities::{
+    USUAL as USUAL_CAPABILITIES, bounding_mask, capability_mask, capability_names,
+};
 pub use command::{ImageConfig, Process, Unstartable, process};
 pub use describe::{Refusal, SANDBOX, describe};
 pub use files::{asks_only_itself, hosts_file, resolver_file};
@@ -32,7 +34,7 @@ pub use order::{
 };
 pub use seccomp::{NotAProfile, check_profile};
 pub use secrets::{MAX_SECRET_BYTES, check_secret, secret_names};
-pub use spec::{Facts, HostDevice, SharedIpc, SpecError, UserFacts, runtime_spec};
+pub use spec::{Facts, HostDevice, MASKED_IN_EACH, SharedIpc, SpecError, UserFacts, runtime_spec};
 pub use wish::{
     Capabilities, Container, Device, Dns, Entry, ImageWish, Ipc, Mount, MountSource, Network,
     NetworkLabels, Port, Protocol, RegistryAuth, Rlimit, Seccomp, Tty,

@@ -21,8 +21,8 @@ use crate::wish::{Ipc, Seccomp};
 const OCI_VERSION: &str = "1.2.0";
 /// Size of `/dev/shm` where nobody says another: Docker's.
 const SHM_BYTES: u64 = 64 << 20;
-/// What tells of the host, or changes it, and is hidden.
-const MASKED: [&str; 10] = [
+/// What tells of the host, or changes it, and is hidden: all that Docker, containerd or Podman hides.
+const MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -32,8 +32,15 @@ const MASKED: [&str; 10] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    "/sys/fs/selinux",
 ];
+/// Folders with one entry for each of the host's, and what is hidden in each: how hot a processor is
+/// tells what others compute on it.
+pub const MASKED_IN_EACH: [(&str, &str); 1] = [("/sys/devices/system/cpu", "thermal_throttle")];
 /// What can be read only.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -51,6 +58,8 @@ pub struct Facts {
     pub machine: String,
     /// The mounted root.
     pub root: PathBuf,
+    /// Where the sandbox is found now; `None` where the root is the host's, which has it already.
+    pub sandbox: Option<PathBuf>,
     /// Where each mount of the order is found now, in its order.
     pub sources: Vec<PathBuf>,
     /// Folder with the files for `/etc`.
@@ -59,6 +68,8 @@ pub struct Facts {
     pub processes: Option<PathBuf>,
     /// The inter-process communication that it shares, where that is not the host's.
     pub ipc: Option<SharedIpc>,
+    /// What this host has of [`MASKED_IN_EACH`].
+    pub masked: Vec<String>,
 }
 
 /// The inter-process communication of another container.
@@ -144,7 +155,8 @@ pub fn runtime_spec(order: &Order, facts: &Facts) -> Result<Spec, SpecError> {
     // The run's control group is its launcher's: what is there already is never made or moved.
     linux = linux.cgroups_path("/");
     if !order.privileged {
-        let hidden = MASKED.map(str::to_owned).into_iter().chain(order.hidden.iter().cloned());
+        let of_host = facts.masked.iter().chain(&order.hidden).cloned();
+        let hidden = MASKED.map(str::to_owned).into_iter().chain(of_host);
         linux = linux
             .masked_paths(hidden.collect::<Vec<_>>())
             .readonly_paths(READ_ONLY.map(str::to_owned).to_vec());
@@ -350,8 +362,8 @@ fn mounts(order: &Order, facts: &Facts) -> Result<Vec<Mount>, OciSpecError> {
             all.push(bind(&facts.etc.join(name), &target, &["bind", "rprivate", "nodev"])?);
         }
     }
-    if matches!(order.root, Root::Layers(_)) {
-        all.push(bind(&order.sandbox, SANDBOX, &["rbind", "rprivate", "nodev"])?);
+    if let Some(sandbox) = &facts.sandbox {
+        all.push(bind(sandbox, SANDBOX, &["rbind", "rprivate", "nodev"])?);
     }
     for (mount, source) in order.mounts.iter().zip(&facts.sources) {
         all.push(further(mount, source, order)?);

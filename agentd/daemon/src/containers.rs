@@ -48,6 +48,8 @@ struct Shared {
     runtime: Result<PathBuf, String>,
     images: Images,
     networks: Networks,
+    /// The work directory.
+    work: PathBuf,
     /// One folder for each container.
     bundles: PathBuf,
     /// Filters that were made for containers.
@@ -111,9 +113,17 @@ impl Containers {
     ) -> Self {
         let fetched = Mutex::default();
         let waiting = Mutex::default();
-        let (bundles, filters) = (folders.containers(), folders.filters());
-        let shared =
-            Shared { runtime, images, networks, bundles, filters, profiles, fetched, waiting };
+        let shared = Shared {
+            runtime,
+            images,
+            networks,
+            work: folders.work().to_owned(),
+            bundles: folders.containers(),
+            filters: folders.filters(),
+            profiles,
+            fetched,
+            waiting,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -416,6 +426,7 @@ impl Shared {
             _ => path.to_owned(),
         };
         let hostname = hostname(container, place.run, attached.is_some());
+        let sandbox = self.real(place.sandbox)?;
         let mut mounts = Vec::new();
         for mount in &container.mounts {
             let source = match &mount.source {
@@ -425,11 +436,11 @@ impl Shared {
                     follows_host: *follows_host,
                 },
                 MountSource::Sandbox { path } => {
-                    OrderSource::Below { folder: place.sandbox.into(), path: path.into() }
+                    OrderSource::Below { folder: sandbox.clone(), path: path.into() }
                 }
                 MountSource::Parent { path } => {
                     // `<the pod's sandbox>/containers/<name>`
-                    let above = place.sandbox.ancestors().nth(2);
+                    let above = sandbox.ancestors().nth(2);
                     let above = above.ok_or("the sandbox is below no pod")?;
                     OrderSource::Below { folder: above.into(), path: path.into() }
                 }
@@ -449,7 +460,7 @@ impl Shared {
             working_directory: inside(&process.working_directory),
             user: process.user,
             groups: container.groups.clone(),
-            sandbox: place.sandbox.into(),
+            sandbox,
             etc: Some(etc_files(container, hostname.as_deref(), attached)),
             isolation: Isolation {
                 network: namespace(&container.network, attached),
@@ -493,6 +504,15 @@ impl Shared {
                 return Some(bundle);
             }
         }
+    }
+
+    /// A sandbox, where links on the way to the work directory are the operator's. The runtime follows
+    /// none: below it they are tasks'.
+    fn real(&self, sandbox: &Path) -> Result<PathBuf, String> {
+        let failed = |error| format!("failed to find {}: {error}", self.work.display());
+        let work = fs::canonicalize(&self.work).map_err(failed)?;
+        let below = sandbox.strip_prefix(&self.work);
+        below.map(|below| work.join(below)).map_err(|_| "the sandbox has no place".to_owned())
     }
 
     /// The text of the profile that a container names.

@@ -211,7 +211,6 @@ impl Launcher for UnitLauncher {
                 Some(group) => never_less_memory(group, ceiling),
                 None => ceiling.clone(),
             };
-            // Limits of disks are those of the one that holds the records: it is the sandbox's.
             let limits = describe::ceiling(&ceiling, &known.run_dir);
             self.inner.manager.limit(&known.unit, &limits).await.map_err(LimitError::Systemd)
         })

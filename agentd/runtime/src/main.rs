@@ -24,6 +24,7 @@ mod exec;
 mod executor;
 mod fault;
 mod filter;
+mod held;
 mod place;
 mod root;
 mod run;

@@ -38,6 +38,9 @@ pub(crate) fn mount_image(bundle: &Path, name: &str, layers: &[PathBuf]) -> Resu
     make(&place)?;
     if let [only] = layers {
         mount(Some(only), &place, NOTHING, MsFlags::MS_BIND, NOTHING).on("show", only)?;
+        // A layer belongs to everybody who has the image.
+        let sealed = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(NOTHING, &place, NOTHING, sealed, NOTHING).on("seal", only)?;
         return Ok(place);
     }
     overlay(bundle, &format!("l{name}"), layers, &place, None)?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown};
@@ -10,7 +10,8 @@ use oci_spec::runtime::{Process, Spec};
 use rustix::process::set_child_subreaper;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tepui_container::{
-    EtcFiles, Facts, ORDER_FILE, Order, Root, UserFacts, capability_names, runtime_spec,
+    EtcFiles, Facts, MASKED_IN_EACH, ORDER_FILE, Order, Root, UserFacts, capability_names,
+    runtime_spec,
 };
 
 use crate::above;
@@ -20,6 +21,7 @@ use crate::build;
 use crate::devices::devices;
 use crate::fault::{Attempt, Fault, chain};
 use crate::filter::{FILTER_FILE, Program, decides, for_libcontainer};
+use crate::held::Held;
 use crate::place;
 use crate::root::mount_root;
 use crate::seal;
@@ -40,9 +42,10 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     place::enter()?;
     let root = mount_root(bundle, &order.root)?;
     let user = users::look_up(&root, order.user.as_deref(), &order.groups)?;
-    if matches!(order.root, Root::Layers(_)) {
-        users::give(&order.sandbox, &user)?;
-    }
+    let sandbox = match order.root {
+        Root::Layers(_) => Some(sandbox(bundle, &order, &user)?),
+        Root::Host => None,
+    };
     give_output(&user)?;
     let etc = bundle.join("etc");
     if let Some(files) = &order.etc {
@@ -58,8 +61,10 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
         capabilities: capability_names(own_capabilities()?),
         machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
         root,
+        sandbox,
         sources,
         etc,
+        masked: masked(),
     };
     let mut spec = runtime_spec(&order, &facts).map_err(|error| Fault(chain(&error)))?;
     let program = take_filter(&mut spec, bundle, order.filters.as_deref())?;
@@ -77,6 +82,14 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     let terminal = terminal.map(|terminal| terminal.with(attached));
     renounce();
     signals.follow(init, stop, terminal)
+}
+
+/// The sandbox as the container will see it: the folder that was given away, whatever its path leads to
+/// by then. That of a container below another is in a folder of the other's.
+fn sandbox(bundle: &Path, order: &Order, user: &UserFacts) -> Result<PathBuf, Fault> {
+    let held = Held::straight(&order.sandbox)?;
+    users::give(&held, user)?;
+    held.show(bundle, "sandbox", false)
 }
 
 /// The filter as a program that the task loads by itself as its last step. Where that needs rights that
@@ -101,6 +114,18 @@ fn take_filter(
         linux.set_seccomp(left);
     }
     Ok(program)
+}
+
+/// What is hidden of each of the host's processors, where it has such a thing.
+fn masked() -> Vec<String> {
+    let mut all = Vec::new();
+    for (folder, name) in MASKED_IN_EACH {
+        let each = fs::read_dir(folder).into_iter().flatten().flatten();
+        let path = each.map(|one| one.path().join(name)).filter(|path| path.exists());
+        all.extend(path.filter_map(|path| path.to_str().map(str::to_owned)));
+    }
+    all.sort();
+    all
 }
 
 fn load(bundle: &Path) -> Result<Order, Fault> {

@@ -6,10 +6,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use tepui_container::UserFacts;
 
 use crate::fault::{Attempt, Fault};
+use crate::held::Held;
 
 /// Largest list of users or groups that is read.
 const MAX_LIST_BYTES: u64 = 8 << 20;
@@ -146,13 +147,12 @@ fn memberships(groups: &str, user: &str) -> Vec<u32> {
 
 /// The sandbox and what was fetched into it become the user's. Nothing of the task runs yet, and
 /// links are not followed.
-pub(crate) fn give(folder: &Path, user: &UserFacts) -> Result<(), Fault> {
+pub(crate) fn give(sandbox: &Held, user: &UserFacts) -> Result<(), Fault> {
     if user.uid == 0 && user.gid == 0 {
         return Ok(());
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(CWD, folder, flags, Mode::empty()).on("open", folder)?;
-    give_below(&opened, user, 0).on("give its user", folder)
+    let folder = sandbox.folder().to("open the sandbox")?;
+    give_below(&folder, user, 0).to("give the sandbox its user")
 }
 
 fn give_below(folder: &OwnedFd, user: &UserFacts, depth: usize) -> rustix::io::Result<()> {

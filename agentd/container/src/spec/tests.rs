@@ -66,8 +66,10 @@ fn facts() -> Facts {
         capabilities: capability_names(u64::MAX),
         machine: "x86_64".into(),
         root: "/bundle/rootfs".into(),
+        sandbox: Some("/bundle/shown/sandbox".into()),
         sources: vec!["/srv/data".into()],
         etc: "/bundle/etc".into(),
+        masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
     }
 }
 
@@ -144,6 +146,39 @@ fn a_privileged_container_is_told_nothing_of_limits() {
     assert!(linux.get("maskedPaths").is_none() && linux.get("readonlyPaths").is_none());
     assert!(linux.get("seccomp").is_none());
     assert_eq!(value["process"]["capabilities"]["bounding"].as_array().unwrap().len(), 41);
+}
+
+/// As Docker 28 (`oci/defaults.go`), containerd 2 (`oci/spec_opts.go`) and Podman 5 (`config.DefaultMaskedPaths`)
+/// have them.
+#[test]
+fn everything_is_hidden_that_others_hide_by_default() {
+    let order = Order { hidden: vec!["/run/dbus".into()], ..order() };
+    let linux = &spec(&order)["linux"];
+    let has =
+        |list: &str, path: &str| linux[list].as_array().unwrap().iter().any(|one| one == path);
+    for path in [
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/run/dbus",
+        "/sys/dev/block",
+        "/sys/devices/system/cpu/cpu0/thermal_throttle",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+        "/sys/fs/selinux",
+    ] {
+        assert!(has("maskedPaths", path), "{path} can be read");
+    }
+    for path in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"] {
+        assert!(has("readonlyPaths", path), "{path} can be written");
+    }
 }
 
 #[test]

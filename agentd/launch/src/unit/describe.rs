@@ -73,7 +73,7 @@ impl Inner {
             environment,
             credentials: spec.credentials,
             rlimits: spec.rlimits.iter().map(|one| (one.kind.name(), one.soft, one.hard)).collect(),
-            ceiling: ceiling(&spec.confinement.ceiling, &spec.sandbox),
+            ceiling: ceiling(&spec.confinement.ceiling, &spec.run_dir),
             delegate: false,
             network: spec.network,
             rights: rights(&spec.confinement.rights),
@@ -104,9 +104,10 @@ fn command(program: &Program) -> (String, Vec<String>) {
     }
 }
 
-/// Limits in systemd's words; those of disks are of the one that holds the sandbox.
-pub(super) fn ceiling(given: &crate::confinement::Ceiling, sandbox: &Path) -> Ceiling {
-    let disk = |limit: Option<u64>| limit.map(|bytes| (sandbox.to_owned(), bytes));
+/// Limits in systemd's words; those of disks are of the one that holds the records: it is the sandbox's,
+/// and no task can have systemd look elsewhere.
+pub(super) fn ceiling(given: &crate::confinement::Ceiling, records: &Path) -> Ceiling {
+    let disk = |limit: Option<u64>| limit.map(|bytes| (records.to_owned(), bytes));
     Ceiling {
         cpu_weight: given.cpu_weight(),
         cpu_quota: given.cpu_quota(),

@@ -167,8 +167,9 @@ fn masked_and_read_only_paths_are_so_for_a_further_process_too() {
     if !is_able() {
         return;
     }
-    let line = "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; \
-                ls /sys/firmware | wc -l; \
+    let line = "cat /proc/kcore /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null | wc -c; \
+                for f in firmware dev/block devices/virtual/powercap devices/system/cpu/cpu0/thermal_throttle; \
+                do ls /sys/$f 2>/dev/null; done | wc -l; \
                 for f in core_pattern hostname; do (echo 0 >/proc/sys/kernel/$f) 2>&1 | grep -c Read-only; done";
     let host = host().shell("echo up; while :; do sleep 0.01; done");
     let mut running = host.start();

@@ -9,6 +9,7 @@ mod ends;
 mod isolation;
 mod joining;
 mod mounts;
+mod races;
 mod rig;
 mod sharing;
 mod starts;

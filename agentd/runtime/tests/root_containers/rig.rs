@@ -163,6 +163,9 @@ impl Host {
 
     pub fn start(&self) -> Running {
         let bundle = self.bundle();
+        // Each container has one of its own.
+        fs::remove_dir_all(&bundle).unwrap();
+        fs::create_dir(&bundle).unwrap();
         let text = serde_json::to_vec(&self.order).unwrap();
         fs::write(bundle.join(ORDER_FILE), text).unwrap();
         let (mut command, answer) = self.command(&[Path::new("run"), &bundle]);
