@@ -18,6 +18,7 @@ use crate::effect::Setting;
 use crate::environment::{
     command_to_run, live_ports_of, secret_variables, sum, unresolved_secret, variables,
 };
+use crate::limits::above::Ceiling;
 use crate::limits::container::{bind, disarm};
 use crate::machine::{Agent, Turn};
 use crate::sessions::bad;
@@ -169,7 +170,7 @@ impl Agent {
     /// The container that it is to run in, if the host can make one.
     fn described(&self, launch: &ContainerLaunch) -> Result<Option<Container>, String> {
         let Some(mut container) = self.wished(launch)? else { return Ok(None) };
-        bind(&mut container, self.labels_above(&launch.container), &self.config.limits)?;
+        self.bind_asked(&launch.container, &mut container)?;
         let given = sum(&launch.resources).ports();
         let objection = self.host_objection(&container);
         match objection.or_else(|| ports_objection(&container.network, &given)) {
@@ -179,17 +180,55 @@ impl Agent {
     }
 
     fn wished(&self, launch: &ContainerLaunch) -> Result<Option<Container>, String> {
-        let Some(info) = &launch.info else { return Ok(None) };
+        let above = parent_of(&launch.container);
+        let is_in_container =
+            above.as_ref().is_some_and(|above| self.container_at(above).is_some());
+        let mut info = match &launch.info {
+            Some(info) => info.clone(),
+            // What holds the processes of a container holds those of another only.
+            None if is_in_container => v1::ContainerInfo {
+                r#type: container_info::Type::Mesos.into(),
+                ..v1::ContainerInfo::default()
+            },
+            None => return Ok(None),
+        };
         if info.r#type() != container_info::Type::Mesos {
             return Err(
                 "The provided ContainerInfo is not supported: its type has to be MESOS".to_owned()
             );
         }
+        if is_in_container {
+            info.linux_info.get_or_insert_default();
+        }
         let user = self.asked_user(launch);
         let named = launch.command.user.as_ref().is_some_and(|user| !user.is_empty());
         let named = named && self.config.switch_user;
-        let is_below = parent_of(&launch.container).is_some();
-        wish(info, &launch.command, user.as_deref(), named, is_below)
+        wish(&info, &launch.command, user.as_deref(), named, above.is_some())
+    }
+
+    /// Binds what a call asks for to what the operator says, what the labels above say, and what the
+    /// run above may do.
+    fn bind_asked(&self, run: &ContainerId, container: &mut Container) -> Result<(), String> {
+        let wished = container.clone();
+        bind(container, self.labels_above(run), &self.config.limits)?;
+        let Some(above) = parent_of(run) else { return Ok(()) };
+        let ceiling = match self.container_at(&above) {
+            Some(above) => Ceiling::of_container(&above),
+            None => {
+                let limits = self.limits_of_run(&above).unwrap_or_default();
+                Ceiling::of_process(&limits.rights)
+            }
+        };
+        ceiling.bind(container, &wished)
+    }
+
+    /// The container that any run is in.
+    fn container_at(&self, run: &ContainerId) -> Option<Container> {
+        if self.book.runs.get(run)?.asked.is_some() {
+            return self.asked_container(run);
+        }
+        let (framework, executor) = self.book.owner(run)?;
+        self.container_of(framework, executor, run)
     }
 
     /// The container that an asked run is in; what cannot be described was refused before.
@@ -197,7 +236,7 @@ impl Agent {
         let launch = self.book.runs.get(run)?.asked.as_deref()?;
         let mut container = self.wished(launch).ok().flatten()?;
         // Accepted by an agent of other settings, it gets nothing that is in question.
-        if bind(&mut container, self.labels_above(run), &self.config.limits).is_err() {
+        if self.bind_asked(run, &mut container).is_err() {
             disarm(&mut container, &self.config.limits);
         }
         Some(container)

@@ -2,6 +2,7 @@
 //! from what its container asks for, from labels for what Mesos and Marathon have no field for, and
 //! from what the operator decided.
 
+pub(crate) mod above;
 pub(crate) mod container;
 mod labels;
 mod rights;
@@ -236,12 +237,11 @@ impl Agent {
         let above = parent_of(run).and_then(|above| self.limits_of_run(&above));
         let above = above.unwrap_or_default();
         let policy = &self.config.limits;
-        let linux = launch.info.as_ref().and_then(|info| info.linux_info.as_ref());
         let rights = match () {
             // The runtime says what may be done, and needs its own rights to do so.
             () if self.asked_container(run).is_some() => Rights::default(),
             // Nobody gets out of what holds the run above by a call.
-            () if linux.is_none() && above.rights != Rights::default() => above.rights.clone(),
+            () if above.rights != Rights::default() => above.rights.clone(),
             () => Rights::of(launch.info.as_ref(), &Wishes::default(), policy).unwrap_or_default(),
         };
         let limits = if launch.resources.is_empty() && launch.limits.is_empty() {

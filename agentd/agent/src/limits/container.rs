@@ -16,7 +16,7 @@ const MANAGERS: [&str; 3] = ["/run/dbus", "/run/systemd/private", "/run/systemd/
 const MAKES_NODES: &str = "MKNOD";
 
 /// All capabilities that have a name.
-fn all() -> u64 {
+pub(super) fn all() -> u64 {
     capability_mask(&capability_names(u64::MAX))
 }
 
@@ -30,6 +30,7 @@ pub(crate) fn bind(
     policy: &LimitPolicy,
 ) -> Result<(), String> {
     let wishes = Wishes::read(labels).map_err(|error| error.to_string())?;
+    let policy = &shielded(policy, &wishes);
     privileges(container, &wishes, policy)?;
     // Bounds that the operator has set say by themselves what may be asked for.
     if policy.shield && policy.bounding_capabilities.is_none() && !container.privileged {
@@ -54,6 +55,18 @@ pub(crate) fn bind(
     volumes(container, policy)?;
     container.host_folders.clone_from(&policy.host_volumes);
     Ok(())
+}
+
+/// The operator's word. A label that keeps the host from a task does so for what is asked for below it:
+/// a task with that label is none in a container itself.
+fn shielded(policy: &LimitPolicy, wishes: &Wishes) -> LimitPolicy {
+    let mut policy = policy.clone();
+    if wishes.shield && !policy.shield {
+        policy.shield = true;
+        policy.privileged_containers = false;
+        policy.host_volumes.get_or_insert_default();
+    }
+    policy
 }
 
 /// Takes everything from a container that somebody might object to.
