@@ -148,6 +148,10 @@ pub struct Settings {
     /// Host that is asked before a registry, such as docker.io=mirror.local:5000, may be repeated
     #[arg(long, value_delimiter = ',')]
     pub registry_mirrors: Vec<String>,
+    /// Folder of this host from which images are read (oci:/DIR/…, oci-archive:, docker-archive:), may
+    /// be repeated; links out of it are not followed [default: none]
+    #[arg(long, value_delimiter = ',', value_name = "DIR")]
+    pub local_images: Vec<PathBuf>,
     /// When images go because the disk is short of room: Mesos's JSON, or a file with it
     /// [default: at 10 % of the disk free, looked at every hour]
     #[arg(long)]
@@ -353,6 +357,10 @@ impl Settings {
             docker_config: self.docker_config.or(file.docker_config),
             insecure_registries: list(self.insecure_registries, file.insecure_registries),
             registry_mirrors: list(self.registry_mirrors, file.registry_mirrors),
+            local_images: match self.local_images.is_empty() {
+                true => file.local_images,
+                false => self.local_images,
+            },
             image_gc_config: self.image_gc_config.or(file.image_gc_config),
             image_gc_delay_days: self.image_gc_delay_days.or(file.image_gc_delay_days),
             isolation: self.isolation.or(file.isolation),
@@ -430,6 +438,8 @@ impl Settings {
             docker_config: self.docker_config,
             insecure: self.insecure_registries,
             mirrors: self.registry_mirrors,
+            local: self.local_images,
+            is_shielded: self.shield_tasks,
             gc_config: self.image_gc_config,
             gc_delay_days: self.image_gc_delay_days,
         };

@@ -6,16 +6,18 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tar::EntryType;
 
 use crate::config::ConfigFile;
 use crate::digest::Digest;
+use crate::local::{Part, read_limited};
 use crate::manifest::{Descriptor, ManifestError};
 use crate::settings::Limits;
-use crate::source::{Blob, LayerPart, open_plain, part, read_limited};
+use crate::source::{Blob, LayerPart};
 use crate::store::{SharedStore, Unfinished};
 
 const TOO_LONG: &str = "its headers are too long";
@@ -29,7 +31,7 @@ const MAX_LINKS: usize = 8;
 /// An archive whose members are known.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    path: PathBuf,
+    file: Arc<File>,
     members: HashMap<String, Member>,
     /// Where it was inflated to.
     _inflated: Option<Unfinished>,
@@ -58,13 +60,16 @@ struct SavedImage {
 }
 
 impl Archive {
-    /// Reads the index of an archive. Blocks.
-    pub(crate) fn open(path: &Path, store: &SharedStore, limits: &Limits) -> io::Result<Self> {
-        let mut file = open_plain(path)?;
+    /// Reads the index of an archive, and later its parts from this very file. Blocks.
+    pub(crate) fn read_index(
+        mut file: File,
+        store: &SharedStore,
+        limits: &Limits,
+    ) -> io::Result<Self> {
         let mut start = [0; 4];
         let got = file.read(&mut start)?;
         file.seek(SeekFrom::Start(0))?;
-        let reader = BufReader::with_capacity(128 * 1024, file);
+        let reader = BufReader::with_capacity(128 * 1024, file.try_clone()?);
         let plain: Option<Box<dyn Read>> = match &start[..got] {
             [0x1f, 0x8b, ..] => Some(Box::new(flate2::bufread::MultiGzDecoder::new(reader))),
             [0x28, 0xb5, 0x2f, 0xfd] => {
@@ -72,8 +77,8 @@ impl Archive {
             }
             _ => None,
         };
-        let (path, inflated) = match plain {
-            None => (path.to_owned(), None),
+        let (file, inflated) = match plain {
+            None => (file, None),
             Some(plain) => {
                 let (unfinished, mut to) = store.new_file().map_err(io::Error::other)?;
                 let mut plain = plain.take(limits.unpacked_bytes + 1);
@@ -83,11 +88,11 @@ impl Archive {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                 }
                 to.flush()?;
-                (unfinished.path().to_owned(), Some(unfinished))
+                (File::open(unfinished.path())?, Some(unfinished))
             }
         };
-        let members = index(open_plain(&path)?)?;
-        Ok(Self { path, members, _inflated: inflated })
+        let members = index(file.try_clone()?)?;
+        Ok(Self { file: Arc::new(file), members, _inflated: inflated })
     }
 
     /// Whether it holds an OCI layout.
@@ -111,22 +116,22 @@ impl Archive {
     /// A small member.
     pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let (offset, size) = self.find(name)?;
-        read_limited(part(&self.path, offset, size)?, limit, Path::new(name))
+        read_limited(self.at(offset, size), limit, Path::new(name))
     }
 
     /// A blob of the layout in it.
-    pub(crate) fn blob(&self, blob: &Descriptor) -> io::Result<io::Take<File>> {
+    pub(crate) fn blob(&self, blob: &Descriptor) -> io::Result<Part> {
         let name = format!("blobs/{}", blob.digest.to_string().replace(':', "/"));
         let (offset, size) = self.find(&name)?;
         if size != blob.size {
             let text = format!("'{name}' has {size} bytes, but its manifest says {}", blob.size);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        part(&self.path, offset, size)
+        Ok(self.at(offset, size))
     }
 
-    pub(crate) fn at(&self, offset: u64, size: u64) -> io::Result<io::Take<File>> {
-        part(&self.path, offset, size)
+    pub(crate) fn at(&self, offset: u64, size: u64) -> Part {
+        Part::new(self.file.clone(), offset, size)
     }
 
     /// The image of this name that `docker save` wrote; without a name, the only one.

@@ -38,6 +38,15 @@ pub enum ImageError {
         /// Why not.
         source: Box<Self>,
     },
+    /// It is in a file of the host, and the operator has not named the file's folder.
+    #[error(
+        "image '{image}' is in files of this host, in none of the folders from which this agent takes \
+         images (--local-images DIR names one)"
+    )]
+    NotNamed {
+        /// The image's full name.
+        image: String,
+    },
     /// Its manifest, index or configuration cannot be used.
     #[error("image '{image}' cannot be used")]
     Manifest {

@@ -16,6 +16,7 @@ use crate::collect::{self, Collected, ImageInfo, Policy};
 use crate::credentials::{Auth, DockerConfig};
 use crate::digest::Digest;
 use crate::error::{ImageError, StoreError};
+use crate::local;
 use crate::progress::{Progress, Teller};
 use crate::pull::{Pull, blocking, name_present};
 use crate::reference::Reference;
@@ -145,6 +146,12 @@ impl Images {
         let reference =
             Reference::parse(&request.reference, &self.shared.settings.default_registry)?;
         let name = reference.to_string();
+        // Also one that is here: it may have come under another setting.
+        if let Reference::Layout { path, .. } | Reference::Archive { path, .. } = &reference
+            && !local::is_named(&self.shared.settings.local_images, path)
+        {
+            return Err(ImageError::NotNamed { image: name });
+        }
         if !request.fresh
             && let Some(prepared) = self.find_name(&name)
         {
@@ -399,7 +406,9 @@ mod tests {
     #[tokio::test]
     async fn an_image_that_is_here_is_found_while_every_lock_is_held() {
         let dir = tempfile::tempdir().unwrap();
-        let images = Images::open(&dir.path().join("store"), Settings::default()).unwrap();
+        let local_images = vec![dir.path().to_owned()];
+        let settings = Settings { local_images, ..Settings::default() };
+        let images = Images::open(&dir.path().join("store"), settings).unwrap();
         let layout = dir.path().join("layout");
         let config = br#"{"rootfs":{"type":"layers","diff_ids":[]}}"#;
         let of = |kind: &str, bytes: &[u8]| {

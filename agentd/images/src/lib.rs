@@ -18,6 +18,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod images;
+mod local;
 mod manifest;
 mod platform;
 mod progress;

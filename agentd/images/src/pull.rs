@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{ImageError, StoreError};
 use crate::progress::{LayerProgress, Stage, Teller};
 use crate::resolve::Resolved;
-use crate::source::{Blob, LayerPart, Source, layout_blob};
+use crate::source::{Blob, LayerPart, Source};
 use crate::state::{Entry, LayerState, Prepared, place, seconds};
 use crate::store::{ImageRecord, LayerKey, LayerRecord, NameRecord, Unfinished};
 use crate::unpack::{Deferred, Job, Room, Unpacked, settle, unpack};
@@ -186,10 +186,10 @@ impl Pull {
                     downloaded = Some(unfinished);
                     Box::new(move || Ok(Box::new(File::open(path)?) as Reader))
                 }
-                (Source::Layout(folder), Blob::Named(blob)) => {
+                (Source::Layout(layout), Blob::Named(blob)) => {
                     job.digest = Some(blob.digest.clone());
-                    let (folder, blob) = (folder.clone(), blob.clone());
-                    Box::new(move || Ok(Box::new(layout_blob(&folder, &blob)?) as Reader))
+                    let (layout, blob) = (layout.clone(), blob.clone());
+                    Box::new(move || Ok(Box::new(layout.blob(&blob)?) as Reader))
                 }
                 (Source::Archive(archive), Blob::Named(blob)) => {
                     job.digest = Some(blob.digest.clone());
@@ -198,7 +198,7 @@ impl Pull {
                 }
                 (Source::Archive(archive), Blob::At { offset, size }) => {
                     let (archive, offset, size) = (archive.clone(), *offset, *size);
-                    Box::new(move || Ok(Box::new(archive.at(offset, size)?) as Reader))
+                    Box::new(move || Ok(Box::new(archive.at(offset, size)) as Reader))
                 }
                 (Source::Registry(_) | Source::Layout(_), Blob::At { .. }) => {
                     return Err(self.local_error("a layer", io::ErrorKind::InvalidInput.into()));

@@ -10,12 +10,13 @@ use crate::config::ConfigFile;
 use crate::credentials::{Auth, DockerConfig};
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::local::{Layout, open_archive, read_limited};
 use crate::manifest::{Descriptor, Document, Manifest, ManifestError, choose};
 use crate::platform::Platform;
 use crate::pull::{blocking, suits_host};
 use crate::reference::{Reference, RegistryReference};
 use crate::registry::{Registry, RegistryError};
-use crate::source::{Blob, LayerPart, Source, layout_blob, read_limited, read_small};
+use crate::source::{Blob, LayerPart, Source};
 
 /// Indexes of indexes that are followed.
 const MAX_NESTING: usize = 3;
@@ -204,11 +205,12 @@ fn in_layout(
 ) -> Result<Resolution, ImageError> {
     let failing = Failing(name);
     let limits = &shared.settings.limits;
-    let marker = path.join("oci-layout");
-    read_small(&marker, 4096).map_err(|e| failing.local("'oci-layout'", e))?;
-    let index = read_small(&path.join("index.json"), limits.manifest_bytes);
+    let layout = Layout::open(&shared.settings.local_images, path);
+    let layout = layout.map_err(|e| failing.local("", e))?;
+    layout.read("oci-layout", 4096).map_err(|e| failing.local("'oci-layout'", e))?;
+    let index = layout.read("index.json", limits.manifest_bytes);
     let index = index.map_err(|e| failing.local("'index.json'", e))?;
-    from_index(shared, &failing, &index, tag, Source::Layout(path.to_owned()))
+    from_index(shared, &failing, &index, tag, Source::Layout(Arc::new(layout)))
 }
 
 fn in_archive(
@@ -219,8 +221,9 @@ fn in_archive(
 ) -> Result<Resolution, ImageError> {
     let failing = Failing(name);
     let limits = &shared.settings.limits;
-    let archive = Archive::open(path, &shared.store, limits).map_err(|e| failing.local("", e))?;
-    let archive = Arc::new(archive);
+    let archive = open_archive(&shared.settings.local_images, path)
+        .and_then(|file| Archive::read_index(file, &shared.store, limits));
+    let archive = Arc::new(archive.map_err(|e| failing.local("", e))?);
     if archive.is_layout() {
         let index = archive.read("index.json", limits.manifest_bytes);
         let index = index.map_err(|e| failing.local("'index.json'", e))?;
@@ -270,7 +273,7 @@ fn from_index(
 fn small(source: &Source, blob: &Descriptor) -> io::Result<Vec<u8>> {
     let path = blob.digest.to_string();
     let part = match source {
-        Source::Layout(folder) => layout_blob(folder, blob)?,
+        Source::Layout(layout) => layout.blob(blob)?,
         Source::Archive(archive) => archive.blob(blob)?,
         Source::Registry(_) => return Err(io::ErrorKind::InvalidInput.into()),
     };

@@ -1,6 +1,7 @@
 //! Where images come from, and what they may cost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::credentials::DockerConfig;
@@ -18,6 +19,9 @@ pub struct Settings {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Credentials for requests that bring none (Mesos's `--docker_config`).
     pub docker_config: DockerConfig,
+    /// Folders that layouts (`oci:`) and archives (`oci-archive:`, `docker-archive:`) are read from;
+    /// without any there are none.
+    pub local_images: Vec<PathBuf>,
     /// What an image may cost.
     pub limits: Limits,
 }
@@ -29,6 +33,7 @@ impl Default for Settings {
             insecure_registries: BTreeSet::new(),
             mirrors: BTreeMap::new(),
             docker_config: DockerConfig::default(),
+            local_images: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -174,6 +174,25 @@ async fn archives_of_both_forms_are_read_plain_and_compressed() {
 }
 
 #[tokio::test]
+async fn an_image_of_a_folder_that_the_operator_has_not_named_is_refused_though_it_is_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, name) = layout(&dir, &two_layers());
+    ensure(&store(&dir), &name).await.unwrap();
+    let of = |folders: Vec<PathBuf>| {
+        let settings = tepui_images::Settings { local_images: folders, ..quick() };
+        Images::open(&dir.path().join("store"), settings).unwrap()
+    };
+    for folders in [vec![], vec![path.join("web")], vec![dir.path().join("we")]] {
+        let images = of(folders);
+        for name in [name.clone(), format!("docker-archive:{}", path.display())] {
+            let error = ensure(&images, &name).await.unwrap_err();
+            assert!(error.contains("(--local-images DIR names one)"), "{error}");
+        }
+    }
+    ensure(&of(vec![path.clone()]), &name).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_no_image_is_refused_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let images = store(&dir);

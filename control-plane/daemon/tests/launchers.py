@@ -105,6 +105,9 @@ def measure(options, kind):
     containers = [in_container(options.image, network) for network in networks]
     missed = 0
     words = ["--launcher", launcher, *(BRIDGE if networks[0] else [])]
+    scheme, _, path = (options.image or "").partition(":/")
+    if scheme in ("oci", "oci-archive", "docker-archive"):
+        words += ["--local-images", "/" + path.split(":")[0]]
     with tempfile.TemporaryDirectory(prefix="tepui-launchers-", dir=options.folder) as folder:
         cluster = Cluster(options.bin, folder, RESOURCES, agent_options=words)
         work_dir = pathlib.Path(folder) / "agent"

@@ -29,6 +29,10 @@ pub struct ImageKeys {
     pub insecure: Vec<String>,
     /// `registry_mirrors`.
     pub mirrors: Vec<String>,
+    /// `local_images`.
+    pub local: Vec<PathBuf>,
+    /// `shield_tasks`.
+    pub is_shielded: bool,
     /// `image_gc_config`.
     pub gc_config: Option<String>,
     /// `image_gc_delay_days`.
@@ -108,6 +112,7 @@ impl ImageKeys {
             check_host("registry_mirrors", host)?;
             settings.mirrors.entry(registry.to_owned()).or_default().push(host.to_owned());
         }
+        settings.local_images = local_images(self.local, self.is_shielded)?;
         if let Some(path) = self.docker_config {
             let text = read("docker_config", &path)?;
             settings.docker_config = DockerConfig::parse(&text)
@@ -142,6 +147,23 @@ impl ImageOptions {
         let unused_for = if full { Duration::ZERO } else { self.unused_for };
         Policy { unused_for, max_bytes: None, keep: self.keep.clone() }
     }
+}
+
+/// Absolute folders; none where tasks are kept from the host, whose files they would be.
+fn local_images(folders: Vec<PathBuf>, is_shielded: bool) -> anyhow::Result<Vec<PathBuf>> {
+    ensure!(
+        folders.is_empty() || !is_shielded,
+        "local_images and shield_tasks exclude each other: behind the shield no task's root is read \
+         from files of the host; a registry can serve them"
+    );
+    for folder in &folders {
+        let is_straight = folder.components().all(|part| part != std::path::Component::ParentDir);
+        ensure!(
+            folder.is_absolute() && is_straight,
+            "local_images has {folder:?}; right would be an absolute folder such as /srv/images"
+        );
+    }
+    Ok(folders)
 }
 
 /// `https://registry-1.docker.io`, `http://127.0.0.1:5000`, or a host alone.
@@ -265,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn images_of_files_are_below_named_folders_and_never_behind_the_shield() {
+        let keys = |is_shielded| {
+            let local = vec!["/srv/images".into()];
+            ImageKeys { local, is_shielded, ..ImageKeys::default() }
+        };
+        assert!(resolve(ImageKeys::default()).unwrap().settings.local_images.is_empty());
+        let named = resolve(keys(false)).unwrap().settings.local_images;
+        assert_eq!(named, [Path::new("/srv/images")]);
+        let error = refused(keys(true));
+        assert!(error.contains("local_images and shield_tasks exclude each other"), "{error}");
+    }
+
+    #[test]
     fn nonsense_is_refused_by_the_name_of_its_key() {
         let of = |change: fn(&mut ImageKeys)| {
             let mut keys = ImageKeys::default();
@@ -280,6 +315,8 @@ mod tests {
             (of(|k| k.gc_config = Some("{\"image_disk_headroom\":2}".into())), "headroom"),
             (of(|k| k.gc_config = Some("/none".into())), "image_gc_config"),
             (of(|k| k.docker_config = Some("/none".into())), "docker_config"),
+            (of(|k| k.local = vec!["images".into()]), "local_images"),
+            (of(|k| k.local = vec!["/srv/../etc".into()]), "local_images"),
         ] {
             assert!(error.contains(what), "{error}");
         }

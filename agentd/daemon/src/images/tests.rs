@@ -25,7 +25,8 @@ fn layout(dir: &std::path::Path) -> String {
 async fn an_operator_removes_idle_images_but_for_those_that_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let name = layout(dir.path());
-    let store = ImageStore::open(ImageKeys::default().resolve(dir.path()).unwrap()).unwrap();
+    let keys = ImageKeys { local: vec![dir.path().to_owned()], ..ImageKeys::default() };
+    let store = ImageStore::open(keys.resolve(dir.path()).unwrap()).unwrap();
     let request = ImageRequest::new(&name);
     let held = store.images().ensure(&request, |_| {}).await.unwrap();
     let here = || tepui_agent_api::ImageFigures::from(&store);
