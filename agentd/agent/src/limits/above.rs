@@ -16,8 +16,8 @@ pub(crate) struct Ceiling {
     new_privileges: bool,
     bounding: u64,
     seccomp: Seccomp,
+    /// Its inter-process communication is not the host's, which those below it would share.
     own_ipc: bool,
-    own_processes: bool,
     own_files: bool,
     /// `None` is any.
     devices: Option<Vec<Device>>,
@@ -31,8 +31,8 @@ impl Ceiling {
             new_privileges: above.privileged || above.new_privileges,
             bounding: bounding_mask(&above.capabilities, above.privileged),
             seccomp: if above.privileged { Seccomp::Unconfined } else { above.seccomp.clone() },
-            own_ipc: above.ipc == Ipc::Private,
-            own_processes: !above.shares_processes,
+            // Whoever shares below it shares with it.
+            own_ipc: false,
             own_files: above.image.is_some(),
             devices: (!above.privileged).then(|| above.devices.clone()),
         }
@@ -52,7 +52,6 @@ impl Ceiling {
                 Some(SeccompProfile::Strict) => Seccomp::Strict,
             },
             own_ipc: above.own_ipc,
-            own_processes: false,
             own_files: false,
             devices: above.no_devices.then(Vec::new),
         }
@@ -81,11 +80,8 @@ impl Ceiling {
         if wished.seccomp != Seccomp::Usual && !self.covers(&wished.seccomp) {
             return refused("other system calls");
         }
-        if wished.ipc == Ipc::Host && self.own_ipc {
+        if wished.ipc == Ipc::Above && self.own_ipc {
             return refused("the host's inter-process communication");
-        }
-        if wished.shares_processes && self.own_processes {
-            return refused("the host's processes");
         }
         let is_known = |one: &Device| self.devices.as_ref().is_none_or(|all| all.contains(one));
         if let Some(device) = wished.devices.iter().find(|one| !is_known(one)) {
@@ -215,8 +211,6 @@ mod tests {
             (Container { capabilities: kill, ..imaged() }, "the capabilities KILL"),
             (Container { seccomp: Seccomp::Unconfined, ..imaged() }, "system calls"),
             (Container { seccomp: Seccomp::Profile("mine".into()), ..imaged() }, "system calls"),
-            (Container { ipc: Ipc::Host, ..imaged() }, "inter-process communication"),
-            (Container { shares_processes: true, ..imaged() }, "the host's processes"),
             (Container { devices: vec![device], ..imaged() }, "'/dev/kvm'"),
             (Container { mounts: vec![volume], ..imaged() }, "volume '/etc'"),
             (plain(), "needs an image"),
@@ -224,6 +218,12 @@ mod tests {
             let error = bound(&ceiling, wished).unwrap_err();
             assert!(error.contains(what), "{error}");
         }
+    }
+
+    #[test]
+    fn what_it_shares_with_the_one_above_is_that_ones_own() {
+        let wished = Container { ipc: Ipc::Above, shares_processes: true, ..imaged() };
+        bound(&Ceiling::of_container(&only_chown()), wished).unwrap();
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(bounding_mask(&below.capabilities, false), capability_mask(&names(&["CHOWN"])));
         for wished in [
             Container { seccomp: Seccomp::Unconfined, ..plain() },
-            Container { ipc: Ipc::Host, ..plain() },
+            Container { ipc: Ipc::Above, ..plain() },
             Container { privileged: true, ..plain() },
         ] {
             bound(&ceiling, wished).unwrap_err();
