@@ -83,7 +83,9 @@ impl Ceiling {
         if wished.ipc == Ipc::Above && self.own_ipc {
             return refused("the host's inter-process communication");
         }
-        let is_known = |one: &Device| self.devices.as_ref().is_none_or(|all| all.contains(one));
+        let is_known = |one: &Device| {
+            self.devices.as_ref().is_none_or(|all| all.iter().any(|above| covers(above, one)))
+        };
         if let Some(device) = wished.devices.iter().find(|one| !is_known(one)) {
             return refused(&format!("the device '{}'", device.host));
         }
@@ -117,6 +119,11 @@ impl Ceiling {
             container.seccomp = self.seccomp.clone();
         }
     }
+}
+
+/// Whether who has one device may pass the other one on, under whatever name.
+fn covers(above: &Device, wished: &Device) -> bool {
+    above.host == wished.host && (above.read || !wished.read) && (above.write || !wished.write)
 }
 
 /// What an image keeps from the run above is not opened by a container below it.
@@ -204,7 +211,7 @@ mod tests {
             Capabilities::Exactly { effective: names(&["KILL"]), bounding: names(&["KILL"]) };
         let host = MountSource::Host { path: "/etc".into(), create: false, follows_host: false };
         let volume = tepui_container::Mount { source: host, target: "/x".into(), read_only: true };
-        let device = Device { host: "/dev/kvm".into(), container: "/dev/kvm".into() };
+        let device = device("/dev/kvm", true);
         for (wished, what) in [
             (Container { privileged: true, ..imaged() }, "being privileged"),
             (Container { new_privileges: true, ..imaged() }, "new privileges"),
@@ -218,6 +225,21 @@ mod tests {
             let error = bound(&ceiling, wished).unwrap_err();
             assert!(error.contains(what), "{error}");
         }
+    }
+
+    fn device(path: &str, write: bool) -> Device {
+        Device { host: path.into(), container: path.into(), read: true, write }
+    }
+
+    #[test]
+    fn a_device_is_passed_on_with_no_more_than_was_given() {
+        let above = Container { devices: vec![device("/dev/kvm", false)], ..imaged() };
+        let ceiling = Ceiling::of_container(&above);
+        let asks = |write| {
+            bound(&ceiling, Container { devices: vec![device("/dev/kvm", write)], ..imaged() })
+        };
+        assert!(asks(false).is_ok());
+        assert!(asks(true).unwrap_err().contains("'/dev/kvm'"));
     }
 
     #[test]
