@@ -92,17 +92,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     launch.spares = config.spare_shims;
     isolation::place_groups(&mut launch, &config).await;
     let (launcher, ends) = PlainLauncher::new(launch);
-    let mut hierarchy = Hierarchy::default();
-    match launcher.group_support() {
-        GroupSupport::Groups(path) => {
-            info!(path = %path.display(), "tasks get control groups");
-            hierarchy.processes = Some(path);
-        }
-        GroupSupport::Without(reason) => {
-            warn!(reason, "tasks get no control groups, their trees are followed by parents");
-            hierarchy.reason = format!("tasks get no control groups: {reason}");
-        }
-    }
+    let mut hierarchy = groups_of_processes(&launcher);
     let processes = launcher.clone();
     // The claim is kept until the process ends.
     let (launcher, _claim) = host_launcher(config.launcher, launcher, &folders.runs()).await?;
@@ -110,13 +100,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let has_groups = hierarchy.processes.is_some() || launcher.starts_units();
     let callers = Callers::probe(&config, has_groups, nix::unistd::geteuid().is_root());
     let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
-    let device_rules = kernel::probe_devices(&hierarchy);
-    if let Err(reason) = &device_rules {
-        warn!(
-            reason,
-            "containers are not held to their devices, and can neither have nor make any"
-        );
-    }
+    let device_rules = device_rules(&hierarchy);
     let unruled = device_rules.clone().err().map(Arc::from);
     let isolators = isolation::probe(&config, &launcher, &board, device_rules)?;
     let isolation = isolators.isolation();
@@ -164,15 +148,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
         streams: HashMap::new(),
         waiting: HashMap::new(),
     };
-    let (ended, over) = oneshot::channel();
-    thread::Builder::new()
-        .name("driver".into())
-        .spawn(move || {
-            let outcome = turn.run(first);
-            // The receiver waits until the end of the process.
-            let _ = ended.send(outcome);
-        })
-        .context("failed to start the driver's thread")?;
+    let over = start_driver(turn, first)?;
     tokio::spawn(link::keep(driver.clone(), config.control_plane.clone(), wished));
     tokio::spawn(report_ends(runs.clone(), ends));
     if matches!(kernel.enforcement(), Enforcement::None(_)) {
@@ -186,6 +162,45 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
         warn!("shims that wait for a task do not end, the tasks' control group stays");
     }
     ended
+}
+
+/// Where groups of processes are, for those who need them.
+fn groups_of_processes(launcher: &PlainLauncher) -> Hierarchy {
+    let mut hierarchy = Hierarchy::default();
+    match launcher.group_support() {
+        GroupSupport::Groups(path) => {
+            info!(path = %path.display(), "tasks get control groups");
+            hierarchy.processes = Some(path);
+        }
+        GroupSupport::Without(reason) => {
+            warn!(reason, "tasks get no control groups, their trees are followed by parents");
+            hierarchy.reason = format!("tasks get no control groups: {reason}");
+        }
+    }
+    hierarchy
+}
+
+/// Whether the kernel holds containers to their devices; said once.
+fn device_rules(hierarchy: &Hierarchy) -> Result<(), String> {
+    kernel::probe_devices(hierarchy).inspect_err(|reason| {
+        warn!(
+            reason,
+            "containers are not held to their devices, and can neither have nor make any"
+        );
+    })
+}
+
+/// The loop on a thread of its own, and where its outcome comes.
+fn start_driver(turn: Turn, first: Event) -> anyhow::Result<oneshot::Receiver<Ended>> {
+    let (ended, over) = oneshot::channel();
+    let run = move || {
+        let outcome = turn.run(first);
+        // The receiver waits until the end of the process.
+        let _ = ended.send(outcome);
+    };
+    let thread = thread::Builder::new().name("driver".into());
+    thread.spawn(run).context("failed to start the driver's thread")?;
+    Ok(over)
 }
 
 /// What the journal knows of former runs.

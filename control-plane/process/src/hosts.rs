@@ -37,7 +37,6 @@ impl OwnNames {
     }
 
     /// Answers requests that browsers were tricked into with 403, all others as `router` does.
-    #[must_use]
     pub fn guard<S: Clone + Send + Sync + 'static>(self, router: Router<S>) -> Router<S> {
         router.layer(from_fn(move |request: Request, next: Next| {
             let refusal = self.objection(request.method(), request.uri().host(), request.headers());

@@ -176,7 +176,7 @@ impl Walk {
 }
 
 impl Level {
-    fn return_from(&self, below: &Level) -> Option<Dir> {
+    fn return_from(&self, below: &Self) -> Option<Dir> {
         let above = open_folder(below.open.as_ref()?.fd().ok()?, c"..").ok()?;
         if fstat(&above).ok()?.st_ino != self.inode {
             return None;
