@@ -7,7 +7,7 @@ WITHOUT = "[Service]\nSystemCallFilter=~bpf\nSystemCallErrorNumber=EPERM\n"
 MAKER = {
     "type": "DOCKER",
     "docker": {
-        "image": "oci:/no/such/layout",
+        "image": "oci:/root/no-such-layout",
         "network": "HOST",
         "parameters": [{"key": "cap-add", "value": "MKNOD"}],
     },
