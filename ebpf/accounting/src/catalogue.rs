@@ -192,6 +192,7 @@ pub const PROGRAMS: &[Spec] = &[
     traced("tepui_dropped", ObjectName::Net, Feature::Drops, "kfree_skb"),
     traced("tepui_retransmit", ObjectName::Net, Feature::Tcp, "tcp_retransmit_skb"),
     traced("tepui_state", ObjectName::Net, Feature::Tcp, "inet_sock_set_state"),
+    traced("tepui_block_wait", ObjectName::Block, Feature::Block, "block_rq_insert"),
     traced("tepui_block_start", ObjectName::Block, Feature::Block, "block_rq_issue"),
     traced("tepui_block_end", ObjectName::Block, Feature::Block, "block_rq_complete"),
 ];

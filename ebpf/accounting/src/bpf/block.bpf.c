@@ -2,7 +2,7 @@
 /*
  * Block i/o per task: bytes and the time from the driver's start to its end. A request belongs to
  * the group the kernel charges it to, where the io controller knows tasks' groups; elsewhere to
- * whoever started it, so pages written back later are nobody's.
+ * whoever queued or started it, so pages written back later are nobody's.
  */
 #include "types.h"
 #include <bpf/bpf_helpers.h>
@@ -25,6 +25,7 @@ struct {
 struct started {
 	__u64 time_ns;
 	__u64 leaf;
+	__u64 sector; /* a request's place in memory is used again, for another sector */
 	__u32 operation;
 	__u32 pad;
 };
@@ -57,20 +58,47 @@ static __always_inline struct block_use *owner_of(struct request___t *request, _
 	return record_of_current(&block_use, host, leaf);
 }
 
-SEC("raw_tp/block_rq_issue")
-int tepui_block_start(__u64 *ctx)
+/* Notes whose a request is; 0 when it is nobody's that is known here. */
+static __always_inline int note_owner(struct request___t *request)
 {
-	struct request___t *request = (void *)ctx[0];
 	struct started entry = {};
-	__u64 key = ctx[0];
+	__u64 key = (__u64)request;
 	__u32 operation;
 
 	if (!owner_of(request, &entry.leaf))
 		return 0;
 	operation = BPF_CORE_READ(request, cmd_flags) & REQ_OP_MASK;
 	entry.operation = operation < BLOCK_OTHER ? operation : BLOCK_OTHER;
+	entry.sector = BPF_CORE_READ(request, __sector);
 	entry.time_ns = bpf_ktime_get_ns();
 	bpf_map_update_elem(&started, &key, &entry, BPF_ANY);
+	return 1;
+}
+
+/* Where it waits for the device, a thread of the kernel may start it in place of its owner. */
+SEC("raw_tp/block_rq_insert")
+int tepui_block_wait(__u64 *ctx)
+{
+	note_owner((void *)ctx[0]);
+	return 0;
+}
+
+SEC("raw_tp/block_rq_issue")
+int tepui_block_start(__u64 *ctx)
+{
+	struct request___t *request = (void *)ctx[0];
+	struct started *entry;
+	__u64 key = ctx[0];
+
+	if (note_owner(request))
+		return 0;
+	entry = bpf_map_lookup_elem(&started, &key);
+	if (!entry)
+		return 0;
+	if (entry->sector == BPF_CORE_READ(request, __sector))
+		entry->time_ns = bpf_ktime_get_ns();
+	else
+		bpf_map_delete_elem(&started, &key);
 	return 0;
 }
 

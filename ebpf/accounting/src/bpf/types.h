@@ -259,6 +259,7 @@ struct bio___t {
 
 struct request___t {
 	unsigned int cmd_flags;
+	__u64 __sector;
 	struct bio___t *bio;
 } SHADOW;
 
