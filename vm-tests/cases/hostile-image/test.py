@@ -2,6 +2,7 @@ import json
 import shlex
 
 AGENT = "tepui-agentd.service"
+ADDRESS = "192.168.1.1"
 SHARE = "/usr/local/share"
 CASES = "vm-tests/cases"
 RUNTIME = "F-71 the runtime overwritten through /proc/N/exe"
@@ -27,12 +28,13 @@ def parsed(output):
 def variables(runtime="tepui-runtime", device="eth0"):
     return {
         "VICTIM": agent, "SETUID": "/usr/local/bin/setuid-id", "VICTIM_EXE": runtime,
-        "DEVICE": device, "RECORDS": "/run/tepui-agent/meta",
+        "DEVICE": device, "RECORDS": "/run/tepui-agent/meta", "ADDRESS": ADDRESS,
     }  # fmt: skip
 
 
-def create(name, image, command, network="BRIDGE", **more):
-    docker = {"image": f"docker-archive:/root/{image}.tar", "network": network, **more}
+def create(name, image, command, network="BRIDGE", volumes=(), **more):
+    named = image if ":" in image else f"docker-archive:/root/{image}.tar"
+    docker = {"image": named, "network": network, **more}
     if network == "BRIDGE":
         docker["portMappings"] = [{"containerPort": 80, "hostPort": 0}]
     app = {
@@ -40,7 +42,7 @@ def create(name, image, command, network="BRIDGE", **more):
         "env": variables(device="eth0" if network == "BRIDGE" else "lo"),
         "container": {
             "type": "DOCKER", "docker": docker,
-            "volumes": [{"containerPath": "/usr", "hostPath": "/usr", "mode": "RO"}],
+            "volumes": [{"containerPath": "/usr", "hostPath": "/usr", "mode": "RO"}, *volumes],
         },
     }  # fmt: skip
     text = shlex.quote(json.dumps(app))
@@ -87,7 +89,8 @@ one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
 agent = one.get_unit_property(AGENT, "MainPID")
 one.copy_from_host(f"{CASES}/hostile-rights/attacks.py", f"{SHARE}/attacks.py")
 one.copy_from_host(f"{CASES}/hostile-image/more_attacks.py", f"{SHARE}/more_attacks.py")
-one.copy_from_host(f"{CASES}/hostile-image/image.py", "/root/image.py")
+for name in ("image.py", "registry.py", "swap.py"):
+    one.copy_from_host(f"{CASES}/hostile-image/{name}", f"/root/{name}")
 one.succeed(
     "install -m 4755 /usr/bin/id /usr/local/bin/setuid-id",
     "cp /usr/local/bin/tepui-shim /usr/local/bin/tepui-shim.victim",
@@ -117,18 +120,25 @@ with subtest("without confinement everything gets through, so that a refusal say
 
 attack = f"python3 {SHARE}/more_attacks.py >$MESOS_SANDBOX/answers; touch $MESOS_SANDBOX/finished; sleep 1000"
 
-with subtest("nothing gets through for root of an image on the bridge"):
-    create("bridged", "plain", attack)
-    place = sandbox("bridged")
+
+
+def attacked(name, image):
+    """What root of an image on the bridge met."""
+    create(name, image, attack)
+    place = sandbox(name)
     # Sessions join the container while it waits to catch the runtime.
     one.succeed(
         f"for i in $(seq 60); do grep -q '^{RUNTIME}' {place}/answers && exit 0;"
-        " tepui exec bridged -- true 2>&1 || exit 1; done"
+        f" tepui exec {name} -- true 2>&1 || exit 1; done"
     )
     one.wait_until_succeeds(f"test -e {place}/finished", timeout=180)
     answers = parsed(one.succeed(f"cat {place}/answers"))
     judge(answers, OWN)
     t.assertNotIn(answers[RUNTIME], ("never seen", "ENOENT", "ETXTBSY"))
+
+
+with subtest("nothing gets through for root of an image on the bridge"):
+    attacked("bridged", "plain")
 
 with subtest("a session beside it has no more rights than the container"):
     answers = parsed(one.succeed(f"tepui exec bridged -- python3 {SHARE}/more_attacks.py"))
@@ -144,6 +154,15 @@ with subtest("nor on the host's network, but for what is in that network"):
     judge(parsed(one.succeed(f"cat {place}/answers")), OF_THE_HOSTS_NETWORK | {"F-71 ptrace of the first process"})
 
 look = "cat /root/host-marker ../../../../root/host-marker; cat /proc/self/status | head -1; id; pwd; echo done; sleep 1000"
+with subtest("an honest image starts and sees its own, so that a refusal says something"):
+    create("honest", "plain", look)
+    said = outcome("honest")
+    print(said)
+    for line in ("uid=0(root)", "Name:", "done"):
+        t.assertIn(line, said)
+    t.assertNotIn("host-secret", said)
+    one.succeed("curl -sf -X DELETE 'http://one:8080/v2/apps/honest?force=true'")
+
 LIES = {
     "F-79 /proc is a link": ["proc=/etc"],
     "F-79 /dev is a link": ["dev=/etc"],
@@ -165,6 +184,38 @@ for number, (name, words) in enumerate(LIES.items()):
         print(said)
         t.assertNotIn("host-secret", said)
         one.succeed(f"curl -sf -X DELETE 'http://one:8080/v2/apps/lie{number}?force=true'")
+
+with subtest("F-69 a volume that is exchanged for a link while containers start shows nothing else"):
+    one.succeed("mkdir -p /srv/race/shared", "ln -s / /srv/race/link", "touch /srv/race/shared/own")
+    text = one.succeed("cat /etc/tepui/agentd.toml")
+    named = text + 'host_volumes = ["/srv/race", "/usr"]\n'
+    one.succeed(f"printf %s {shlex.quote(named)} >/etc/tepui/agentd.toml", f"systemctl restart {AGENT}")
+    one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+    one.succeed("systemd-run --unit swapper python3 /root/swap.py /srv/race")
+    volume = {"containerPath": "/vol", "hostPath": "/srv/race/shared", "mode": "RW"}
+    # Each ends at once and is started again; what each saw is added up where the host can read it.
+    create("racer", "plain", "ls /vol; cat /vol/root/host-marker; exit 1", volumes=[volume], network="HOST")
+
+    def started(_):
+        log = one.execute("cat /run/tepui-agent/slaves/*/frameworks/*/executors/racer*/runs/*/stdout")[1]
+        t.assertNotIn("host-secret", log)
+        return log.count("own") >= 3
+
+    retry(started, 180)
+    one.succeed("curl -sf -X DELETE 'http://one:8080/v2/apps/racer?force=true'", "systemctl stop swapper")
+
+with subtest("behind the shield nothing gets through either, and no image is a file of the host's"):
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith("local_images"))
+    shielded = kept + '\nshield_tasks = true\nhost_volumes = ["/usr"]\n'
+    one.succeed(f"printf %s {shlex.quote(shielded)} >/etc/tepui/agentd.toml", f"systemctl restart {AGENT}")
+    one.wait_until_succeeds("tepui agent list | grep -w one", timeout=60)
+    agent = one.get_unit_property(AGENT, "MainPID")
+    one.succeed("systemd-run --unit registry python3 /root/registry.py /root/plain.tar 5000")
+    one.wait_for_open_port(5000, timeout=60)
+    create("file", "plain", look)
+    t.assertIn("--local-images DIR names one", outcome("file"))
+    one.succeed("curl -sf -X DELETE 'http://one:8080/v2/apps/file?force=true'")
+    attacked("shielded", "127.0.0.1:5000/plain:1")
 
 with subtest("the host is as it was"):
     t.assertEqual(one.succeed("sha256sum /usr/local/bin/tepui-*"), sums)
