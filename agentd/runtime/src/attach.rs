@@ -56,17 +56,32 @@ impl Attached {
         all.map(|one| PollFd::new(one, PollFlags::IN)).collect()
     }
 
-    /// Takes new clients, and what they all have said; at most about `room` bytes of keys.
+    /// Takes new clients, and what they all have said; at most about `room` bytes of keys. Who asked to
+    /// be shown the terminal before somebody typed is heard in time to see what comes of it.
     pub(crate) fn hear(&mut self, room: usize, mut said: impl FnMut(ToTerminal)) {
+        let mut taken = 0;
+        loop {
+            let before = taken;
+            let came = self.accept();
+            self.clients.retain_mut(|client| client.hear(room, &mut taken, &mut said));
+            if !came && (taken == before || taken >= room) {
+                return;
+            }
+        }
+    }
+
+    /// Whether somebody came.
+    fn accept(&mut self) -> bool {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let mut came = false;
         while let Ok(connection) = accept_with(&self.socket, flags) {
             // One too many is let go of at once.
             if self.clients.len() < MAX_CLIENTS {
                 self.clients.push(Client { connection, is_shown: false });
+                came = true;
             }
         }
-        let mut taken = 0;
-        self.clients.retain_mut(|client| client.hear(room, &mut taken, &mut said));
+        came
     }
 
     /// Shows what the terminal has shown to all who want it.

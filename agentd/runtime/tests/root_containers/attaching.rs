@@ -1,5 +1,6 @@
 //! Who is attached to the terminal of a container.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{
@@ -10,8 +11,8 @@ use tepui_container::{ATTACH_SOCKET, MAX_ATTACH_BYTES, ToTerminal, Tty};
 
 use crate::rig::{Host, host, is_able};
 
-/// Somebody at the terminal.
-struct Person(OwnedFd);
+/// Somebody at the terminal, and what was shown that nobody has looked for yet.
+struct Person(OwnedFd, RefCell<String>);
 
 impl Person {
     fn at(host: &Host) -> Self {
@@ -20,7 +21,7 @@ impl Person {
             socket_with(AddressFamily::UNIX, seqpacket, SocketFlags::CLOEXEC, None).unwrap();
         let path = host.bundle().join(ATTACH_SOCKET);
         connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        Self(socket)
+        Self(socket, RefCell::default())
     }
 
     fn says(&self, word: &ToTerminal) {
@@ -31,10 +32,14 @@ impl Person {
         self.says(&ToTerminal::Keys(keys.into()));
     }
 
-    /// What is shown, until it has this text.
+    /// Waits until this text is shown.
     fn sees(&self, text: &str) {
-        let mut shown = String::new();
-        while !shown.contains(text) {
+        let mut shown = self.1.borrow_mut();
+        loop {
+            if let Some((_, rest)) = shown.split_once(text) {
+                *shown = rest.to_owned();
+                return;
+            }
             let more = self.packet().unwrap_or_else(|| panic!("the end after {shown:?}"));
             shown.push_str(&String::from_utf8_lossy(&more));
         }
