@@ -14,6 +14,7 @@ use tepui_systemd::{
 };
 
 use super::UnitError;
+use crate::reserve::processes_of_all_tasks;
 
 /// Group of the process that does nothing, below the service's own.
 const HOLDER: &str = "holder";
@@ -38,6 +39,10 @@ pub async fn group_for_processes(shim: &Path) -> Result<PathBuf, UnitError> {
         Err(SystemdError::NoSuchUnit(_)) => manager.start(&describe(shim, unit)).await?,
         Err(error) => return Err(error.into()),
     };
+    // What systemd gives a service that says nothing, 15 % of the host's, is little for all tasks.
+    let tasks_max = processes_of_all_tasks().or(Some(u64::MAX));
+    let most = Ceiling { tasks_max, ..Ceiling::default() };
+    manager.limit(&UnitName::of_processes(), &most).await?;
     let group = mount.root().join(status.control_group.trim_start_matches('/'));
     let aside = Leaf::at(group.join(HOLDER));
     aside.ensure()?;
