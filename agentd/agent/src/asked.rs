@@ -422,10 +422,12 @@ impl Agent {
         }
     }
 
-    /// Every run was looked at: what is below one that is over follows it.
+    /// Every run was looked at: what is below one that is over follows it, at any depth, as it would
+    /// have at once if the agent had been there.
     pub(crate) fn settle_asked(&mut self, turn: &mut Turn<'_>) {
         let live = |run: &ContainerId| self.book.runs.get(run).is_some_and(|r| r.exit.is_none());
-        let orphans = self.live_asked(|run| parent_of(run).is_some_and(|above| !live(&above)));
+        let above = |run: &ContainerId| std::iter::successors(parent_of(run), parent_of);
+        let orphans = self.live_asked(|run| above(run).any(|one| !live(&one)));
         for run in orphans {
             self.end_asked(&run, Fate::Shutdown, turn);
         }

@@ -292,6 +292,19 @@ fn what_lost_its_parent_while_the_agent_was_away_ends_afterwards() {
 }
 
 #[test]
+fn what_is_nested_deeper_is_ended_as_soon_as_the_outermost_is_known_to_be_gone() {
+    let (mut rig, run) = with_task();
+    let (outer, inner) = (format!("{run}.shell"), format!("{run}.shell.deep"));
+    launch(&mut rig, &outer);
+    launch(&mut rig, &inner);
+    rig.exit_unseen("t1", Exit::Code(0));
+    rig.restart();
+    for one in [&outer, &inner] {
+        assert!(rig.host[&id(one)].killed > 0, "{one}");
+    }
+}
+
+#[test]
 fn a_reboot_ends_every_container() {
     let (mut rig, task) = with_task();
     let name = format!("{task}.x");
