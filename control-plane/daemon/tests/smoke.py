@@ -121,9 +121,12 @@ def run_command(cluster):
     if good.returncode != 0:
         raise Failed(f"sleep 3: {good.returncode}: {good.stderr}")
     bad = cluster.cli("run", "--name", "a_mesos_job", "--command", "exit 7")
-    if bad.returncode == 0 or "7" not in bad.stderr + bad.stdout:
+    if bad.returncode != 7:
         raise Failed(f"exit 7: {bad.returncode}: {bad.stdout}{bad.stderr}")
-    return f"sleep 3 ends with 0, exit 7 ends with {bad.returncode}"
+    killed = cluster.cli("run", "--name", "a_mesos_job", "--command", "kill -9 $$")
+    if killed.returncode != 137:
+        raise Failed(f"kill -9 $$: {killed.returncode}: {killed.stdout}{killed.stderr}")
+    return f"sleep 3 ends with 0, exit 7 with {bad.returncode}, SIGKILL with {killed.returncode}"
 
 
 def daemons_die(cluster):
