@@ -104,8 +104,10 @@ fn without_entry(app: &App) -> String {
 pub(crate) fn headline(app: &App, item: &QueueItem, agents: Option<&[Agent]>) -> String {
     if !item.delay.overdue {
         let seconds = item.delay.time_left_seconds;
-        let failure = app.last_task_failure.as_ref().map(|failure| failure.message.trim());
-        return match failure.filter(|message| !message.is_empty()) {
+        // One line has room for the first: `tepui app show` has them all.
+        let failure =
+            app.last_task_failure.as_ref().and_then(|one| one.message.trim().lines().next());
+        return match failure {
             Some(message) => {
                 format!("it fails and is started again in {seconds} s; last failure: {message}")
             }

@@ -67,7 +67,12 @@ fn render(app: &App, pulling: &BTreeMap<String, String>, colour: bool) -> String
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in lines {
-        text.push_str(&format!("{name:<width$}  {value}\n"));
+        let mut name = name;
+        for line in value.trim_end().split('\n') {
+            text.push_str(&format!("{name:<width$}  {line}\n"));
+            // Further lines of a value are below its first.
+            name = "";
+        }
     }
     if !app.tasks.is_empty() {
         text.push('\n');
@@ -88,7 +93,7 @@ mod tests {
             "id": "/t/web", "cmd": "sleep 1", "instances": 2, "tasksRunning": 1, "tasksStaged": 1,
             "cpus": 0.5, "mem": 128, "disk": 0, "gpus": 0, "version": "2030-01-02T03:04:05.678Z",
             "constraints": [["hostname", "UNIQUE"]], "deployments": [{"id": "7f"}],
-            "lastTaskFailure": {"appId": "/t/web", "host": "node1", "message": "Command exited with status 7",
+            "lastTaskFailure": {"appId": "/t/web", "host": "node1", "message": "Command exited with status 7\nlast error output:\n  no such file",
                 "state": "TASK_FAILED", "taskId": "t.1", "timestamp": "2030-01-02T03:04:06.000Z", "version": "v"},
             "tasks": [{"id": "t.2", "appId": "/t/web", "host": "node1", "ports": [31000], "state": "TASK_RUNNING"}]
         }))
@@ -106,6 +111,8 @@ each          0.5 cpus, 128 MiB memory, 0 MiB disk, 0 gpus
 constraint    hostname UNIQUE
 deployment    7f
 last failure  failed at 2030-01-02T03:04:06.000Z on node1: Command exited with status 7
+              last error output:
+                no such file
 failed task   t.1
 
 ID   APP     HOST   PORTS  STATE    HEALTH  STARTED
