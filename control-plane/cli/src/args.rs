@@ -114,6 +114,7 @@ pub(crate) enum Verb {
     /// Run a command beside a task of an app, and end with its status
     Exec(Exec),
     /// Tell why an app does not run, and what would help
+    #[command(visible_alias = "why")]
     Explain(Explain),
     /// Break something on purpose, and see what it costs
     #[command(subcommand)]
@@ -506,7 +507,8 @@ pub(crate) enum Deployment {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The command has the sandbox, environment, user and limits of the task, and ends with it.
-Ctrl-C goes to the command; a second one gives up. Without -i it has no input.")]
+At a terminal it has one too, as with -it, if neither -i nor -t is given; elsewhere it has no input
+without -i. Ctrl-C goes to the command; a second one gives up, except with -it.")]
 pub(crate) struct Exec {
     /// The app's id; APP/N is its Nth instance [default: the first]
     #[arg(required_unless_present = "task", default_value = "", hide_default_value = true)]

@@ -70,7 +70,9 @@ for name in APPS:
                 t.assertIn(line, told)
 
 with subtest("a terminal is had beside a confined task too"):
-    t.assertIn("/dev/pts/", one.succeed("script -qec 'tepui exec -t confined -- tty' /dev/null"))
+    for words in ("-t", "-it", ""):
+        t.assertIn("/dev/pts/", one.succeed(f"script -qec 'tepui exec {words} confined -- tty' /dev/null"))
+    t.assertIn("not a tty", one.succeed("script -qec 'tepui exec confined -- tty | cat' /dev/null"))
 
 with subtest("a check ends with its confined task, and is no reason to wait for it"):
     one.succeed("tepui exec confined -- sh -c 'sleep 100055 & echo $!'")

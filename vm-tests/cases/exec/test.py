@@ -15,6 +15,7 @@ with subtest("a command answers with its output and its exit code"):
     status, _ = one.execute("tepui exec talk/2 -- sh -c 'exit 7'")
     t.assertEqual(status, 7)
     t.assertEqual(one.succeed("printf abc | tepui exec -i talk -- tr a-c x-z"), "xyz")
+    t.assertEqual(one.succeed("printf abc | timeout 20 tepui exec talk -- sh -c 'cat; echo nothing'"), "nothing\n")
 
 with subtest("it runs in the control group of the unit"):
     groups = one.succeed("tepui exec talk/1 -- cat /proc/self/cgroup")
@@ -69,6 +70,7 @@ with subtest("in a container it sees that root, that user, that environment"):
     t.assertEqual(one.succeed("tepui exec boxed -- sh -c 'echo $GREETING'").strip(), "from inside")
     t.assertEqual(one.succeed("tepui exec -e MORE=x boxed -- sh -c 'echo $MORE'").strip(), "x")
     t.assertEqual(one.succeed("printf abc | tepui exec -i boxed -- cat"), "abc")
+    t.assertEqual(one.succeed("timeout 20 tepui exec boxed -- sh -c 'cat; echo nothing'"), "nothing\n")
     status, _ = one.execute("tepui exec boxed -- sh -c 'exit 7'")
     t.assertEqual(status, 7)
     status, output = one.execute("tepui exec boxed -- /no/such/program 2>&1")
@@ -131,6 +133,14 @@ with subtest("on a terminal, keys make signals, and the size follows"):
     say("echo status=$?; exit 5\\n")
     sees("status=130")
     one.wait_until_succeeds("systemctl show -P ExecMainStatus terminal.service | grep -x 5", timeout=60)
+
+with subtest("on a terminal without input, the keys that make signals make them still"):
+    line = f"exec 3<>{typed}; exec script -qefc 'exec tepui exec -t boxed -- sleep 889' {shown} <&3 >/dev/null"
+    one.succeed(f"systemd-run --unit silent -p RemainAfterExit=yes bash -c {shlex.quote(line)}")
+    one.wait_until_succeeds("pgrep -f '^sleep 889$'", timeout=60)
+    say("\\003")
+    one.wait_until_fails("pgrep -f '^sleep 889$'", timeout=60)
+    one.wait_until_succeeds("systemctl show -P ExecMainStatus silent.service | grep -x 130", timeout=60)
 
 with subtest("whoever attaches to the terminal of a task types at it, also after a restart of the agent"):
     one.copy_from_host("vm-tests/cases/exec/attach.py", "/root/attach.py")

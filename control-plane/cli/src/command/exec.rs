@@ -32,13 +32,18 @@ const MESSAGE_CONTENT_TYPE: &str = "Message-Content-Type";
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long the status may take after the last output.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an agent may take to pass Ctrl-C on.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(3);
 const INPUT_BYTES: usize = 8 << 10;
 /// Added to the number of the signal that ended a command, as shells do.
 const SIGNALLED: i32 = 128;
 const SIGINT: i32 = 2;
 
 /// Runs the command; its status is the answer.
-pub(crate) async fn run(client: &Client, exec: Exec) -> anyhow::Result<u8> {
+pub(crate) async fn run(client: &Client, mut exec: Exec) -> anyhow::Result<u8> {
+    if !exec.interactive && !exec.tty && terminal::is_ours() {
+        (exec.interactive, exec.tty) = (true, true);
+    }
     if exec.tty && !terminal::is_one() {
         return Err(Fault::new("-t needs a terminal, and the standard input is none")
             .fix("leave -t out to run the command without one")
@@ -55,6 +60,11 @@ fn session_id() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = now.map(|since| since.as_nanos()).unwrap_or_default();
     format!("exec-{:x}-{nanos:x}", std::process::id())
+}
+
+/// Whether every key goes to the command, also those that make signals here.
+fn passes_keys(exec: &Exec) -> bool {
+    exec.interactive && exec.tty
 }
 
 struct Session<'a> {
@@ -74,7 +84,7 @@ impl Session<'_> {
 
     async fn talk(&self, exec: &Exec) -> anyhow::Result<u8> {
         let printed = self.launch(exec).await?;
-        let raw = exec.tty.then(Raw::enter).transpose()?;
+        let raw = passes_keys(exec).then(Raw::enter).transpose()?;
         let outcome = self.relay(exec, printed).await;
         drop(raw);
         match outcome? {
@@ -114,16 +124,16 @@ impl Session<'_> {
     /// Passes on what comes and goes until the output ends; a code when it was given up before.
     async fn relay(&self, exec: &Exec, mut printed: Stream) -> anyhow::Result<Option<u8>> {
         let (words, said) = mpsc::channel::<Value>(4);
-        let feeds = exec.interactive || exec.tty;
         let mut feeding = pin!(async {
-            if feeds {
-                self.feed(said).await;
-            }
+            self.feed(said).await;
             std::future::pending::<()>().await;
         });
         if exec.interactive {
             let words = words.clone();
             std::thread::spawn(move || read_input(&words));
+        } else if !exec.tty {
+            // Who asks for input is told that there is none, and does not wait for it.
+            words.send(wire::input(&[])).await?;
         }
         let mut resized = signal(SignalKind::window_change()).context("failed to take signals")?;
         let mut interrupts = signal(SignalKind::interrupt()).context("failed to take signals")?;
@@ -131,7 +141,7 @@ impl Session<'_> {
         let mut interrupted = false;
         loop {
             tokio::select! {
-                next = printed.next() => match next.context("the connection to the agent broke")? {
+                next = printed.next() => match next? {
                     Some(Printed::Output(data)) => put(&mut std::io::stdout().lock(), &data)?,
                     Some(Printed::Error(data)) => put(&mut std::io::stderr().lock(), &data)?,
                     None => return Ok(None),
@@ -141,7 +151,7 @@ impl Session<'_> {
                     // Behind what was typed before; when that is much, a later size follows.
                     let _ = words.try_send(wire::resize(&terminal::size()));
                 }
-                _ = interrupts.recv(), if !exec.tty => {
+                _ = interrupts.recv(), if !passes_keys(exec) => {
                     if interrupted {
                         return Ok(Some(INTERRUPTED));
                     }
@@ -182,7 +192,10 @@ impl Session<'_> {
             "type": "KILL_NESTED_CONTAINER",
             "kill_nested_container": {"container_id": self.container(), "signal": SIGINT},
         });
-        self.client.http().post(self.url()).json(&call).send().await?;
+        let request = self.client.http().post(self.url()).json(&call);
+        request.timeout(INTERRUPT_PATIENCE).send().await.map_err(|error| {
+            self.client.agent_unreachable(&self.target.agent, &error, "exec talks to the agent")
+        })?;
         Ok(())
     }
 

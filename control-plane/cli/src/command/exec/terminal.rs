@@ -1,6 +1,6 @@
 //! This side's terminal: raw while a command elsewhere has it.
 
-use std::io::{IsTerminal, stdin};
+use std::io::{IsTerminal, stdin, stdout};
 
 use anyhow::Context;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
@@ -9,6 +9,13 @@ use serde_json::{Value, json};
 /// Whether there is one.
 pub(super) fn is_one() -> bool {
     stdin().is_terminal()
+}
+
+/// Whether somebody sits at one who sees what is printed and whose keys come here, not to a program
+/// in the foreground.
+pub(super) fn is_ours() -> bool {
+    let foreground = rustix::termios::tcgetpgrp(stdin());
+    stdout().is_terminal() && foreground.is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Its size as the agent takes it.

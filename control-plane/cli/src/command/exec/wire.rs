@@ -1,6 +1,7 @@
 //! Records of a session, both ways: JSON in RecordIO.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine;
@@ -8,9 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tepui_wire::recordio::{self, Decoder};
+use tokio::time::timeout;
+
+use crate::fault::Fault;
 
 /// Largest record that an agent sends.
 const MAX_RECORD_BYTES: usize = 1 << 20;
+/// An agent shows every 30 s that it is there (`mesos-http.md` 3.3): one that is silent for longer has
+/// lost its power or its network, and this terminal must not wait for it.
+const SILENCE: Duration = Duration::from_secs(100);
 
 /// A piece of what the command prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +49,15 @@ impl Stream {
                     return Ok(Some(printed));
                 }
             }
-            match self.chunks.next().await {
-                Some(chunk) => self.decoder.push(&chunk?),
+            let silent = || {
+                let time = SILENCE.as_secs();
+                Fault::new(format!("the agent has shown no sign of life for {time} seconds"))
+                    .fix("`tepui agent list` shows whether it is still there")
+            };
+            match timeout(SILENCE, self.chunks.next()).await.map_err(|_| silent())? {
+                Some(chunk) => {
+                    self.decoder.push(&chunk.context("the connection to the agent broke")?);
+                }
                 None => return Ok(None),
             }
         }
@@ -115,5 +129,24 @@ mod tests {
         assert_eq!(stream.next().await.unwrap(), Some(Printed::Output(b"hi".to_vec())));
         assert_eq!(stream.next().await.unwrap(), Some(Printed::Error(b"oh".to_vec())));
         assert_eq!(stream.next().await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_falls_silent_is_not_waited_for() {
+        let beat = recordio::encode(br#"{"type": "CONTROL", "control": {"type": "HEARTBEAT"}}"#);
+        let chunks = futures_util::stream::unfold(0, move |beats| {
+            let beat = bytes::Bytes::from(beat.clone());
+            async move {
+                match beats {
+                    0..9 => tokio::time::sleep(Duration::from_secs(30)).await,
+                    _ => std::future::pending().await,
+                }
+                Some((Ok(beat), beats + 1))
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        let error = Stream::new(chunks).next().await.unwrap_err();
+        assert!(error.to_string().contains("no sign of life for 100 seconds"), "{error}");
+        assert_eq!(begun.elapsed(), Duration::from_secs(9 * 30 + 100));
     }
 }
