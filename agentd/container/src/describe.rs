@@ -44,6 +44,7 @@ pub fn describe(
     let is_docker = info.r#type() == container_info::Type::Docker;
     check_networks(&info.network_infos)?;
     check_engine(info, is_docker)?;
+    let rlimits = rlimits(info.rlimit_info.as_ref())?;
     if !is_docker && needs_no_container(info) {
         return Ok(None);
     }
@@ -69,7 +70,7 @@ pub fn describe(
         shm_bytes: None,
         shares_processes: false,
         tty: info.tty_info.as_ref().map(tty),
-        rlimits: rlimits(info.rlimit_info.as_ref())?,
+        rlimits,
         devices: Vec::new(),
         holds_to_devices: false,
         sysctls: Vec::new(),
@@ -138,12 +139,23 @@ fn tty(info: &v1::TtyInfo) -> Tty {
     })
 }
 
+/// Soft and hard limits are given together, or neither: then there is none (`RLimitInfo`).
 fn rlimits(info: Option<&v1::RLimitInfo>) -> Result<Vec<Rlimit>, Refusal> {
     let all = info.map(|info| info.rlimits.as_slice()).unwrap_or_default();
     all.iter()
-        .map(|limit| match limit.r#type().as_str_name().strip_prefix("RLMT_") {
-            Some(name) => Ok(Rlimit { name: name.to_owned(), soft: limit.soft, hard: limit.hard }),
-            None => Refusal::of("a resource limit (container.rlimit_info) has no known type"),
+        .map(|limit| {
+            let Some(name) = limit.r#type().as_str_name().strip_prefix("RLMT_") else {
+                return Refusal::of("a resource limit (container.rlimit_info) has no known type");
+            };
+            let wrong = match (limit.soft, limit.hard) {
+                (Some(soft), Some(hard)) if soft > hard => "a soft limit above its hard one",
+                (Some(_), None) | (None, Some(_)) => "only one of its soft and hard limits",
+                _ => {
+                    let (soft, hard) = (limit.soft, limit.hard);
+                    return Ok(Rlimit { name: name.to_owned(), soft, hard });
+                }
+            };
+            Refusal::of(format!("resource limit {name} (container.rlimit_info) has {wrong}"))
         })
         .collect()
 }

@@ -249,8 +249,12 @@ fn ulimit(container: &mut Container, value: &str) -> Result<(), Refusal> {
     if !crate::spec::is_rlimit(&name) {
         return Err(failed());
     }
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    if soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX) {
+        return Err(wrong("ulimit", value, "a soft limit that is at most its hard one"));
+    }
     container.rlimits.retain(|one| one.name != name);
-    container.rlimits.push(Rlimit { name, soft: number(soft)?, hard: number(hard)? });
+    container.rlimits.push(Rlimit { name, soft, hard });
     Ok(())
 }
 

@@ -47,6 +47,28 @@ fn a_mesos_container_that_asks_for_nothing_needs_none() {
 }
 
 #[test]
+fn a_resource_limit_that_cannot_be_meant_is_refused_with_and_without_a_container() {
+    for more in ["", r#""linux_info": {}, "#] {
+        let limit = |limit: &str| {
+            container(&format!(
+                r#"{{"type": "MESOS", {more}"rlimit_info": {{"rlimits": [{{{limit}}}]}}}}"#
+            ))
+        };
+        for (bad, why) in [
+            (r#""type": "UNKNOWN", "soft": 1, "hard": 1"#, "no known type"),
+            (r#""type": "RLMT_NOFILE", "soft": 1"#, "only one of"),
+            (r#""type": "RLMT_NOFILE", "hard": 1"#, "only one of"),
+            (r#""type": "RLMT_NOFILE", "soft": 2, "hard": 1"#, "above its hard one"),
+        ] {
+            let error = limit(bad).unwrap_err();
+            assert!(error.contains("container.rlimit_info") && error.contains(why), "{error}");
+        }
+        limit(r#""type": "RLMT_NOFILE", "soft": 1, "hard": 2"#).unwrap();
+        limit(r#""type": "RLMT_CORE""#).unwrap();
+    }
+}
+
+#[test]
 fn mesos_networks_go_by_name() {
     let network = |name: &str| {
         let text = format!(

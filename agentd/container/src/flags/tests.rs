@@ -88,6 +88,8 @@ fn values_that_make_no_sense_are_refused_with_what_would() {
         ("tmpfs", "/run:uid=0,foo", "known options"),
         ("ulimit", "nofile", "name=soft"),
         ("ulimit", "nothing=1", "name=soft"),
+        ("ulimit", "nofile=20:10", "at most its hard one"),
+        ("ulimit", "nofile=-1:10", "at most its hard one"),
         ("cap-add", "FLY", "a capability"),
         ("device", "/etc/passwd", "below /dev"),
         ("device", "/dev/fuse:/dev/x:m", "'rw'"),
