@@ -216,7 +216,8 @@ impl Agent {
         let wishes = Wishes::read(labels).unwrap_or_default();
         // In a container the runtime says what may be done, and needs its own rights to do so.
         if self.container_of(framework, executor, run).is_none() {
-            limits.rights = Rights::of(container, &wishes, policy).unwrap_or_default();
+            let rights = Rights::of(container, &wishes, policy);
+            limits.rights = rights.unwrap_or_else(|_| Rights::none());
         }
         wishes.add_to(&mut limits);
         limits
@@ -242,7 +243,8 @@ impl Agent {
             () if self.asked_container(run).is_some() => Rights::default(),
             // Nobody gets out of what holds the run above by a call.
             () if above.rights != Rights::default() => above.rights.clone(),
-            () => Rights::of(launch.info.as_ref(), &Wishes::default(), policy).unwrap_or_default(),
+            () => Rights::of(launch.info.as_ref(), &Wishes::default(), policy)
+                .unwrap_or_else(|_| Rights::none()),
         };
         let limits = if launch.resources.is_empty() && launch.limits.is_empty() {
             // What it writes is in the sandbox above, and counts there.
@@ -285,6 +287,17 @@ impl Agent {
         let run = executor.run.clone();
         let limits = self.limits_of(framework, executor, &run);
         turn.push(Effect::Limit { run, limits: Box::new(limits) });
+    }
+
+    /// Why a run that was taken on cannot be held here and now to what it asks for.
+    pub(crate) fn run_objection(&self, run: &ContainerId) -> Option<String> {
+        if let Some(launch) = self.book.runs.get(run)?.asked.as_deref() {
+            return self.limits_objection(&launch.as_task());
+        }
+        let (framework, executor) = self.book.owner(run)?;
+        let task = self.task_of(framework, executor, run);
+        let task = task.or_else(|| framework.tasks.get(executor.tasks.first()?))?;
+        self.limits_objection(&task.info)
     }
 
     /// Why a task, or its executor, cannot be held here to what it asks for.

@@ -75,6 +75,10 @@ impl Agent {
         let Some(spec) = self.spec_of(run) else {
             return self.launch_failed(run, "The command has nothing to execute", turn);
         };
+        // It may have been taken on by an agent of other settings, or on a host that could do more.
+        if let Some(why) = self.run_objection(run) {
+            return self.launch_failed(run, &why, turn);
+        }
         if !self.book.runs.get(run).is_some_and(|run| run.started) {
             self.commit_start(run, turn);
         }

@@ -96,6 +96,27 @@ fn a_task_that_needs_a_missing_isolator_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_task_that_an_agent_of_other_isolators_took_on_is_refused_before_it_starts() {
+    let mut rig = agent(LimitPolicy::default());
+    rig.answers_fetch = false;
+    let mut task = labelled("t1", "TEPUI_PIDS", "64");
+    let uri = v1::command_info::Uri { value: "http://x/y".into(), ..Default::default() };
+    task.command.get_or_insert_default().uris.push(uri);
+    rig.launch(task);
+    let why = "the controller 'pids' is not in force";
+    rig.config.isolation = Isolation {
+        in_force: [CPU, MEM].map(Into::into).into(),
+        missing: BTreeMap::from([(PIDS.into(), why.into())]),
+    };
+    rig.answers_fetch = true;
+    rig.restart();
+    rig.connect();
+    assert_eq!(rig.states("t1").last(), Some(&Failed));
+    assert!(rig.last("t1").message().contains(why), "{}", rig.last("t1").message());
+    assert!(rig.witness.is_empty(), "it began");
+}
+
+#[test]
 fn what_an_executor_may_use_grows_and_shrinks_with_its_tasks() {
     let mut rig = agent(LimitPolicy::default());
     rig.launch(given(custom("t1")));

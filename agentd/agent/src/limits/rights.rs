@@ -66,6 +66,11 @@ fn mask(info: &v1::CapabilityInfo) -> Result<u64, Unclear> {
 }
 
 impl Rights {
+    /// Those of a run that asks for what it may not have.
+    pub(super) fn none() -> Self {
+        Self { bounding: Some(0), no_new_privileges: true, ..Self::default() }
+    }
+
     /// What a container and labels ask for, within what the operator allows.
     pub(super) fn of(
         container: Option<&v1::ContainerInfo>,
