@@ -315,7 +315,7 @@ impl Agent {
         let is_own = container.as_ref().is_some_and(|one| one.network.is_own());
         Some(RunSpec {
             run: run.clone(),
-            title: Some(run.to_string()),
+            title: run.to_string(),
             sandbox: entry.sandbox.clone(),
             role: owner.and_then(|(_, executor)| executor.role.clone()),
             command,

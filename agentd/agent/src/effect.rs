@@ -248,8 +248,8 @@ pub enum LinkTarget {
 pub struct RunSpec {
     /// Which run.
     pub run: ContainerId,
-    /// What people are shown as its name, where it is not the task or executor of its environment.
-    pub title: Option<String>,
+    /// What people are shown as its name: its task's id, its executor's, or its own.
+    pub title: String,
     /// The sandbox, relative to the work directory.
     pub sandbox: Arc<str>,
     /// The role that its resources are allocated to, once known.

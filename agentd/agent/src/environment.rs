@@ -87,7 +87,8 @@ impl Agent {
         let is_own = container.as_ref().is_some_and(|one| one.network.is_own());
         Some(RunSpec {
             run: run.clone(),
-            title: None,
+            title: task
+                .map_or_else(|| executor.id.to_string(), |one| one.info.task_id.value.clone()),
             sandbox: self.book.runs.get(run)?.sandbox.clone(),
             role: executor.role.clone(),
             command: to_run,

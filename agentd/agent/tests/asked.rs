@@ -81,7 +81,7 @@ fn a_nested_container_has_a_sandbox_below_its_parents_and_is_held_to_its_amounts
     assert_eq!(spec.limits.memory_limit, Some(64 << 20));
     assert_eq!(spec.limits.cpu_milli, Some(500));
     assert_eq!(spec.ports, above.ports);
-    assert_eq!(spec.title.as_deref(), Some(name.as_str()));
+    assert_eq!(spec.title, name.as_str());
     launch(&mut rig, &name);
     assert_eq!(rig.responses.last(), Some(&Response::Accepted), "it is there already");
 }

@@ -648,15 +648,13 @@ fn pid(started: &tepui_launch::Started) -> u32 {
     started.main.pid.unsigned_abs()
 }
 
-/// What the host may call a run, from its documented environment.
-fn label(env: &[(String, String)], title: Option<String>, role: Option<&Role>) -> RunLabel {
+/// What the host may call a run. The agent's own variables stand before the command's, which may
+/// have the same names; those of Marathon are the command's.
+fn label(env: &[(String, String)], title: String, role: Option<&Role>) -> RunLabel {
     let variable =
-        |name: &str| env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     RunLabel {
-        task: title
-            .or_else(|| variable("MESOS_TASK_ID"))
-            .or_else(|| variable("MESOS_EXECUTOR_ID"))
-            .unwrap_or_default(),
+        task: title,
         framework: variable("MESOS_FRAMEWORK_ID").unwrap_or_default(),
         role: role.map_or_else(|| "*".to_owned(), ToString::to_string),
         app: variable("MARATHON_APP_ID"),

@@ -63,25 +63,50 @@ pub struct RunLabel {
     pub version: Option<String>,
 }
 
+/// Longest text that a host is told about a run; an app's id has at most a quarter of that.
+const MAX_LABEL: usize = 1000;
+
+/// As one line that a host takes as it is. systemd writes descriptions into a file of settings, where a new
+/// line is a new setting and a backslash at the end takes the next one away. Apps choose some of these texts.
+fn one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() || c == '\\' { ' ' } else { c };
+    text.chars().take(MAX_LABEL).map(plain).collect()
+}
+
 impl RunLabel {
     /// A sentence for people, for example `app /shop/cart, version …, task …`.
     #[must_use]
     pub fn description(&self) -> String {
-        match (&self.app, &self.version) {
+        let sentence = match (&self.app, &self.version) {
             (Some(app), Some(version)) => {
                 format!("Tepui app {app}, version {version}, task {}", self.task)
             }
             (Some(app), None) => format!("Tepui app {app}, task {}", self.task),
             _ if self.framework.is_empty() => format!("Tepui container {}", self.task),
             _ => format!("Tepui task {} of framework {}", self.task, self.framework),
-        }
+        };
+        one_line(&sentence)
     }
 
     /// A short name in front of log lines: the last part of the app's, or the task's.
     #[must_use]
     pub fn short_name(&self) -> String {
         let app = self.app.as_deref().and_then(|app| app.rsplit('/').next());
-        app.filter(|name| !name.is_empty()).unwrap_or(&self.task).to_owned()
+        one_line(app.filter(|name| !name.is_empty()).unwrap_or(&self.task))
+    }
+
+    /// Fields of every line in the journal, which `journalctl TEPUI_APP=/shop/cart` looks for.
+    #[must_use]
+    pub fn log_fields(&self) -> Vec<(String, String)> {
+        let fields = [
+            ("TEPUI_TASK", Some(&self.task)),
+            ("TEPUI_FRAMEWORK", Some(&self.framework)),
+            ("TEPUI_ROLE", Some(&self.role)),
+            ("TEPUI_APP", self.app.as_ref()),
+            ("TEPUI_VERSION", self.version.as_ref()),
+        ];
+        let known = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        known.map(|(name, value)| (name.to_owned(), one_line(value))).collect()
     }
 
     /// What a unit is named after. Two frameworks may have tasks of one name, and an executor may
@@ -322,4 +347,30 @@ impl StageSpec {
 /// The group at a recorded path.
 pub(crate) fn leaf_at(path: Option<&PathBuf>) -> Option<Leaf> {
     path.map(|path| Leaf::at(path.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_app_calls_itself_is_one_line_of_bounded_length() {
+        let app = "/x\n[Service]\nExecStopPost=/bin/evil\r\u{85}/leaf\\".to_owned();
+        let label = RunLabel {
+            task: "x.1".to_owned(),
+            framework: "f\\".to_owned(),
+            role: "*".to_owned(),
+            app: Some(app),
+            version: Some("v".repeat(100_000)),
+        };
+        let bare = RunLabel { app: None, ..label.clone() };
+        let mut texts = vec![label.description(), label.short_name(), bare.description()];
+        texts.extend(label.log_fields().into_iter().map(|(_, value)| value));
+        for text in texts {
+            assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+            assert!(!text.ends_with('\\'), "{text:?}");
+            assert!(text.chars().count() <= MAX_LABEL, "{}", text.len());
+        }
+        assert_eq!(label.short_name(), "leaf ");
+    }
 }

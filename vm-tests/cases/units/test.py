@@ -141,6 +141,18 @@ with subtest("a restart of D-Bus and a re-execution of systemd change no unit"):
     one.wait_until_succeeds("tepui app scale /shop/cart 4 --timeout 60s", timeout=120)
     t.assertEqual(len(units()), 4)
 
+with subtest("what an app calls itself is no setting of its unit"):
+    app = "/x\n[Service]\nExecStopPost=/bin/touch /run/by-app\nUser=root"
+    definition = {"id": "/liar", "cmd": f"true '{app}'; exec sleep 1000", "cpus": 0.1, "mem": 32, "user": "nobody"}
+    definition["env"] = {"MARATHON_APP_ID": app, "MARATHON_APP_VERSION": app}
+    document = json.dumps(definition).replace("'", "'\\''")
+    one.succeed(f"cat >/root/liar.json <<'END'\n{document}\nEND\n")
+    one.succeed("tepui app create /root/liar.json --timeout 60s", "systemctl daemon-reload")
+    (unit,) = [name for name in units() if name.startswith("tepui-task-liar")]
+    t.assertNotIn("by-app", one.succeed(f"systemctl show -P ExecStopPost '{unit}'"))
+    one.succeed("tepui app delete /liar --timeout 60s", "test ! -e /run/by-app")
+    retry(lambda _: len(units()) == 4, 30)
+
 with subtest("what ended leaves no unit behind"):
     one.succeed("tepui app scale /shop/cart 0 --timeout 60s")
     retry(lambda _: units() == [], 30)

@@ -12,7 +12,7 @@ use tepui_systemd::{
 
 use super::Inner;
 use crate::confinement::{SystemCalls, parse_processors};
-use crate::spec::{LaunchSpec, Program, RunLabel};
+use crate::spec::{LaunchSpec, Program};
 
 /// Names and values.
 pub(super) type Variables = Vec<(String, String)>;
@@ -83,7 +83,7 @@ impl Inner {
                 notifies_within: pace.notifies_within,
                 watchdog: pace.watchdog,
             },
-            log_fields: log_fields(&spec.label),
+            log_fields: spec.label.log_fields(),
             syslog_identifier: spec.label.short_name(),
         }
     }
@@ -143,16 +143,3 @@ fn rights(given: &crate::confinement::Rights) -> Rights {
 const SERVICE: &[&str] = &["@system-service"];
 const PRIVILEGED: &[&str] = &["@privileged", "@resources"];
 const NOTHING: &[&str] = &[];
-
-/// What `journalctl TEPUI_APP=/shop/cart` looks for.
-fn log_fields(label: &RunLabel) -> Vec<(String, String)> {
-    let fields = [
-        ("TEPUI_TASK", Some(&label.task)),
-        ("TEPUI_FRAMEWORK", Some(&label.framework)),
-        ("TEPUI_ROLE", Some(&label.role)),
-        ("TEPUI_APP", label.app.as_ref()),
-        ("TEPUI_VERSION", label.version.as_ref()),
-    ];
-    let known = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    known.map(|(name, value)| (name.to_owned(), value.replace('\n', " "))).collect()
-}
