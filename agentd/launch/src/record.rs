@@ -21,6 +21,9 @@ pub const EXIT: &str = "exit";
 /// and so gets it open: an empty file says that the command never began, a missing one nothing.
 pub const BEGUN: &str = "begun";
 
+/// File that says which run of its unit a run is, in systemd's words.
+const INVOCATION: &str = "invocation";
+
 const STARTED_HEADER: &str = "tepui-run-started 1";
 const EXIT_HEADER: &str = "tepui-run-exit 1";
 const UNIT_HEADER: &str = "tepui-run-unit 1";
@@ -211,6 +214,25 @@ pub fn create_begun(dir: &Path) -> Result<File, RecordError> {
 #[must_use]
 pub fn never_began(dir: &Path) -> bool {
     fs::metadata(dir.join(BEGUN)).is_ok_and(|meta| meta.len() == 0)
+}
+
+/// Writes down which run of its unit this is. Not synced: after a power cut no unit goes on.
+///
+/// # Errors
+///
+/// [`RecordError::Io`].
+pub fn save_invocation(dir: &Path, invocation: &str) -> Result<(), RecordError> {
+    let path = dir.join(INVOCATION);
+    fs::write(&path, invocation).map_err(|source| RecordError::Io { verb: "write", path, source })
+}
+
+/// Whether a unit's run, which systemd names so, is the one that was written down. Nothing is known of
+/// one that an older agent began, or that was not asked to begin.
+#[must_use]
+pub fn is_same_invocation(dir: &Path, invocation: &str) -> bool {
+    let whole = |text: &str| text.len() == 32 && text.bytes().all(|one| one.is_ascii_hexdigit());
+    let written = fs::read_to_string(dir.join(INVOCATION)).unwrap_or_default();
+    !whole(&written) || !whole(invocation) || written == invocation
 }
 
 impl StartMark {
@@ -463,6 +485,19 @@ fn replace_durably(dir: &Path, name: &str, text: &str) -> Result<(), RecordError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_that_was_begun_anew_is_another_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = ("0123456789abcdef".repeat(2), "f".repeat(32));
+        assert!(is_same_invocation(dir.path(), &one), "nothing is written down");
+        save_invocation(dir.path(), &one).unwrap();
+        assert!(is_same_invocation(dir.path(), &one));
+        assert!(!is_same_invocation(dir.path(), &other));
+        assert!(is_same_invocation(dir.path(), ""), "systemd does not say");
+        save_invocation(dir.path(), &one[..7]).unwrap();
+        assert!(is_same_invocation(dir.path(), &other), "it was not written to its end");
+    }
 
     fn start() -> StartRecord {
         StartRecord {

@@ -58,6 +58,21 @@ with subtest("a unit that the operator stops is a task that failed, and who ende
     t.assertIn("signal Terminated", end["message"])
     t.assertIn("systemd", end["message"])
 
+with subtest("a unit that the operator restarts is not the task any more, and its end is told as it was"):
+    for while_away in (False, True):
+        task = create("restarted", "exec sleep 5555")
+        name = unit("restarted")
+        if while_away:
+            one.succeed(f"systemctl stop {AGENT}")
+        one.execute(f"systemctl restart '{name}'")
+        if while_away:
+            one.succeed(f"systemctl start {AGENT}")
+        end = failed("restarted", task)
+        t.assertEqual(end["state"], "TASK_FAILED")
+        t.assertIn("signal Terminated", end["message"])
+        t.assertEqual(len(one.succeed("pgrep -x -f 'sleep 5555'").split()), 1)
+        one.succeed("tepui app delete restarted --timeout 60s")
+
 with subtest("a unit that is edited is the same task"):
     task = create("edited", "exec sleep 2222")
     name, before = unit("edited"), main_pid(unit("edited"))

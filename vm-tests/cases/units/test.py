@@ -141,6 +141,22 @@ with subtest("a restart of D-Bus and a re-execution of systemd change no unit"):
     one.wait_until_succeeds("tepui app scale /shop/cart 4 --timeout 60s", timeout=120)
     t.assertEqual(len(units()), 4)
 
+with subtest("tasks that start while D-Bus restarts are neither lost nor left over, and held to their ports"):
+    tries = "import socket\ntry: print('errno', socket.socket().bind(('', 8081)) or 0)\n"
+    tries += "except OSError as error: print('errno', error.errno)\n"
+    one.succeed(f"cat >/root/try.py <<'END'\n{tries}END\n")
+    many = {"id": "/many", "cmd": "python3 /root/try.py; exec sleep 1000", "cpus": 0.02, "mem": 8,
+            "instances": 25, "backoffSeconds": 0, "maxLaunchDelaySeconds": 0}  # fmt: skip
+    one.succeed(f"echo '{json.dumps(many)}' >/root/many.json", "tepui app create -d /root/many.json")
+    restart = "systemctl reset-failed dbus.service; systemctl restart dbus.service"
+    one.succeed(f"for i in $(seq 8); do {restart} || exit 1; done")
+    one.wait_until_succeeds("tepui app list | grep -w /many | grep 25/25", timeout=120)
+    retry(lambda _: len(units()) == 4 + 25, 30)
+    one.wait_until_succeeds("test $(journalctl TEPUI_APP=/many -o cat | grep -c '^errno') -ge 25", timeout=60)
+    t.assertEqual(set(one.succeed("journalctl TEPUI_APP=/many -o cat | grep '^errno'").split("\n")), {"errno 1", ""})
+    one.succeed("tepui app delete /many --timeout 60s")
+    retry(lambda _: len(units()) == 4, 30)
+
 with subtest("what an app calls itself is no setting of its unit"):
     app = "/x\n[Service]\nExecStopPost=/bin/touch /run/by-app\nUser=root"
     definition = {"id": "/liar", "cmd": f"true '{app}'; exec sleep 1000", "cpus": 0.1, "mem": 32, "user": "nobody"}

@@ -251,6 +251,10 @@ pub(crate) fn record_end() -> ExitCode {
     let Some(run_dir) = env::args_os().nth(2).map(PathBuf::from) else {
         return ExitCode::FAILURE;
     };
+    if matches!(ExitRecord::load(&run_dir), Ok(Some(_))) {
+        // Somebody restarted the unit: how the command ended is written down, and what followed was none.
+        return ExitCode::SUCCESS;
+    }
     let Some(ending) = told_ending() else { return ExitCode::FAILURE };
     let group = tepui_cgroup::Mount::probe().map(|mount| Leaf::at(mount.own_group().to_owned()));
     let hardship = group.as_ref().map(Hardship::of_group).unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::procfs;
 use crate::record::{ProcessMark, StartMark, never_began};
 
 /// systemd's word for a unit whose start has not come to its end.
-const ACTIVATING: &str = "activating";
+pub(super) const ACTIVATING: &str = "activating";
 /// Pause before systemd is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -33,14 +33,14 @@ async fn examine(inner: &Inner, run: &KnownRun) -> RunState {
     };
     let Some(unit) = unit else { return RunState::Over(RunOutcome::Lost(LostReason::Damaged)) };
     match ask(inner, &unit).await {
-        Some(status) if !watch::is_over(&status.active) => adopt(inner, run, unit, &status),
+        Some(status) if watch::goes_on(&status, &run.run_dir) => adopt(inner, run, unit, &status),
         _ => RunState::Over(watch::judge(&run.run_dir)),
     }
 }
 
 /// The unit's status, `None` when it is not loaded. While systemd does not answer nothing may be
 /// decided: what it was asked for before is done by the time it does.
-async fn ask(inner: &Inner, unit: &UnitName) -> Option<UnitStatus> {
+pub(super) async fn ask(inner: &Inner, unit: &UnitName) -> Option<UnitStatus> {
     loop {
         match inner.manager.status(unit).await {
             Ok(status) => return Some(status),

@@ -18,13 +18,16 @@ use tepui_types::ContainerId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
-use super::{Inner, Phase, UnitRun, watch};
+use super::{Inner, Phase, UnitRun, recover, watch};
 use crate::confinement::Rights;
-use crate::launcher::{LaunchError, Started};
+use crate::launcher::{LaunchError, RunEvent, RunOutcome, Started};
 use crate::plain::{make_run_dir, short};
 use crate::procfs;
 use crate::protocol::{self, BEGIN, UnitReply, encode_variables};
-use crate::record::{ExitRecord, ProcessMark, UnitRecord, create_begun, never_began};
+use crate::record::{
+    Cause, Ending, ExitRecord, ExitStatus, ProcessMark, UnitRecord, create_begun, never_began,
+    save_invocation,
+};
 use crate::spec::LaunchSpec;
 
 /// Most bytes of variables that systemd does not take: what a socket holds without a reader.
@@ -77,31 +80,74 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
         Err(_) => Err(LaunchError::Shim("was abandoned because the agent is stopping")),
     };
     let outcome = match prepared {
-        Ok((begun, orders)) => launch(&inner, spec, unit, (&begun, orders)).await,
+        Ok((begun, orders)) => match launch(&inner, spec, unit, (&begun, orders)).await {
+            Ok(begun) => follow(&inner, &run_id, begun).await,
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
-    match outcome {
-        Ok((started, group)) => {
-            let was_over = {
-                let mut runs = inner.runs.lock();
-                runs.get_mut(&run_id).is_some_and(|run| {
-                    run.group = group;
-                    std::mem::replace(&mut run.phase, Phase::Running) == Phase::OverWhileStarting
-                })
-            };
-            if was_over {
-                watch::over(&inner, run_id);
-            }
-            Ok(started)
-        }
-        Err(error) => {
-            inner.runs.lock().remove(&run_id);
-            let error = explained(error, &run_dir);
-            // What is left would only be found again at the next recovery.
-            let _ = fs::remove_dir_all(&run_dir);
-            Err(error)
-        }
+    outcome.map_err(|error| {
+        inner.runs.lock().remove(&run_id);
+        let error = explained(error, &run_dir);
+        // What is left would only be found again at the next recovery.
+        let _ = fs::remove_dir_all(&run_dir);
+        error
+    })
+}
+
+/// A unit whose command was executed.
+struct Begun {
+    started: Started,
+    group: Option<Leaf>,
+    now: Now,
+    /// It is to say itself that it is ready.
+    says_ready: bool,
+}
+
+/// What systemd said of a unit whose command was executed.
+enum Now {
+    /// Its start is done.
+    Started,
+    /// It is over already.
+    Gone,
+    /// Nothing that could be relied on: the bus, or systemd itself, went away meanwhile.
+    Unknown,
+}
+
+async fn follow(
+    inner: &Arc<Inner>,
+    run_id: &ContainerId,
+    begun: Begun,
+) -> Result<Started, LaunchError> {
+    let Begun { started, group, now, says_ready } = begun;
+    if let Some(run) = inner.runs.lock().get_mut(run_id) {
+        run.group = group;
     }
+    if matches!(now, Now::Unknown) {
+        return match recover::await_ready(inner, run_id).await {
+            Ok(()) => Ok(started),
+            Err(RunOutcome::Ended(status)) if says_ready && !is_success(&status) => {
+                Err(LaunchError::NotReady(Box::new(status)))
+            }
+            Err(outcome) => {
+                // Without a receiver the agent is going down and will recover the run.
+                let _ = inner.events.send(RunEvent { run_id: run_id.clone(), outcome });
+                Ok(started)
+            }
+        };
+    }
+    let was_over = inner.runs.lock().get_mut(run_id).is_some_and(|run| {
+        std::mem::replace(&mut run.phase, Phase::Running) == Phase::OverWhileStarting
+    });
+    if was_over || matches!(now, Now::Gone) {
+        watch::over(inner, run_id.clone());
+    }
+    Ok(started)
+}
+
+/// For systemd, that of a unit which had said that it is ready.
+fn is_success(status: &ExitStatus) -> bool {
+    status.ending == Ending::Exited(0) && status.cause == Cause::Itself
 }
 
 /// Why a command that was executed did not get ready: what systemd says of that says little.
@@ -120,12 +166,13 @@ async fn launch(
     mut spec: LaunchSpec,
     unit: UnitName,
     (begun_file, orders): (&File, Option<UnixListener>),
-) -> Result<(Started, Option<Leaf>), LaunchError> {
+) -> Result<Begun, LaunchError> {
     let failed = |source: io::Error| LaunchError::Prepare {
         verb: "open a channel to",
         path: inner.shim.clone(),
         source,
     };
+    let says_ready = spec.confinement.pace.notifies_within.is_some();
     let (environment, rest) = inner.environment(&mut spec);
     let rest = encode_variables(&rest);
     if rest.len() > MAX_REST_BYTES {
@@ -133,7 +180,7 @@ async fn launch(
     }
     let (theirs, channel) = answer_channel(&rest, begun_file, orders.as_ref()).map_err(failed)?;
     drop(orders);
-    let run = spec.run_id.clone();
+    let (run, run_dir) = (spec.run_id.clone(), spec.run_dir.clone());
     let described = inner.describe(spec, environment, unit.clone(), theirs);
     let begun = async {
         let begun = inner.manager.start(&described).await;
@@ -141,7 +188,7 @@ async fn launch(
         drop(described);
         begun
     };
-    let talk = inner.talk(&run, &unit, channel);
+    let talk = inner.talk((&run, &run_dir), &unit, channel);
     let (begun, heard) = tokio::join!(begun, tokio::time::timeout(inner.start_timeout, talk));
     let (text, group) = match heard {
         Ok(Ok(heard)) => heard,
@@ -155,16 +202,22 @@ async fn launch(
         }
     };
     let text = String::from_utf8_lossy(&text);
-    match (UnitReply::decode(&text), begun) {
-        ((Some(UnitReply { pid, start_time }), ""), Ok(_) | Err(SystemdError::NoSuchUnit(_))) => {
-            Ok((Started { main: ProcessMark { pid, start_time } }, group))
-        }
-        ((_, refusal), _) if !refusal.is_empty() => {
-            Err(LaunchError::NotStarted(refusal.to_owned()))
-        }
-        (_, Err(error)) => Err(LaunchError::Systemd(error)),
-        (_, Ok(_)) => Err(LaunchError::Shim("died while it started the command")),
+    let (reply, refusal) = UnitReply::decode(&text);
+    if !refusal.is_empty() {
+        return Err(LaunchError::NotStarted(refusal.to_owned()));
     }
+    let Some(UnitReply { pid, start_time }) = reply else {
+        let died = |_| LaunchError::Shim("died while it started the command");
+        return Err(begun.map_or_else(LaunchError::Systemd, died));
+    };
+    let now = match begun {
+        Ok(status) if status.active == recover::ACTIVATING => Now::Unknown,
+        Ok(_) => Now::Started,
+        Err(SystemdError::NoSuchUnit(_)) => Now::Gone,
+        Err(error @ SystemdError::NotStarted { .. }) => return Err(LaunchError::Systemd(error)),
+        Err(_) => Now::Unknown,
+    };
+    Ok(Begun { started: Started { main: ProcessMark { pid, start_time } }, group, now, says_ready })
 }
 
 /// Our ends of what connects us with a stage.
@@ -179,7 +232,7 @@ impl Inner {
     /// task's user, so its own word would not do.
     async fn talk(
         &self,
-        run: &ContainerId,
+        (run, run_dir): (&ContainerId, &Path),
         unit: &UnitName,
         channel: Channel,
     ) -> Result<(Vec<u8>, Option<Leaf>), LaunchError> {
@@ -190,8 +243,13 @@ impl Inner {
         answer.read_until(b'\n', &mut text).await.map_err(broken)?;
         let waits = String::from_utf8_lossy(&text);
         if matches!(UnitReply::decode(&waits), (Some(_), "")) {
-            // A unit that is over by now has no group; its stage has nobody to hear the word.
-            group = self.manager.status(unit).await.ok().and_then(|one| self.group_of(&one));
+            // A unit that is over by now has no group; its stage has nobody to hear the word. While the
+            // bus is away it has to wait: what holds it to its ports goes by its group.
+            let status = recover::ask(self, unit).await;
+            if let Some(status) = &status {
+                save_invocation(run_dir, &status.invocation).map_err(LaunchError::Record)?;
+            }
+            group = status.and_then(|one| self.group_of(&one));
             self.admit(run, group.clone()).await?;
             let _ = words.write_all(&[BEGIN]);
         }

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use tepui_systemd::{News, SystemdError, UnitName, Watch};
+use tepui_systemd::{News, SystemdError, UnitName, UnitStatus, Watch};
 use tepui_types::ContainerId;
 
 use super::{Inner, Phase};
 use crate::launcher::{LostReason, RunEvent, RunOutcome};
-use crate::record::StartMark;
+use crate::record::{StartMark, is_same_invocation};
 use crate::verdict;
 
 /// Passes ends on until the launcher is gone.
@@ -24,13 +24,16 @@ pub(super) async fn listen(inner: Weak<Inner>, mut news: Watch) {
 
 /// A unit was unloaded. systemd says so too when it only loads all units anew, so it is asked.
 fn removed(inner: &Arc<Inner>, unit: UnitName) {
-    let known =
-        inner.runs.lock().iter().find(|(_, run)| run.unit == unit).map(|(id, _)| id.clone());
-    let Some(run) = known else { return };
+    let known = {
+        let runs = inner.runs.lock();
+        let found = runs.iter().find(|(_, run)| run.unit == unit);
+        found.map(|(id, run)| (id.clone(), run.run_dir.clone()))
+    };
+    let Some((run, run_dir)) = known else { return };
     let inner = inner.clone();
     tokio::spawn(async move {
         match inner.manager.status(&unit).await {
-            Ok(status) if !is_over(&status.active) => {}
+            Ok(status) if goes_on(&status, &run_dir) => {}
             Ok(_) | Err(SystemdError::NoSuchUnit(_)) => {
                 if let Some(known) = inner.runs.lock().get_mut(&run)
                     && known.phase != Phase::Running
@@ -63,13 +66,13 @@ async fn look_again(inner: &Arc<Inner>) {
     let known: Vec<_> = {
         let runs = inner.runs.lock();
         let running = runs.iter().filter(|(_, run)| run.phase == Phase::Running);
-        running.map(|(id, run)| (id.clone(), run.unit.clone())).collect()
+        running.map(|(id, run)| (id.clone(), run.unit.clone(), run.run_dir.clone())).collect()
     };
-    for (run, unit) in known {
+    for (run, unit, run_dir) in known {
         match inner.manager.status(&unit).await {
             Err(SystemdError::NoSuchUnit(_)) => over(inner, run),
-            Ok(status) if is_over(&status.active) => over(inner, run),
-            Ok(_) => {}
+            Ok(status) if goes_on(&status, &run_dir) => {}
+            Ok(_) => over(inner, run),
             // The bus is away again, which will be news.
             Err(_) => return,
         }
@@ -78,6 +81,12 @@ async fn look_again(inner: &Arc<Inner>) {
 
 pub(super) fn is_over(active: &str) -> bool {
     matches!(active, "inactive" | "failed")
+}
+
+/// Whether a unit still is the run that these records are of. Who restarts it ends that run: what
+/// begins then is another one, and ends at once, for nobody lets its command begin.
+pub(super) fn goes_on(status: &UnitStatus, run_dir: &Path) -> bool {
+    !is_over(&status.active) && is_same_invocation(run_dir, &status.invocation)
 }
 
 /// What the records say of a run whose unit is gone.
