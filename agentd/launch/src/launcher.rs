@@ -231,6 +231,9 @@ pub enum LaunchError {
     /// The run is to be held to something that only systemd can.
     #[error("the run needs {0}, which only systemd can give it")]
     NeedsSystemd(&'static str),
+    /// The run names a limit that would be none on this host; which, and why.
+    #[error("the run cannot be held to what it names: {0}")]
+    Impossible(String),
     /// The run is known already.
     #[error("run {0} exists already")]
     Exists(ContainerId),

@@ -28,6 +28,7 @@ mod host;
 mod launcher;
 mod plain;
 mod ports;
+mod possible;
 mod reserve;
 mod tree;
 mod unit;

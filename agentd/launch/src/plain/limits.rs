@@ -1,15 +1,14 @@
 //! A run's ceiling as limits of its control group.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{major, minor, stat};
 use tepui_cgroup::{DiskLimit, GroupLimits, Leaf};
 
 use crate::confinement::Ceiling;
+use crate::possible::disk_below;
 
-/// The limits of a group. Those of a disk are of the one that holds the sandbox; a file system that
-/// is on no disk has none.
+/// The limits of a group. Those of a disk are of the one that holds the sandbox; who needs them on a
+/// file system that is on no disk did not begin.
 pub(super) fn of(ceiling: &Ceiling, sandbox: &Path) -> GroupLimits {
     let (read, write) = (ceiling.io_read_bytes, ceiling.io_write_bytes);
     let has_disk_limit = read.is_some() || write.is_some();
@@ -34,20 +33,4 @@ pub(crate) fn never_less_memory(group: &Leaf, ceiling: &Ceiling) -> Ceiling {
     let now = group.memory_limit().ok().flatten().unwrap_or_default();
     let kept = Some(wanted.max(now));
     Ceiling { memory_bytes: kept, memory_low_bytes: Some(wanted), ..ceiling.clone() }
-}
-
-/// The whole disk under a path: the kernel limits no partitions.
-fn disk_below(path: &Path) -> Option<(u32, u32)> {
-    let device = stat(path).ok()?.st_dev;
-    let (major, minor) = (major(device), minor(device));
-    let place = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
-    if !place.exists() {
-        return None;
-    }
-    if !place.join("partition").exists() {
-        return Some((major, minor));
-    }
-    let numbers = fs::read_to_string(place.canonicalize().ok()?.parent()?.join("dev")).ok()?;
-    let (major, minor) = numbers.trim().split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }

@@ -18,6 +18,7 @@ use super::spares::Spare;
 use super::{Inner, Processes, Run, limits, watch};
 use crate::confinement::Confinement;
 use crate::launcher::{LaunchError, Started};
+use crate::possible::{Keeper, refuse_impossible};
 use crate::protocol::{self, MAX_FRAME_BYTES, RunFrame, RunReply, save_rights};
 use crate::record::{ProcessMark, StartMark};
 use crate::spec::{LaunchSpec, StageSpec};
@@ -66,7 +67,8 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
 async fn launch(inner: &Arc<Inner>, spec: LaunchSpec) -> Result<(Shim, Processes), LaunchError> {
     let permit = inner.spawns.acquire().await;
     let (with_group, run) = (spec.own_group, spec.run_id.clone());
-    refuse_impossible(&spec.confinement)?;
+    only_systemd_can(&spec.confinement)?;
+    refuse_impossible(&spec.confinement.ceiling, &spec.sandbox, Keeper::Launcher)?;
     let rights = spec.confinement.rights.clone();
     let limits = Arc::new(limits::of(&spec.confinement.ceiling, &spec.sandbox));
     let (frame, run_dir) = inner.frame(spec)?;
@@ -119,7 +121,7 @@ async fn try_with(inner: &Inner, spare: Spare) -> Result<(Shim, Processes), Laun
 
 /// What only systemd can hold a run to. Hosts that lack it are found out before; a run that gets
 /// here all the same must not go unprotected.
-fn refuse_impossible(confinement: &Confinement) -> Result<(), LaunchError> {
+fn only_systemd_can(confinement: &Confinement) -> Result<(), LaunchError> {
     let Confinement { rights, pace, .. } = confinement;
     let needs = [
         (rights.system_calls.is_some(), "a filter of system calls"),

@@ -22,6 +22,7 @@ use super::{Inner, Phase, UnitRun, recover, watch};
 use crate::confinement::Rights;
 use crate::launcher::{LaunchError, RunEvent, RunOutcome, Started};
 use crate::plain::{make_run_dir, short};
+use crate::possible::{Keeper, refuse_impossible};
 use crate::procfs;
 use crate::protocol::{self, BEGIN, UnitReply, encode_variables};
 use crate::record::{
@@ -67,8 +68,11 @@ async fn start_uncancelled(inner: Arc<Inner>, spec: LaunchSpec) -> Result<Starte
         asked_at: SystemTime::now(),
     };
     let dir = run_dir.clone();
+    let wanted = (spec.confinement.ceiling.clone(), spec.sandbox.clone());
     let is_confined = spec.confinement.rights != Rights::default();
     let prepared = tokio::task::spawn_blocking(move || {
+        let (ceiling, sandbox) = wanted;
+        refuse_impossible(&ceiling, &sandbox, Keeper::Systemd)?;
         make_run_dir(&dir)?;
         let begun = create_begun(&dir).map_err(LaunchError::Record)?;
         let orders = is_confined.then(|| listen_beside(&dir)).transpose()?;
