@@ -177,6 +177,34 @@ with subtest("a task says itself that it is ready, and one that falls silent is 
     t.assertIn("did not say in time that it is ready", message)
     delete("mute")
 
+SLOW = {
+    "TEPUI_IO_WEIGHT": "50",
+    "TEPUI_IO_READ_BYTES_PER_SEC": "7340032",
+    "TEPUI_IO_WRITE_BYTES_PER_SEC": "3145728",
+}
+
+with subtest("a task writes no faster than it may"):
+    write = "date +%s%N; dd if=/dev/zero of=big bs=1M count=12 oflag=direct; date +%s%N; exec sleep 7777"
+    create("slow", "units", write, labels=SLOW)
+    place = group(units, main_pid(units, "sleep 7777"))
+    t.assertRegex(units.succeed(f"cat {place}/io.max"), r"rbps=7340032 wbps=3145728")
+    t.assertEqual(units.succeed(f"cat {place}/io.weight").strip(), "default 50")
+    times = "journalctl TEPUI_APP=/slow -o cat | grep -E '^[0-9]{19}$'"
+    begun, done = units.wait_until_succeeds(f"{times} | wc -l | grep 2 && {times}", timeout=60).split()[1:]
+    # 12 MB at 3 MB/s; the first of it is not held up.
+    t.assertGreater(int(done) - int(begun), 3 * 10**9)
+    delete("slow")
+
+with subtest("nor does one begin where its disk, or its processors, cannot be had"):
+    create("nowhere", "processes", "exec sleep 8888", labels=SLOW)
+    message, _ = failure("nowhere")
+    t.assertRegex(message, r"its disk cannot be held to a speed: the file system of '/run/tepui-agent/\S+' is on no disk")
+    delete("nowhere")
+    create("many", "units", "exec sleep 8888", labels={"TEPUI_CPUSET": "0,4000"})
+    message, _ = failure("many")
+    t.assertIn("no processor 4000", message)
+    delete("many")
+
 with subtest("a task that needs what its host lacks is refused there with the reason"):
     create("refused", "processes", "exec sleep 5555", labels={"TEPUI_WATCHDOG_SEC": "3"})
     message, _ = failure("refused")
