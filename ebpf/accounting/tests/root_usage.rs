@@ -51,6 +51,46 @@ fn cpu_time_of_a_sleepy_process_is_the_kernels() {
 }
 
 #[test]
+fn who_ran_instead_is_told_apart() {
+    let Some(rig) = Rig::new("instead", &[Feature::RunQueue]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "wants", &[]);
+    let (rival, _) = rig.task(&mut driver, "rival", &[]);
+    let (stranger, _) = rig.leaf("stranger");
+    let busy = "import os, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+end = time.time() + 0.5
+while time.time() < end: pass";
+    let told = |driver: &Driver| {
+        let by = driver.read(group).unwrap().preempted.unwrap().value;
+        [by.by_itself, by.by_other_task, by.by_system]
+    };
+    for (kind, beside) in [&leaf, &rival, &stranger].into_iter().enumerate() {
+        let before = told(&driver);
+        let mut rounds = 0;
+        let more: [u64; 3] = loop {
+            let both = [&leaf, beside].map(|place| spawn_python(place, busy));
+            for child in both {
+                assert!(child.wait_with_output().unwrap().status.success());
+            }
+            let now = told(&driver);
+            let more = std::array::from_fn(|of| now[of] - before[of]);
+            rounds += 1;
+            // A turn is some milliseconds long; on a crowded host a round has few.
+            if more[kind] >= 10 || rounds == 20 {
+                break more;
+            }
+        };
+        println!("itself, another task, the system: {more:?}");
+        assert!(more[kind] >= 10, "{more:?}");
+        // The system is everywhere; who is no rival here has run nothing.
+        for other in [0, 1].into_iter().filter(|other| *other != kind) {
+            assert_eq!(more[other], 0, "{more:?}");
+        }
+    }
+}
+
+#[test]
 fn bytes_of_counted_datagrams_are_exact() {
     let Some(rig) = Rig::new("bytes", &[Feature::Network]) else { return };
     let mut driver = rig.start(Policy::default());
@@ -152,6 +192,40 @@ fn an_end_names_its_status_and_the_sender_of_the_signal() {
     assert!(exits[0].peak_pages > 100);
     let endings = driver.read(group).unwrap().endings.unwrap().value;
     assert_eq!((endings.exits, endings.failures, endings.signalled), (4, 1, 2));
+}
+
+#[test]
+fn a_process_of_many_threads_ends_once() {
+    let Some(rig) = Rig::new("threads", &[Feature::Exits]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "parallel", &[]);
+    let script = "import os, threading, time
+for i in range(200):
+    if os.fork() == 0:
+        for _ in range(16): threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+        os._exit(i % 2)
+    os.wait()";
+    python(&leaf, script);
+    let endings = driver.read(group).unwrap().endings.unwrap().value;
+    assert_eq!((endings.exits, endings.failures, endings.signalled), (201, 100, 0));
+}
+
+#[test]
+fn the_sender_of_a_real_time_signal_is_named() {
+    let Some(rig) = Rig::new("realtime", &[Feature::Exits]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (leaf, group) = rig.task(&mut driver, "mortal", &[]);
+    for signal in [34, 64] {
+        let script = format!("import os\nos.kill(os.getpid(), {signal})");
+        spawn_python(&leaf, &script).wait_with_output().unwrap();
+        let exits = next_exits(&mut driver);
+        assert_eq!(exits.len(), 1, "{exits:?}");
+        assert_eq!(exits[0].signal(), Some(signal));
+        let Some(Sender::Process { pid, group: from, .. }) = &exits[0].sender else {
+            panic!("{exits:?}")
+        };
+        assert_eq!((*pid, *from), (exits[0].pid, Some(group)));
+    }
 }
 
 #[test]
@@ -300,6 +374,41 @@ b = bytearray(100 << 20)",
     assert_eq!(exits[0].sender, Some(Sender::Kernel));
     assert!(exits[0].peak_pages > 4000);
     assert_eq!(driver.read(group).unwrap().oom_kills.unwrap().value, 1);
+}
+
+/// Starts a child with a given process id, as `clone3(2)` can, which ends well at once.
+const TAKES_ID: &str = "
+import ctypes, os, struct
+wanted = (ctypes.c_int * 1)(VICTIM)
+args = struct.pack('11Q', 0, 0, 0, 0, 17, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+libc = ctypes.CDLL(None, use_errno=True)
+child = libc.syscall(435, args, len(args))
+if child == 0: os._exit(0)
+assert child == VICTIM, os.strerror(ctypes.get_errno())
+os.waitpid(child, 0)";
+
+#[test]
+fn who_has_the_id_of_a_former_victim_is_none() {
+    let Some(rig) = Rig::new("former", &[Feature::Exits]) else { return };
+    let mut driver = rig.start(Policy::default());
+    let (stranger, _) = rig.leaf("stranger");
+    let (leaf, group) = rig.task(&mut driver, "later", &[]);
+    let Some(tight) = Tight::beside(&stranger) else {
+        eprintln!("skipped: no memory controller here");
+        return;
+    };
+    let script = format!(
+        "open('{}/cgroup.procs', 'w').write('0')
+b = bytearray(100 << 20)",
+        tight.0.display()
+    );
+    let victim = spawn_python(&stranger, &script);
+    let id = victim.id();
+    assert!(!victim.wait_with_output().unwrap().status.success());
+    python(&leaf, &TAKES_ID.replace("VICTIM", &id.to_string()));
+    assert_eq!(next_exits(&mut driver), vec![]);
+    let sample = driver.read(group).unwrap();
+    assert_eq!((sample.endings.unwrap().value.exits, sample.oom_kills.unwrap().value), (2, 0));
 }
 
 #[test]

@@ -14,6 +14,8 @@
 #define SECOND_NS 1000000000ULL
 #define REPORTS_PER_SECOND 32
 #define SIGNAL_GROUP_EXIT 4
+#define LAST_SIGNAL 64
+#define EEXIST 17
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -51,6 +53,21 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } oom_victims SEC(".maps");
+
+/* A process for ever: its id is used again. */
+struct process {
+	__u64 started; /* nanoseconds since boot */
+	__u32 id;
+	__u32 pad;
+};
+
+/* Processes whose ends were counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct process);
+	__type(value, __u8);
+} ended SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -235,10 +252,15 @@ int tepui_fault(__u64 *ctx)
 	return 0;
 }
 
-/* Signals that do not end a process by themselves: CHLD CONT STOP TSTP TTIN TTOU URG WINCH. */
+/*
+ * Signals that do not end a process by themselves: CHLD CONT STOP TSTP TTIN TTOU URG WINCH. Those of
+ * real time, from 32 on, do.
+ */
 static __always_inline bool may_be_fatal(__u32 signal)
 {
-	return signal > 0 && signal < 32 && !((0x10fe0000u >> signal) & 1);
+	if (signal < 1 || signal > LAST_SIGNAL)
+		return 0;
+	return signal > 31 || !((0x10fe0000u >> signal) & 1);
 }
 
 /* Small numbers stand in place of a pointer: 0 for a process, 1 for the kernel. */
@@ -297,6 +319,36 @@ static __always_inline __u32 wait_status(struct task_struct___t *task)
 	return BPF_CORE_READ(task, group_leader, exit_code);
 }
 
+static __always_inline __u64 start_of(struct task_struct___t *task)
+{
+	struct task_struct___t *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct___old *old = (void *)leader;
+
+	if (bpf_core_field_exists(leader->start_boottime))
+		return BPF_CORE_READ(leader, start_boottime);
+	LAUNDER(old);
+	return BPF_CORE_READ(old, real_start_time);
+}
+
+/*
+ * Threads that exit together may all find that none is left: each counts itself out, gives its
+ * memory back, and comes by here only then.
+ */
+static __always_inline bool is_first(struct process *who)
+{
+	__u8 yes = 1;
+
+	return bpf_map_update_elem(&ended, who, &yes, BPF_NOEXIST) != -EEXIST;
+}
+
+/* A mark that is older than the process was left by another one with its id, which was no task's. */
+static __always_inline bool is_victim(struct process *who)
+{
+	__u64 *marked = bpf_map_lookup_elem(&oom_victims, &who->id);
+
+	return marked && *marked >= who->started;
+}
+
 static __always_inline bool may_report(struct endings *book, __u64 now)
 {
 	if (book->window != now / SECOND_NS) {
@@ -352,8 +404,9 @@ int tepui_exit(__u64 *ctx)
 	struct task_struct___t *task = (void *)ctx[0];
 	struct settings *host = host_settings();
 	__u64 leaf, now = bpf_ktime_get_boot_ns();
+	struct process who = {};
 	struct endings *book;
-	__u32 process, status;
+	__u32 status;
 	bool victim;
 
 	if (!host)
@@ -363,9 +416,12 @@ int tepui_exit(__u64 *ctx)
 		return 0;
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
-	process = BPF_CORE_READ(task, tgid);
+	who.id = BPF_CORE_READ(task, tgid);
+	who.started = start_of(task);
+	if (!is_first(&who))
+		return 0;
 	status = wait_status(task);
-	victim = bpf_map_lookup_elem(&oom_victims, &process) != 0;
+	victim = is_victim(&who);
 	__sync_fetch_and_add(&book->exits, 1);
 	if (status & 0x7f)
 		__sync_fetch_and_add(&book->signalled, 1);
@@ -375,8 +431,8 @@ int tepui_exit(__u64 *ctx)
 		__sync_fetch_and_add(&book->oom_kills, 1);
 	if ((status || victim) && may_report(book, now))
 		report_exit(task, leaf, status, victim, now);
-	bpf_map_delete_elem(&signal_notes, &process);
-	bpf_map_delete_elem(&oom_victims, &process);
+	bpf_map_delete_elem(&signal_notes, &who.id);
+	bpf_map_delete_elem(&oom_victims, &who.id);
 	return 0;
 }
 

@@ -205,6 +205,7 @@ struct task_struct___t {
 	int pid;
 	int tgid;
 	int exit_code;
+	__u64 start_boottime; /* since 5.5 */
 	struct task_struct___t *group_leader;
 	struct signal_struct___t *signal;
 	struct css_set___t *cgroups;
@@ -215,6 +216,7 @@ struct task_struct___t {
 
 struct task_struct___old {
 	long state;
+	__u64 real_start_time;
 } SHADOW;
 
 struct sock_cgroup_data___t {
