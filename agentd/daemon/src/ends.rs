@@ -39,10 +39,10 @@ pub fn certificate(
     Some(Box::new(Certificate {
         last_output: last_output.unwrap_or_default().into(),
         sender: match status.ending {
-            Ending::Signaled { signal, .. } => remains.sender(signal),
+            Ending::Signaled { signal, .. } => remains.deaths.sender(signal),
             Ending::Exited(_) => None,
         },
-        oom_context: remains.out_of_memory().map(Into::into),
+        oom_context: remains.deaths.out_of_memory().map(Into::into),
         ..of_status(status)
     }))
 }

@@ -5,6 +5,7 @@
 //! them at work, with what they know of every group, and puts its own in their places.
 
 mod book;
+mod deaths;
 mod devices;
 mod measure;
 mod settings;
@@ -25,7 +26,8 @@ use tepui_types::{ContainerId, Ranges};
 use tracing::warn;
 
 use crate::runs::chain;
-use book::{Book, Death, Ports};
+use book::{Book, Ports};
+use deaths::Deaths;
 use devices::Devices;
 pub use devices::probe_devices;
 pub use measure::usage;
@@ -114,6 +116,11 @@ impl Kernel {
         self.shared.state.lock().book.expect(run, Ports::Every);
     }
 
+    /// A run goes on, and this is the first process of its command.
+    pub fn begun(&self, run: &ContainerId, main: u32) {
+        self.shared.state.lock().book.begin(run, main);
+    }
+
     /// From now on the run may use exactly these ports.
     pub fn set_ports(&self, run: &ContainerId, ports: &Ranges) {
         let mut state = self.shared.state.lock();
@@ -184,22 +191,8 @@ impl Admission for Kernel {
 pub struct Remains {
     /// Ports that it was refused.
     pub denials: Vec<PortDenial>,
-    /// Its processes that signals ended.
-    pub deaths: Vec<Death>,
-}
-
-impl Remains {
-    /// Who sent the signal that ended the run.
-    pub fn sender(&self, signal: i32) -> Option<tepui_agent::Sender> {
-        let mut of_it =
-            self.deaths.iter().rev().filter(|death| i64::from(death.signal) == i64::from(signal));
-        of_it.find_map(|death| death.sender.clone())
-    }
-
-    /// What is known of the last process that the kernel killed for want of memory.
-    pub fn out_of_memory(&self) -> Option<String> {
-        self.deaths.iter().rev().find_map(|death| death.out_of_memory.clone())
-    }
+    /// How its processes ended by signals.
+    pub deaths: Deaths,
 }
 
 impl State {

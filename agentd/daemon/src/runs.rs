@@ -141,11 +141,13 @@ impl Runs {
         self.shared.secrets.recover(&runs).context("failed to look at former secrets")?;
         let found: Vec<_> = recovered
             .iter()
-            .map(|one| Found {
-                run: one.run_id.clone(),
-                group: matches!(one.state, RunState::Running(_) | RunState::Starting(_))
-                    .then(|| self.shared.launcher.group(&one.run_id))
-                    .flatten(),
+            .map(|one| {
+                let started = match &one.state {
+                    RunState::Running(started) | RunState::Starting(started) => Some(started),
+                    RunState::Over(_) => None,
+                };
+                let group = started.and_then(|_| self.shared.launcher.group(&one.run_id));
+                Found { run: one.run_id.clone(), group, main: started.map(pid) }
             })
             .collect();
         let kernel = self.shared.kernel.clone();
@@ -505,7 +507,11 @@ impl Shared {
             network,
         };
         match self.launcher.start(launch).await {
-            Ok(started) => Ok(pid(&started)),
+            Ok(started) => {
+                let pid = pid(&started);
+                self.kernel.begun(&run, pid);
+                Ok(pid)
+            }
             Err(LaunchError::NotReady(status)) => Err(self.not_ready(&run, *status)),
             Err(error) => Err(chain(&error)),
         }

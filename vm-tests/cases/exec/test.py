@@ -168,6 +168,16 @@ with subtest("a session ends with its client, and with its task"):
     one.wait_until_fails("pgrep -f '^sleep 4322$'", timeout=60)
     one.wait_until_fails("systemctl is-active again.service", timeout=60)
 
+with subtest("who killed the task is told, and not who tidied up after it"):
+    told = "'signal came from process [0-9]+ .bash. of the host'"
+    one.wait_until_succeeds(f"curl -sf http://one:8080/v2/apps/boxed | grep -E {told}", timeout=60)
+    create({"id": "/family", "cmd": "sleep 7771 & exec sleep 7772", "cpus": 0.1, "mem": 32, "instances": 1})
+    parent, child = [one.succeed(f"pgrep -f '^sleep {number}$'").strip() for number in (7772, 7771)]
+    one.succeed(f"kill -TERM {parent}")
+    one.wait_until_fails(f"kill -0 {child}", timeout=60)
+    one.wait_until_succeeds(f"curl -sf http://one:8080/v2/apps/family | grep -E {told}", timeout=60)
+    one.succeed("tepui app delete family")
+
 with subtest("nothing of a session stays"):
     one.succeed("tepui app delete boxed", "tepui app delete rooted")
     one.wait_until_fails("pgrep tepui-runtime", timeout=60)

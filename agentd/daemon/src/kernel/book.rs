@@ -3,16 +3,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use tepui_accounting::{Denial, Denials, Exit, GroupId, Mode, Operation, Sender, Transport};
+use tepui_accounting::{Denial, Denials, Exit, GroupId, Mode, Operation, Transport};
 use tepui_agent::PortDenial;
 use tepui_cgroup::Leaf;
 use tepui_types::{ContainerId, Ranges};
 
+use super::deaths::{Death, Deaths};
+
 /// Name of the note in a run's folder.
 pub(super) const NOTE: &str = "ports";
 
-/// Ends of one run's processes that are remembered.
-const MOST_DEATHS: usize = 16;
 /// Different ports of one run that are told apart.
 const MOST_DENIED: usize = 32;
 
@@ -69,25 +69,15 @@ pub(super) fn read_note(text: &str) -> Option<(GroupId, Ports)> {
 struct Entry {
     ports: Ports,
     place: Option<(GroupId, Leaf)>,
+    main: Option<u32>,
     denied: Vec<Denied>,
     deaths: VecDeque<Death>,
 }
 
 impl Entry {
     fn new(ports: Ports) -> Self {
-        Self { ports, place: None, denied: Vec::new(), deaths: VecDeque::new() }
+        Self { ports, place: None, main: None, denied: Vec::new(), deaths: VecDeque::new() }
     }
-}
-
-/// A process of a run that a signal ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Death {
-    /// The signal.
-    pub signal: u32,
-    /// Who sent it, where that was seen.
-    pub sender: Option<tepui_agent::Sender>,
-    /// What is known of it, when the kernel chose it for want of memory.
-    pub out_of_memory: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,19 +87,6 @@ struct Denied {
     port: u16,
     address: Option<IpAddr>,
     count: u64,
-}
-
-/// What ends runs on the agent's behalf: its own main thread, and the shims, which outlive it.
-const OWN_PROGRAMS: [&str; 2] = ["tepui-agentd", "tepui-shim"];
-/// What makes containers, and ends itself as its container ended.
-const RUNTIME: &str = "tepui-runtime";
-
-/// Whether a container's runtime repeats the end of its container, by a signal to itself: who ended
-/// the container is told by the end of the container's own process.
-fn is_echo(exit: &Exit) -> bool {
-    let by_itself =
-        |sender: &Sender| matches!(sender, Sender::Process { pid, .. } if *pid == exit.pid);
-    exit.comm == RUNTIME && exit.sender.as_ref().is_some_and(by_itself)
 }
 
 /// Everything known of live runs.
@@ -142,6 +119,13 @@ impl Book {
         }
         self.owners.insert(id, run.clone());
         former
+    }
+
+    /// The first process of a run's command.
+    pub(super) fn begin(&mut self, run: &ContainerId, main: u32) {
+        if let Some(entry) = self.runs.get_mut(run) {
+            entry.main = Some(main);
+        }
     }
 
     /// A run's group and ports.
@@ -224,45 +208,18 @@ impl Book {
 
     /// Writes the end of a process down, if a signal was its end.
     pub(super) fn bury(&mut self, exit: &Exit) {
-        let Some(signal) = exit.signal() else { return };
         let Some(run) = self.owners.get(&exit.group).cloned() else { return };
-        if is_echo(exit) {
-            return;
+        let Some(death) = Death::of(exit, &run, |group| self.owners.get(&group)) else { return };
+        if let Some(entry) = self.runs.get_mut(&run) {
+            death.remember(&mut entry.deaths);
         }
-        let sender = exit.sender.as_ref().map(|sender| self.describe(sender, &run));
-        let out_of_memory = exit.out_of_memory.then(|| {
-            let bytes = exit.peak_pages.saturating_mul(rustix::param::page_size() as u64);
-            let (comm, pid, mb) = (&exit.comm, exit.pid, bytes >> 20);
-            format!("the kernel chose process {pid} ({comm}), which had had {mb} MB resident")
-        });
-        let Some(entry) = self.runs.get_mut(&run) else { return };
-        if entry.deaths.len() == MOST_DEATHS {
-            entry.deaths.pop_front();
-        }
-        entry.deaths.push_back(Death { signal, sender, out_of_memory });
     }
 
-    fn describe(&self, sender: &Sender, run: &ContainerId) -> tepui_agent::Sender {
-        let (pid, comm, group) = match sender {
-            Sender::Kernel => return tepui_agent::Sender::Other("the kernel".into()),
-            Sender::Process { pid, comm, group } => (*pid, comm.as_str(), group),
-        };
-        let whose = match group.and_then(|group| self.owners.get(&group)) {
-            Some(other) if other == run => "of the task itself".to_owned(),
-            Some(other) => format!("of run {other}"),
-            // A task cannot pass for these: it is in a group.
-            None if pid == std::process::id() || OWN_PROGRAMS.contains(&comm) => {
-                return tepui_agent::Sender::Agent;
-            }
-            None if comm == "systemd" => return tepui_agent::Sender::Systemd,
-            None => "of the host".to_owned(),
-        };
-        tepui_agent::Sender::Other(format!("process {pid} ({comm}) {whose}").into())
-    }
-
-    /// The ends of a run's processes by signals, oldest first, as far as they are remembered.
-    pub(super) fn deaths(&self, run: &ContainerId) -> Vec<Death> {
-        self.runs.get(run).map(|entry| entry.deaths.iter().cloned().collect()).unwrap_or_default()
+    /// How processes of a run ended by signals, as far as that is remembered.
+    pub(super) fn deaths(&self, run: &ContainerId) -> Deaths {
+        let entry = self.runs.get(run);
+        let all = |entry: &Entry| entry.deaths.iter().cloned().collect();
+        Deaths { main: entry.and_then(|entry| entry.main), all: entry.map(all).unwrap_or_default() }
     }
 
     /// What a run was refused, as others are told.
@@ -342,63 +299,6 @@ mod tests {
         let counted = Denials { by_operation: [100, 0, 0, 0, 0], ..Denials::default() };
         book.complete(&run("r"), &counted);
         assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp 0.0.0.0:80 (100 times)");
-    }
-
-    #[test]
-    fn the_sender_of_a_fatal_signal_is_named_with_where_it_belongs() {
-        let mut book = Book::default();
-        book.place(&run("r"), GroupId::from_raw(1), leaf());
-        book.place(&run("other"), GroupId::from_raw(2), leaf());
-        let by = |group: Option<u64>| {
-            let group = group.map(GroupId::from_raw);
-            Some(Sender::Process { pid: 7, comm: "kill".to_owned(), group })
-        };
-        let exit = |sender| Exit {
-            group: GroupId::from_raw(1),
-            boot_time_ns: 0,
-            pid: 5,
-            comm: "python3".to_owned(),
-            wait_status: 9,
-            peak_pages: 0,
-            out_of_memory: false,
-            sender,
-        };
-        let named = |pid, comm: &str, group: Option<u64>| {
-            let group = group.map(GroupId::from_raw);
-            Some(Sender::Process { pid, comm: comm.to_owned(), group })
-        };
-        for sender in [Some(Sender::Kernel), by(None), by(Some(1)), by(Some(2)), None] {
-            book.bury(&exit(sender));
-        }
-        for sender in [
-            named(7, "tepui-shim", None),
-            named(std::process::id(), "tokio-rt-worker", None),
-            named(1, "systemd", None),
-            named(8, "tepui-shim", Some(1)),
-        ] {
-            book.bury(&exit(sender));
-        }
-        // The runtime repeats how its container ended, which says nothing of who ended it.
-        let echo = Exit { comm: RUNTIME.to_owned(), ..exit(named(5, RUNTIME, Some(1))) };
-        book.bury(&echo);
-        book.bury(&Exit { wait_status: 256, ..exit(None) });
-        let senders: Vec<_> = book.deaths(&run("r")).into_iter().map(|one| one.sender).collect();
-        let text = |text: &str| Some(tepui_agent::Sender::Other(text.into()));
-        let expected = [
-            text("the kernel"),
-            text("process 7 (kill) of the host"),
-            text("process 7 (kill) of the task itself"),
-            text("process 7 (kill) of run other"),
-            None,
-            Some(tepui_agent::Sender::Agent),
-            Some(tepui_agent::Sender::Agent),
-            Some(tepui_agent::Sender::Systemd),
-            text("process 8 (tepui-shim) of the task itself"),
-        ];
-        assert_eq!(senders, expected);
-        book.bury(&Exit { out_of_memory: true, ..exit(Some(Sender::Kernel)) });
-        let last = book.deaths(&run("r")).pop().unwrap();
-        assert!(last.out_of_memory.unwrap().contains("process 5 (python3)"));
     }
 
     #[test]

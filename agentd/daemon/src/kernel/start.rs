@@ -44,6 +44,8 @@ pub struct Found {
     pub run: ContainerId,
     /// Its group, while it goes on.
     pub group: Option<Leaf>,
+    /// The first process of its command, while it goes on.
+    pub main: Option<u32>,
 }
 
 /// This agent alone runs units on this host: the slice of all tasks is one for the host, and another
@@ -180,7 +182,7 @@ impl Kernel {
         let State { driver: Some(driver), book, .. } = state else { return BTreeMap::new() };
         let known = driver.registered().unwrap_or_default();
         let mut over = Vec::new();
-        for Found { run, group } in found {
+        for Found { run, group, main } in found {
             let note = fs::read_to_string(self.shared.runs.join(run.as_str()).join(NOTE));
             let note = note.ok().and_then(|text| read_note(&text));
             if let Some((_, ports)) = &note {
@@ -193,6 +195,9 @@ impl Kernel {
             let Some(id) = id else { continue };
             let leaf = group.clone().unwrap_or_else(|| Leaf::at(PathBuf::new()));
             book.place(run, id, leaf);
+            if let Some(main) = main {
+                book.begin(run, *main);
+            }
             if group.is_none() {
                 over.push(run);
             } else if !known.contains(&id) {
