@@ -12,7 +12,7 @@ pub enum Mode {
     /// Counted, reported and refused.
     #[default]
     Deny,
-    /// As deny; the report says that the task is to be ended.
+    /// As deny; what the task itself tried is to be its end.
     Kill,
 }
 

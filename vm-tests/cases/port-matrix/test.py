@@ -380,6 +380,27 @@ with subtest("a host that ends tasks for foreign ports ends them, and says why")
     )
     one.succeed("tepui app delete /ended")
 
+with subtest("there too, nobody has a task ended by what he sends it"):
+    opens = "import socket, time\nsent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+    opens += f"sent.sendto(b'', ('{ONE}', 9))\nheard = socket.socket()\nheard.listen()\n"
+    opens += "print(sent.getsockname()[1], heard.getsockname()[1], flush=True)\ntime.sleep(1000)"
+    start("reached", "three", command=opens)
+    reached = task("reached")["id"]
+    told = one.wait_until_succeeds("tepui app logs reached | grep -E '^[0-9]+ [0-9]+$'", timeout=60)
+    datagrams, connections = told.split()
+    one.succeed(f"echo knock | nc -u -w 1 three {datagrams}")
+    one.fail(f"nc -z -w 1 three {connections}")
+    for operation in ("datagram", "connection"):
+        one.wait_until_succeeds(
+            "curl -sf http://three:5051/metrics | grep tepui_task_port_denied_total"
+            f" | grep 'op=.{operation}.' | grep -v ' 0$'",
+            timeout=30,
+        )
+    # By now an agent that would have ended it has been told so: it hears of all in turn.
+    one.succeed("tepui run --name after --command true </dev/null")
+    t.assertEqual(task("reached")["id"], reached)
+    one.succeed("tepui app delete /reached")
+
 with subtest("what ended leaves nothing in the kernel"):
     one.succeed("tepui app delete /matrix", "tepui app delete /other")
     retry(lambda _: json.loads(one.succeed("curl -sf http://one:8080/v2/tasks"))["tasks"] == [], 60)

@@ -161,7 +161,8 @@ impl Book {
     pub(super) fn deny(&mut self, denial: &Denial) -> Option<(ContainerId, bool)> {
         let run = self.owners.get(&denial.group)?;
         let denied = &mut self.runs.get_mut(run)?.denied;
-        let fatal = denial.mode == Mode::Kill;
+        // Or whoever can send it a packet could have it ended.
+        let fatal = denial.mode == Mode::Kill && denial.operation.is_its_own();
         let same = |one: &&mut Denied| {
             (one.operation, one.transport, one.port, one.address)
                 == (denial.operation, denial.transport, denial.port, denial.address)
@@ -299,6 +300,17 @@ mod tests {
         let counted = Denials { by_operation: [100, 0, 0, 0, 0], ..Denials::default() };
         book.complete(&run("r"), &counted);
         assert_eq!(book.denials(&run("r"))[0].to_string(), "bind tcp 0.0.0.0:80 (100 times)");
+    }
+
+    #[test]
+    fn nobody_has_a_task_ended_by_what_he_sends_it() {
+        let mut book = Book::default();
+        book.place(&run("r"), GroupId::from_raw(1), leaf());
+        for operation in Operation::ALL {
+            let sent = Denial { operation, ..denial(1, 80, Mode::Kill) };
+            let is_fatal = !matches!(operation, Operation::Connection | Operation::Datagram);
+            assert_eq!(book.deny(&sent), Some((run("r"), is_fatal)), "{operation:?}");
+        }
     }
 
     #[test]

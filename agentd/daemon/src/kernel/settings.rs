@@ -16,7 +16,7 @@ pub enum PortEnforcement {
     Observe,
     /// It is refused with EPERM, and named in the task's status when the task fails.
     Deny,
-    /// It is refused, and the task is ended.
+    /// It is refused, and the task is ended; not for what others send it.
     Kill,
 }
 

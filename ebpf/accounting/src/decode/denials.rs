@@ -35,6 +35,15 @@ impl Operation {
         Self::ALL.get(usize::from(raw).checked_sub(1)?).copied()
     }
 
+    /// Whether the task itself tried. The rest is what others send it, over which it has no power.
+    #[must_use]
+    pub fn is_its_own(self) -> bool {
+        match self {
+            Self::Bind | Self::BindAny | Self::Socket => true,
+            Self::Connection | Self::Datagram => false,
+        }
+    }
+
     /// The word used in messages and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
