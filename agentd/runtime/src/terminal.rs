@@ -95,7 +95,7 @@ pub(crate) struct Terminal {
     master: OwnedFd,
     input_ended: bool,
     attached: Option<Attached>,
-    /// Typed by who is attached, and not yet taken.
+    /// Typed, and not yet taken.
     keys: Vec<u8>,
 }
 
@@ -132,25 +132,33 @@ impl Terminal {
             ToTerminal::Resize(size) => set_size(&*master, size),
             ToTerminal::Show => {}
         });
-        while !keys.is_empty() {
-            match rustix::io::write(&*master, keys) {
-                Ok(length) => drop(keys.drain(..length)),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return,
-                // Nobody is there any more who could read.
-                Err(_) => keys.clear(),
-            }
-        }
+    }
+
+    /// Whether more keys are taken from our input now.
+    fn listens(&self) -> bool {
+        !self.input_ended && self.keys.len() < ENOUGH
     }
 
     fn feed(&mut self) {
         let mut chunk = [0; CHUNK];
         match rustix::io::read(std::io::stdin(), &mut chunk) {
-            Ok(length @ 1..) => {
-                let _ = write_all(self.master.as_fd(), &chunk[..length]);
-            }
+            Ok(length @ 1..) => self.keys.extend(&chunk[..length]),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             _ => self.input_ended = true,
+        }
+    }
+
+    /// Passes on what the program takes now: one that is to be waited for may itself wait for what it
+    /// shows to be seen.
+    fn pass_keys(&mut self) {
+        while !self.keys.is_empty() {
+            match rustix::io::write(&self.master, &self.keys) {
+                Ok(length) => drop(self.keys.drain(..length)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                // Nobody is there any more who could read.
+                Err(_) => self.keys.clear(),
+            }
         }
     }
 }
@@ -178,7 +186,7 @@ pub(crate) fn wait(signals: impl AsFd, terminal: &mut Option<Terminal>) {
             let mut flags = PollFlags::IN;
             flags.set(PollFlags::OUT, !terminal.keys.is_empty());
             waited.push(PollFd::new(&terminal.master, flags));
-            if !terminal.input_ended {
+            if terminal.listens() {
                 waited.push(PollFd::new(&stdin, PollFlags::IN));
             }
             if let Some(attached) = &terminal.attached {
@@ -188,8 +196,8 @@ pub(crate) fn wait(signals: impl AsFd, terminal: &mut Option<Terminal>) {
         // An interruption is one more look around.
         let _ = poll(&mut waited, None);
         let is_ready = |at: usize| waited.get(at).is_some_and(|one| !one.revents().is_empty());
-        let types = terminal.as_ref().is_some_and(|terminal| !terminal.input_ended);
-        (is_ready(1), types && is_ready(2))
+        let listens = terminal.as_ref().is_some_and(Terminal::listens);
+        (is_ready(1), listens && is_ready(2))
     };
     if let Some(open) = terminal {
         if typed {
@@ -199,5 +207,6 @@ pub(crate) fn wait(signals: impl AsFd, terminal: &mut Option<Terminal>) {
             open.drain();
         }
         open.obey();
+        open.pass_keys();
     }
 }

@@ -80,3 +80,22 @@ fn a_terminal_has_the_size_that_was_asked_for() {
     assert_eq!(host.join_with(&joined).printed(), "33 121\r\n");
     end(running);
 }
+
+#[test]
+fn much_may_be_typed_at_once_at_a_terminal_that_shows_all_of_it() {
+    if !is_able() {
+        return;
+    }
+    let (host, running) = waiting();
+    let cat = ExecOrder {
+        argv: vec!["/bin/cat".into()],
+        environment: Vec::new(),
+        working_directory: None,
+        tty: Some(Tty { rows: 24, columns: 80 }),
+    };
+    let line = "x".repeat(99) + "\n";
+    let shown = host.join_typing(&cat, line.repeat(4000) + "\u{4}").printed();
+    // The terminal shows what is typed, and the program what it read.
+    assert_eq!(shown.matches('x').count(), 2 * 99 * 4000);
+    end(running);
+}

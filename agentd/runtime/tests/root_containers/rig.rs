@@ -1,7 +1,7 @@
 //! A host with one image, on which containers are run without a launcher.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -189,12 +189,26 @@ impl Host {
     }
 
     pub fn join_with(&self, order: &ExecOrder) -> Ended {
+        self.join_reading(order, Stdio::null()).end()
+    }
+
+    /// The same, and this is typed.
+    pub fn join_typing(&self, order: &ExecOrder, keys: String) -> Ended {
+        let mut running = self.join_reading(order, Stdio::piped());
+        let mut input = running.child.stdin.take().unwrap();
+        let typist = std::thread::spawn(move || input.write_all(keys.as_bytes()));
+        let ended = running.end();
+        typist.join().unwrap().unwrap();
+        ended
+    }
+
+    fn join_reading(&self, order: &ExecOrder, input: Stdio) -> Running {
         let file = self.path("exec.json");
         fs::write(&file, serde_json::to_vec(order).unwrap()).unwrap();
         let (mut command, answer) = self.command(&[Path::new("exec"), &self.bundle(), &file]);
-        let child = command.spawn().unwrap();
+        let child = command.stdin(input).spawn().unwrap();
         drop(command);
-        Running { child, answer }.end()
+        Running { child, answer }
     }
 }
 
