@@ -67,7 +67,8 @@ impl Container {
             cpus_system_time_secs: Some(system),
             cpus_limit: Some(show::scalar(&self.limits, &ResourceName::Cpus, false)),
             mem_total_bytes: Some(usage.memory_bytes),
-            mem_rss_bytes: Some(usage.memory_bytes),
+            // As Mesos's: without files. The processes' own sum, where that is all that is known.
+            mem_rss_bytes: Some(usage.memory.map_or(usage.memory_bytes, |memory| memory.anonymous)),
             mem_limit_bytes: Some(self.limits.mem().megabytes_as_bytes()),
             disk_limit_bytes: Some(self.limits.disk().megabytes_as_bytes()),
             disk_used_bytes: self.disk_used,
@@ -341,4 +342,31 @@ pub(crate) async fn statistics<H: Host>(
         Value::Object(out)
     });
     Ok(Json(shown.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::Memory;
+
+    #[test]
+    fn files_that_are_kept_in_memory_are_not_resident() {
+        let used = |memory| Container {
+            kind: Kind::Tasks,
+            owner: None,
+            run: ContainerId::parse("r").unwrap(),
+            pid: None,
+            addresses: Vec::new(),
+            limits: Resources::new(),
+            disk_used: None,
+            measured: 0.0,
+            usage: Some(Usage { memory_bytes: 500, memory, ..Usage::default() }),
+        };
+        let known = Memory { anonymous: 100, file: 400, ..Memory::default() };
+        let told = used(Some(known)).statistics();
+        assert_eq!((told.mem_total_bytes, told.mem_rss_bytes), (Some(500), Some(100)));
+        assert_eq!((told.mem_anon_bytes, told.mem_cache_bytes), (Some(100), Some(400)));
+        // The processes' own sum, where that is all that is known.
+        assert_eq!(used(None).statistics().mem_rss_bytes, Some(500));
+    }
 }
