@@ -31,6 +31,8 @@ pub struct Certificate {
     pub memory_limit: Option<u64>,
     /// Most bytes of memory that it had at a time, where that is counted.
     pub memory_peak: Option<u64>,
+    /// Most bytes of memory that one of its processes had resident, where that is counted.
+    pub largest_process: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: u64,
     /// What the kernel knows of those kills, where somebody listened.
@@ -227,7 +229,11 @@ fn sender_line(sender: &Sender, fate: Option<&Fate>, certificate: &Certificate) 
 }
 
 fn memory_line(certificate: &Certificate) -> Option<String> {
-    let peak = certificate.memory_peak?;
+    let Some(peak) = certificate.memory_peak else {
+        // Where nobody counts all of its memory together.
+        let largest = certificate.largest_process?;
+        return Some(format!("its largest process had {} of memory", rounded(largest)));
+    };
     let mut line = format!("peak memory {}", rounded(peak));
     if let Some(limit) = certificate.memory_limit {
         // Writing to a string cannot fail.
@@ -367,6 +373,15 @@ mod tests {
         let known = Certificate { sender: Some(Sender::Agent), ..Certificate::default() };
         let told = with_details("gone".to_owned(), Some(&Fate::Shutdown), &known);
         assert_eq!(told, "gone\n".to_owned() + &by_agent("it was asked to end the executor"));
+    }
+
+    #[test]
+    fn where_nobody_counts_memory_together_that_of_its_largest_process_is_told() {
+        let says = |known: Certificate| with_details("gone".to_owned(), None, &known);
+        let alone = Certificate { largest_process: Some(3 << 20), ..Certificate::default() };
+        assert_eq!(says(alone.clone()), "gone\nits largest process had 3.0 MB of memory");
+        let counted = Certificate { memory_peak: Some(5 << 20), ..alone };
+        assert_eq!(says(counted), "gone\npeak memory 5.0 MB");
     }
 
     #[test]

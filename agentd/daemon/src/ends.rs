@@ -59,6 +59,7 @@ fn of_status(status: &ExitStatus) -> Certificate {
         },
         memory_limit: hardship.memory_limit,
         memory_peak: hardship.memory_peak,
+        largest_process: Some(status.spent.max_resident_bytes).filter(|bytes| *bytes > 0),
         oom_kills: hardship.oom_kills,
         throttled_thousandths: throttled(hardship),
         forks_refused: hardship.forks_refused,

@@ -142,6 +142,16 @@ for name, host in HOSTS.items():
         t.assertIn("REASON_MAX_COMPLETION_TIME_REACHED", reasons)
         delete("alone")
 
+with subtest("who fails and had used up its processor time is told how often"):
+    create("slow", "units", "timeout 3 sh -c 'while :; do :; done'; exit 5", cpus=0.1)
+    message, _ = failure("slow")
+    t.assertTrue(message.startswith("Command exited with status 5\n"), message)
+    share = [line.split()[2] for line in message.splitlines() if line.startswith("throttled in ")]
+    t.assertEqual(len(share), 1, message)
+    t.assertGreater(float(share[0]), 50)
+    t.assertRegex(message, r"(?m)^peak memory [0-9.]+ [KM]B of 64.0 MB$")
+    delete("slow")
+
 with subtest("a sandbox that holds more than its disk is the end of its run"):
     create("disk", "processes", "head -c 20M /dev/zero >big; exec sleep 3333", disk=10)
     message, reasons = failure("disk")
