@@ -5,15 +5,18 @@ mod text;
 
 use tepui_cgroup::{CgroupError, Leaf};
 
+pub use processes::Former;
+
 use crate::decode::BlockUse;
 use crate::sample::{Figure, MemoryLevels, Pressure, Sample, Source};
 
 /// What files tell about a task. Files that this host does not have leave their figures absent.
+/// `former` is what was told before of the same task.
 ///
 /// # Errors
 ///
 /// [`CgroupError`] when the group cannot be read at all.
-pub fn read(leaf: &Leaf) -> Result<Sample, CgroupError> {
+pub fn read(leaf: &Leaf, former: &mut Former) -> Result<Sample, CgroupError> {
     let mut sample = Sample::default();
     read_cpu(leaf, &mut sample)?;
     let events = leaf.memory_events()?;
@@ -22,7 +25,7 @@ pub fn read(leaf: &Leaf) -> Result<Sample, CgroupError> {
     let levels = events.as_ref().map(MemoryLevels::of);
     sample.memory_levels = levels.map(Figure::of(Source::GroupFiles));
     read_group(leaf, &mut sample);
-    processes::read(leaf, &mut sample)?;
+    processes::read(leaf, former, &mut sample)?;
     Ok(sample)
 }
 

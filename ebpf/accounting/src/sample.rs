@@ -13,7 +13,7 @@ pub enum Source {
     Bpf,
     /// A file of the control group: everything that ever happened in it.
     GroupFiles,
-    /// Files of the processes that run now: what ended ones used is missing.
+    /// Files of processes: what ended ones used is missing as far as nobody looked before their end.
     ProcessFiles,
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rig::{Rig, python, spawn_python};
-use tepui_accounting::{Driver, Exit, Feature, Policy, Sample, Sender, files};
+use tepui_accounting::files::{self, Former};
+use tepui_accounting::{Driver, Exit, Feature, Policy, Sample, Sender};
 use tepui_cgroup::Leaf;
 
 /// How far BPF's figure of processor time may be from the kernel's.
@@ -277,7 +278,8 @@ sys.stdin.read()";
     let mut line = [0];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
     wait_until_asleep(child.id());
-    let (bpf, file) = (driver.read(group).unwrap(), files::read(&leaf).unwrap());
+    let (bpf, file) =
+        (driver.read(group).unwrap(), files::read(&leaf, &mut Former::default()).unwrap());
     println!("bpf {bpf:?}\nfiles {file:?}");
     let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.max(b) + 5.0;
     let micros = |sample: &Sample| sample.cpu.as_ref().unwrap().value.as_micros() as f64;
@@ -292,6 +294,30 @@ sys.stdin.read()";
     assert!(wait(&bpf) > 0.0 && wait(&bpf) <= wait(&file) + 1000.0);
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+#[test]
+fn what_files_have_counted_does_not_shrink_with_the_end_of_a_process() {
+    let Some(rig) = Rig::new("shrink", &[]) else { return };
+    let (leaf, _) = rig.leaf("two");
+    let script = "import sys, time
+for i in range(100): time.sleep(0.001)
+print(flush=True)
+sys.stdin.read()";
+    let mut children = [(); 2].map(|()| spawn_python(&leaf, script));
+    let mut line = [0];
+    for child in &mut children {
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    }
+    let mut former = Former::default();
+    let mut look = || files::read(&leaf, &mut former).unwrap().switches.unwrap().value.voluntary;
+    let before = look();
+    assert!(before >= 200, "{before}");
+    for mut child in children {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(look() >= before);
+    }
 }
 
 fn wait_until_asleep(pid: u32) {

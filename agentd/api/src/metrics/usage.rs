@@ -71,8 +71,7 @@ impl Of<'_> {
         }
         let help = "Time that it was throttled";
         self.count("tepui_task_cpu_throttled_seconds_total", help, &[], usage.throttled_seconds);
-        let help = "Time that it waited for a processor; of processes that run where programs do \
-                    not count it";
+        let help = "Time that it waited for a processor";
         self.count("tepui_task_runqueue_seconds_total", help, &[], usage.wait_seconds);
         if let Some(waits) = &usage.waits {
             let help = "Single waits for a processor";

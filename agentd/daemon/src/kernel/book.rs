@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tepui_accounting::files::Former;
 use tepui_accounting::{Denial, Denials, Exit, GroupId, Mode, Operation, Transport};
 use tepui_agent::PortDenial;
 use tepui_cgroup::Leaf;
@@ -72,11 +75,13 @@ struct Entry {
     main: Option<u32>,
     denied: Vec<Denied>,
     deaths: VecDeque<Death>,
+    former: Arc<Mutex<Former>>,
 }
 
 impl Entry {
     fn new(ports: Ports) -> Self {
-        Self { ports, place: None, main: None, denied: Vec::new(), deaths: VecDeque::new() }
+        let (denied, deaths) = (Vec::new(), VecDeque::new());
+        Self { ports, place: None, main: None, denied, deaths, former: Arc::default() }
     }
 }
 
@@ -137,6 +142,11 @@ impl Book {
     /// A run's group and its folder.
     pub(super) fn place_of(&self, run: &ContainerId) -> Option<(GroupId, Leaf)> {
         self.runs.get(run)?.place.clone()
+    }
+
+    /// What files have told of a run's processes before.
+    pub(super) fn former_of(&self, run: &ContainerId) -> Option<Arc<Mutex<Former>>> {
+        self.runs.get(run).map(|entry| entry.former.clone())
     }
 
     /// Whether no run is known.

@@ -52,9 +52,10 @@ impl Kernel {
             }),
             _ => Sample::default(),
         };
+        let former = state.book.former_of(run).unwrap_or_default();
         drop(state);
         let Some(leaf) = place.map(|(_, leaf)| leaf).or(group) else { return counted };
-        match files::read(&leaf) {
+        match files::read(&leaf, &mut former.lock()) {
             Ok(read) => counted.or(read),
             Err(error) => {
                 // It ended just now.

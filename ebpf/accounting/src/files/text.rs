@@ -80,6 +80,12 @@ pub(super) fn faults(text: &str) -> Option<(u64, u64)> {
     Some((minor, fields.nth(1)?.parse().ok()?))
 }
 
+/// When a process started, in clock ticks since boot (`/proc/<pid>/stat`, see proc(5)).
+pub(super) fn started(text: &str) -> Option<u64> {
+    let rest = text.get(text.rfind(')')?.checked_add(2)?..)?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 /// A network namespace's interfaces but loopback, summed (`/proc/<pid>/net/dev`).
 pub(super) fn interfaces(text: &str) -> NetUse {
     let mut used = NetUse::default();
@@ -163,6 +169,9 @@ mod tests {
     fn faults_are_found_behind_any_name() {
         let text = "12 (a ) b) S 1 2 3 4 5 6 700 8 90 10 11";
         assert_eq!(faults(text), Some((700, 90)));
+        let rest: Vec<_> = (4..=52).map(|field| field.to_string()).collect();
+        assert_eq!(started(&format!("12 (a ) b) S {}", rest.join(" "))), Some(22));
+        assert_eq!(started(text), None);
     }
 
     #[test]
@@ -192,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_passed_over(text in "(Tcp:|some|eth0:|[ =0-9a-z():\n]){0,60}") {
-            let _ = (block(&text), pressure(&text), faults(&text), interfaces(&text));
+            let _ = (block(&text), pressure(&text), faults(&text), started(&text), interfaces(&text));
             let _ = (drops(&text), tcp(&text), switches(&text), wait(&text), keyed(&text, "pgfault"));
         }
     }
