@@ -394,7 +394,9 @@ impl Shared {
                 Ok::<_, String>(path)
             })
             .await
-            .map_err(|error| format!("failed to make the sandbox: {error}"))??;
+            .map_err(|error| error.to_string())
+            .flatten()
+            .map_err(|why| format!("Failed to make the sandbox: {why}"))?;
         if uris.is_empty() {
             return Ok(());
         }

@@ -26,7 +26,7 @@ pub struct Folders {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The host has no such user.
-    #[error("failed to make the sandbox: user '{0}' does not exist on this host")]
+    #[error("user '{0}' does not exist on this host")]
     NoUser(String),
     /// A path of ours leads out of the work directory.
     #[error("sandbox path {0:?} leads out of the work directory")]

@@ -133,6 +133,17 @@ with subtest("a task gets every variable, also those that systemd refuses"):
 with subtest("a command that cannot be executed says why"):
     status, output = one.execute("tepui run --name nothing --command /no/such/file 2>&1")
     t.assertEqual(status, 127)
+    never = '"id": "/never", "cpus": 0.1, "mem": 32, "backoffSeconds": 3600'
+    for more, why in (
+        ('"cmd": "true", "user": "nobody-here"', "Failed to make the sandbox: user 'nobody-here' does not exist"),
+        ('"args": ["true", "x" * 140000]', "failed to execute 'true': one argument or variable has 140000 bytes"),
+    ):
+        one.succeed(f"python3 -c 'import json; print(json.dumps({{{never}, {more}}}))' >/root/never.json")
+        one.succeed("tepui app create -d /root/never.json")
+        one.wait_until_succeeds(
+            f"""curl -sf 'http://one:8080/v2/apps/never?embed=app.lastTaskFailure' | grep -F "{why}" """, timeout=60
+        )
+        one.succeed("tepui app delete --force /never")
 
 with subtest("a restart of D-Bus and a re-execution of systemd change no unit"):
     one.succeed("systemctl daemon-reexec")
@@ -161,8 +172,7 @@ with subtest("what an app calls itself is no setting of its unit"):
     app = "/x\n[Service]\nExecStopPost=/bin/touch /run/by-app\nUser=root"
     definition = {"id": "/liar", "cmd": f"true '{app}'; exec sleep 1000", "cpus": 0.1, "mem": 32, "user": "nobody"}
     definition["env"] = {"MARATHON_APP_ID": app, "MARATHON_APP_VERSION": app}
-    document = json.dumps(definition).replace("'", "'\\''")
-    one.succeed(f"cat >/root/liar.json <<'END'\n{document}\nEND\n")
+    one.succeed(f"cat >/root/liar.json <<'END'\n{json.dumps(definition)}\nEND\n")
     one.succeed("tepui app create /root/liar.json --timeout 60s", "systemctl daemon-reload")
     (unit,) = [name for name in units() if name.startswith("tepui-task-liar")]
     t.assertNotIn("by-app", one.succeed(f"systemctl show -P ExecStopPost '{unit}'"))

@@ -18,6 +18,7 @@ use tepui_types::ContainerId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
 
+use super::describe::Variables;
 use super::{Inner, Phase, UnitRun, recover, watch};
 use crate::confinement::Rights;
 use crate::launcher::{LaunchError, RunEvent, RunOutcome, Started};
@@ -29,7 +30,7 @@ use crate::record::{
     Cause, Ending, ExitRecord, ExitStatus, ProcessMark, UnitRecord, create_begun, never_began,
     save_invocation,
 };
-use crate::spec::LaunchSpec;
+use crate::spec::{LaunchSpec, Program};
 
 /// Most bytes of variables that systemd does not take: what a socket holds without a reader.
 const MAX_REST_BYTES: usize = 64 * 1024;
@@ -178,6 +179,7 @@ async fn launch(
     };
     let says_ready = spec.confinement.pace.notifies_within.is_some();
     let (environment, rest) = inner.environment(&mut spec);
+    check_words(&spec.program, &environment)?;
     let rest = encode_variables(&rest);
     if rest.len() > MAX_REST_BYTES {
         return Err(LaunchError::TooLarge { limit: MAX_REST_BYTES });
@@ -222,6 +224,25 @@ async fn launch(
         Err(_) => Now::Unknown,
     };
     Ok(Begun { started: Started { main: ProcessMark { pid, start_time } }, group, now, says_ready })
+}
+
+/// systemd would only say that the unit failed.
+fn check_words(program: &Program, environment: &Variables) -> Result<(), LaunchError> {
+    let (name, words) = match program {
+        Program::Shell(line) => ("/bin/sh", std::slice::from_ref(line)),
+        Program::Exec { path, argv } => (path.as_str(), argv.as_slice()),
+    };
+    let variables = environment.iter().map(|(name, value)| name.len() + 1 + value.len());
+    // With the zero at its end; the kernel's `MAX_ARG_STRLEN`.
+    let most = 32 * rustix::param::page_size() - 1;
+    let longest = words.iter().map(String::len).chain(variables).max().unwrap_or_default();
+    if longest <= most {
+        return Ok(());
+    }
+    Err(LaunchError::NotStarted(format!(
+        "failed to execute '{name}': one argument or variable has {longest} bytes, and this host \
+         takes at most {most}"
+    )))
 }
 
 /// Our ends of what connects us with a stage.
@@ -319,5 +340,21 @@ impl Inner {
     pub(super) fn group_of(&self, status: &UnitStatus) -> Option<Leaf> {
         let path = status.control_group.trim_start_matches('/');
         (!path.is_empty()).then(|| Leaf::at(self.groups.join(path)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_no_program_can_be_given_is_told_with_its_length() {
+        let line = |bytes| Program::Shell("x".repeat(bytes));
+        let variable = |bytes| vec![("A".to_owned(), "x".repeat(bytes))];
+        check_words(&line(100_000), &variable(100_000)).unwrap();
+        for (program, environment) in [(line(300_000), vec![]), (line(1), variable(299_998))] {
+            let error = check_words(&program, &environment).unwrap_err().to_string();
+            assert!(error.contains("'/bin/sh'") && error.contains("300000 bytes"), "{error}");
+        }
     }
 }
