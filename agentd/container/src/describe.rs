@@ -90,6 +90,7 @@ pub fn describe(
         container.image = wanted.map(image_wish).transpose()?;
         container.network = mesos_network(&info.network_infos)?;
     }
+    check_mounts(&container.mounts)?;
     if container.image.is_none() && container.read_only {
         return Refusal::of("a read-only root file system needs an image");
     }
@@ -106,6 +107,18 @@ fn check_engine(info: &v1::ContainerInfo, is_docker: bool) -> Result<(), Refusal
             Refusal::of("container.mesos has no effect with container type DOCKER; use type MESOS")
         }
         _ => Ok(()),
+    }
+}
+
+/// What makes a container, and every program in it, believes what it reads there.
+fn check_mounts(mounts: &[Mount]) -> Result<(), Refusal> {
+    let is_proc = |one: &&Mount| one.target == "/proc" || one.target.starts_with("/proc/");
+    match mounts.iter().find(is_proc) {
+        Some(mount) => Refusal::of(format!(
+            "nothing can be mounted at '{}': what is below /proc is the kernel's",
+            mount.target.escape_debug()
+        )),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Flags of `docker run` (container.docker.parameters), each with what it means here.
 
+use std::net::IpAddr;
+
 use crate::capabilities;
 use crate::describe::{Refusal, host_source, target};
 use crate::wish::{
@@ -32,6 +34,7 @@ pub(crate) fn apply(container: &mut Container, key: &str, value: &str) -> Result
         "volume" | "v" => volume(container, value),
         "tmpfs" => tmpfs(container, value),
         "read-only" => on(&mut container.read_only, key, value),
+        "hostname" | "h" if !is_name(value) => Err(wrong(key, value, "a host's name")),
         "hostname" | "h" => text(&mut container.hostname, key, value),
         "user" | "u" => text(&mut container.user, key, value),
         "workdir" | "w" => text(&mut container.working_directory, key, value),
@@ -66,17 +69,17 @@ pub(crate) fn apply(container: &mut Container, key: &str, value: &str) -> Result
             }
             Ok(())
         }
+        "dns" if value.parse::<IpAddr>().is_err() => Err(wrong(key, value, "an address")),
         "dns" => push(&mut container.dns.servers, key, value),
         "dns-search" => push(&mut container.dns.search, key, value),
         "dns-opt" | "dns-option" => push(&mut container.dns.options, key, value),
-        "add-host" => match value.rsplit_once(':').or_else(|| value.split_once('=')) {
-            Some(_) => {
-                // An IPv6 address has colons of its own: the name is what stands before the first.
-                let (name, address) = value.split_once([':', '=']).unwrap_or((value, ""));
+        // An IPv6 address has colons of its own: the name is what stands before the first.
+        "add-host" => match value.split_once([':', '=']) {
+            Some((name, address)) if is_name(name) && address.parse::<IpAddr>().is_ok() => {
                 container.dns.hosts.push((name.to_owned(), address.to_owned()));
                 Ok(())
             }
-            None => Err(wrong(key, value, "name:address")),
+            _ => Err(wrong(key, value, "name:address")),
         },
         _ => {
             let shown: String = key.chars().take(80).collect();
@@ -105,6 +108,12 @@ fn instead(key: &str) -> Option<&'static str> {
 
 fn wrong(key: &str, value: &str, right: &str) -> Refusal {
     Refusal(format!("Docker parameter {key}={} is not {right}", value.escape_debug()))
+}
+
+/// As names of hosts are written, and as they are found in files of one name a line.
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=253).contains(&text.len()) && text.bytes().all(plain)
 }
 
 fn set<T>(place: &mut T, value: T) -> Result<(), Refusal> {

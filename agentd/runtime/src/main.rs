@@ -18,6 +18,7 @@
 mod above;
 mod answer;
 mod attach;
+mod begin;
 mod build;
 mod devices;
 mod exec;

@@ -17,6 +17,7 @@ use tepui_container::{
 use crate::above;
 use crate::answer::Answer;
 use crate::attach::Attached;
+use crate::begin;
 use crate::build;
 use crate::devices::devices;
 use crate::fault::{Attempt, Fault, chain};
@@ -74,9 +75,13 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     let attached = order.tty.map(|_| Attached::open(bundle)).transpose()?;
     // Processes that lose their parent come to us, not to the launcher.
     let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    if matches!(order.root, Root::Layers(_)) {
+        begin::make_folder(&facts.root, &order.working_directory);
+    }
     let beginning = build::begin(bundle, program, order.tty)?;
-    let (init, starting) = beginning.create(bundle, console.as_ref().map(Console::path))?;
-    starting.hear()?;
+    let begun = beginning.create(bundle, console.as_ref().map(Console::path));
+    let begun = begun.and_then(|(init, starting)| starting.hear().map(|()| init));
+    let init = begun.map_err(|fault| begin::named(fault, &order.working_directory))?;
     answer.close();
     let terminal = console.map(Console::take).transpose()?;
     let terminal = terminal.map(|terminal| terminal.with(attached));

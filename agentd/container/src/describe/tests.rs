@@ -69,6 +69,23 @@ fn a_resource_limit_that_cannot_be_meant_is_refused_with_and_without_a_container
 }
 
 #[test]
+fn nothing_is_mounted_over_what_the_kernel_says_of_processes() {
+    for path in ["/proc", "//proc/./", "/proc/self", "/proc/sys/kernel"] {
+        let error = refused(&format!(
+            r#"{{"type": "MESOS",
+                "volumes": [{{"mode": "RW", "container_path": "{path}", "host_path": "/tmp"}}]}}"#
+        ));
+        assert!(error.contains("nothing can be mounted at '/proc"), "{error}");
+    }
+    let tmpfs = r#"{"type": "DOCKER", "docker": {"image": "x",
+        "parameters": [{"key": "tmpfs", "value": "/proc"}]}}"#;
+    assert!(refused(tmpfs).contains("'/proc'"));
+    let other = r#"{"type": "MESOS",
+        "volumes": [{"mode": "RW", "container_path": "/process", "host_path": "/tmp"}]}"#;
+    container(other).unwrap();
+}
+
+#[test]
 fn mesos_networks_go_by_name() {
     let network = |name: &str| {
         let text = format!(

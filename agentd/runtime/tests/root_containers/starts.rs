@@ -15,6 +15,21 @@ fn a_container_sees_its_layers_its_environment_and_its_folder() {
 }
 
 #[test]
+fn a_working_directory_that_the_image_lacks_is_made_and_one_that_is_none_is_named() {
+    if !is_able() {
+        return;
+    }
+    let within = |folder: &str| {
+        host().shell("pwd").with(|order| {
+            order.working_directory = folder.to_owned();
+        })
+    };
+    assert_eq!(within("/srv/not/there").run().printed(), "/srv/not/there\n");
+    let refusal = within("/bin/text").run().refusal;
+    assert!(refusal.contains("enter the working directory '/bin/text': ENOTDIR"), "{refusal}");
+}
+
+#[test]
 fn a_task_begins_with_all_its_signals_whatever_its_agent_ignores() {
     if !is_able() {
         return;
