@@ -31,6 +31,8 @@ pub struct Usage {
     pub major_faults: Option<u64>,
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: Option<u64>,
+    /// Processes that ended: well, with a failure of their own, by a signal.
+    pub ends: Option<[u64; 3]>,
     /// Switches because there was nothing to do, and although there was.
     pub switches: Option<(u64, u64)>,
     /// Who ran instead: another task, the system, itself in another thread.

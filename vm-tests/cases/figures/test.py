@@ -3,7 +3,7 @@ import re
 
 # The task: does on request what is to be measured, and nothing in between.
 TASK = r'''
-import http.server, os, socket, time
+import http.server, os, socket, subprocess, time
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -23,6 +23,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for _ in range(count):
             one.sendto(bytes(1000), ("one", 9))
+    def fail(self, count):
+        for _ in range(count):
+            subprocess.run(["false"])
     def tcp(self, size):
         one = socket.create_connection(("one", 7777))
         while size:
@@ -161,6 +164,11 @@ with subtest("bytes are exact"):
     one.log(f"{packets:.0f} packets with {headers:.0f} bytes of headers")
     t.assertGreaterEqual(headers, 52 * packets)
     t.assertLessEqual(headers, 60 * packets + 200)
+
+with subtest("ends of processes are counted, by how they ended"):
+    before = metric(two, "tepui_task_process_ends_total", how="failure")
+    have(two, PORT, "fail/5")
+    t.assertEqual(metric(two, "tepui_task_process_ends_total", how="failure") - before, 5)
 
 with subtest("the statistics have what Mesos's have"):
     seen = statistics(two)

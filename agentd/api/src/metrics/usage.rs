@@ -196,6 +196,11 @@ impl Of<'_> {
                 self.all.histogram(name, help, &self.whose, latencies);
             }
         }
+        for (at, how) in ["well", "failure", "signal"].iter().enumerate() {
+            let help = "Processes of the task that ended, by how";
+            let count = usage.ends.map(|ends| number(ends[at]));
+            self.count("tepui_task_process_ends_total", help, &[("how", how)], count);
+        }
         for (resource, some, full) in &usage.pressure {
             let help = "Time in which some, or all, of it waited for a resource";
             for (kind, seconds) in [("some", some), ("full", full)] {

@@ -322,6 +322,8 @@ async fn what_of_the_kernel_serves_the_agent_is_told() {
          proto=\"tcp\",role=\"*\",task=\"t1\"} 1000",
         "tepui_task_port_denied_total{agent=\"a1\",app=\"\",framework=\"f1\",op=\"bind\",role=\"*\",\
          task=\"t1\"} 4",
+        "tepui_task_process_ends_total{agent=\"a1\",app=\"\",framework=\"f1\",how=\"failure\",role=\"*\",\
+         task=\"t1\"} 2",
         "tepui_task_network_tcp_rtt_seconds_bucket{agent=\"a1\",app=\"\",framework=\"f1\",role=\"*\",\
          task=\"t1\",le=\"0.001\"} 2",
         "tepui_task_network_tcp_rtt_seconds_count{agent=\"a1\",app=\"\",framework=\"f1\",role=\"*\",\

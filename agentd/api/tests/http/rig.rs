@@ -443,6 +443,7 @@ impl Host for Rig {
                 }),
                 ..Tcp::default()
             }),
+            ends: Some([5, 2, 1]),
             denied: Some(vec![("bind", 4)]),
             ..Usage::default()
         })

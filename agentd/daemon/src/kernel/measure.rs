@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tepui_accounting::{
-    Cost, Driver, Feature, Figure, Histogram, Operation, Sample, Source, files,
+    Cost, Driver, Endings, Feature, Figure, Histogram, Operation, Sample, Source, files,
 };
 use tepui_agent_api::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};
 use tepui_cgroup::Leaf;
@@ -20,6 +20,8 @@ const FIGURES: &[(&str, Option<Feature>, &str)] = &[
     ("cpu time", Some(Feature::Cpu), "cpu.stat"),
     ("throttling", None, "cpu.stat"),
     ("run queue", Some(Feature::RunQueue), "/proc/PID/schedstat, without histogram"),
+    ("context switches", Some(Feature::RunQueue), "/proc/PID/status"),
+    ("preemptions", Some(Feature::RunQueue), "none"),
     ("memory", None, "memory.stat"),
     ("short memory", None, "memory.events"),
     ("page faults", Some(Feature::Faults), "memory.stat"),
@@ -29,6 +31,7 @@ const FIGURES: &[(&str, Option<Feature>, &str)] = &[
     ("dropped packets", Some(Feature::Drops), "/proc/PID/net of tasks with a network of their own"),
     ("tcp connections", Some(Feature::Tcp), "/proc/PID/net of tasks with a network of their own"),
     ("ends of processes", Some(Feature::Exits), "none"),
+    ("refused ports", Some(Feature::Ports), "none"),
 ];
 
 /// Where figures come from.
@@ -121,6 +124,11 @@ pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
         page_faults: count(&sample.page_faults),
         major_faults: count(&sample.major_faults),
         oom_kills: count(&sample.oom_kills),
+        ends: sample.endings.as_ref().map(|one| {
+            let Endings { exits, failures, signalled, .. } = one.value;
+            let well = exits.saturating_sub(failures).saturating_sub(signalled);
+            [well, failures, signalled]
+        }),
         switches: sample.switches.as_ref().map(|one| (one.value.voluntary, one.value.involuntary)),
         preempted: sample
             .preempted
