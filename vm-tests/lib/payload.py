@@ -26,6 +26,13 @@ RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
 """What an agent offers unless its case says otherwise: the same on every machine."""
 STRETCHED = frozenset({"agent_patience_seconds"})
 """Times of daemons that slower hosts need more of."""
+PUT = """#!/bin/sh -e
+# put previous|next: a release's programs and units in the place of what is there; nothing restarts.
+for program in {programs}; do ln -sfn "/payload/$1/$program" "/usr/local/bin/$program"; done
+for unit in /etc/systemd/system/tepui-*.service; do cp "/payload/$1/${{unit##*/}}" "$unit"; done
+systemctl daemon-reload
+"""
+"""How a host comes to another release."""
 ON_HOSTS = render.Places({
     "tepui": "/usr/local", "nftables": "/usr", "busybox": "/usr", "python3": "/usr",
     "coreutils": "/usr",
@@ -181,6 +188,9 @@ def make_payload(
         shutil.copytree(programs, lab.payload / "next", copy_function=os.link)
         for unit, folder in UNITS.items():
             shutil.copy(folder / unit, lab.payload / "next")
+        put = lab.payload / "put"
+        put.write_text(PUT.format(programs=" ".join(PROGRAMS)))
+        put.chmod(0o755)
     shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
     for name in case.plugins:
         if not (lab.payload / f"bin/plugins/{name}.so").is_file():

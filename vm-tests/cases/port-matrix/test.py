@@ -176,7 +176,6 @@ while left:
 print(json.dumps(sorted(opened)))
 '''
 AGENT = "tepui-agentd.service"
-PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui-runtime")
 SIX = {"one": "fd00:1::1", "two": "fd00:1::2"}
 # Fewer are no storm.
 BINDS_A_SECOND = 1000
@@ -242,19 +241,8 @@ def knock():
     t.assertEqual(ask(PORT, "reached"), [])
 
 
-def put(host, release):
-    """Puts a release's programs and units in the place of what is there; nothing restarts by it."""
-    for program in PROGRAMS:
-        host.succeed(f"ln -sfn /payload/{release}/{program} /usr/local/bin/{program}")
-    host.succeed(
-        f"for unit in /etc/systemd/system/tepui-*.service; do"
-        f" cp /payload/{release}/$(basename $unit) $unit; done",
-        "systemctl daemon-reload",
-    )
-
-
 def replace_agent(host, release):
-    put(host, release)
+    host.succeed(f"/payload/put {release}")
     host.succeed(f"systemctl restart {AGENT}")
     pid = host.get_unit_property(AGENT, "MainPID")
     wanted = host.succeed(f"stat -Lc %i /payload/{release}/tepui-agentd")
@@ -275,7 +263,7 @@ def agent_dies(host):
 
 start_all()
 for host in (one, two, three):
-    put(host, "next")
+    host.succeed("/payload/put next")
 one.succeed("systemctl restart tepui-control-plane.service")
 one.wait_for_unit("tepui-control-plane.service")
 for host in (two, three):

@@ -3,7 +3,6 @@ import shlex
 
 AGENT = "tepui-agentd.service"
 PLANE = "tepui-control-plane.service"
-PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui-runtime")
 FACTS = ("MainPID", "InvocationID", "ExecMainStartTimestampMonotonic")
 GET_TASKS = (
     "curl -sf -H 'Content-Type: application/json' -H 'Accept: application/json'"
@@ -78,19 +77,8 @@ def settled(_):
     return sum(agent["active"] for agent in state["slaves"]) == 2 and steady() == former
 
 
-def put(host, release):
-    """Puts a release's programs and units in the place of what is there; nothing restarts by it."""
-    for program in PROGRAMS:
-        host.succeed(f"ln -sfn /payload/{release}/{program} /usr/local/bin/{program}")
-    host.succeed(
-        f"for unit in /etc/systemd/system/tepui-*.service; do"
-        f" cp /payload/{release}/$(basename $unit) $unit; done",
-        "systemctl daemon-reload",
-    )
-
-
 def replace_plane(release):
-    put(plane, release)
+    plane.succeed(f"/payload/put {release}")
     plane.succeed(f"systemctl restart {PLANE}")
     retry(settled, 180)
     runs(plane, PLANE, release)
@@ -104,7 +92,7 @@ def replace_agent(host, release, code):
     host.succeed(f"systemctl stop {AGENT}")
     host.succeed(f"echo {code} >/root/end.new && mv /root/end.new /root/end")
     host.wait_until_succeeds("test -e /root/ended && rm /root/ended", timeout=60)
-    put(host, release)
+    host.succeed(f"/payload/put {release}")
     host.succeed(f"systemctl start {AGENT}")
     retry(settled, 180)
     runs(host, AGENT, release)
