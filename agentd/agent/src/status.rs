@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use tepui_link::codec::wire_state;
 use tepui_types::{ContainerId, TaskState, Wall};
+use tepui_wire::signals;
 use tepui_wire::v1::{
     self, TaskStatus,
     task_status::{Reason, Source},
@@ -162,7 +163,7 @@ pub fn run_of_container(id: &v1::ContainerId) -> Result<ContainerId, InvalidCont
 pub(crate) fn exit_message(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("Command exited with status {code}"),
-        Exit::Signal(signal) => match signal_name(*signal) {
+        Exit::Signal(signal) => match signals::text(*signal) {
             Some(name) => format!("Command terminated with signal {name}"),
             None => format!("Command terminated with signal Unknown signal {signal}"),
         },
@@ -177,42 +178,4 @@ pub(crate) fn wait_status(exit: &Exit) -> i32 {
         Exit::Signal(signal) => signal & 0x7f,
         Exit::Unknown(_) => -1,
     }
-}
-
-/// `strsignal` of glibc on Linux.
-fn signal_name(signal: i32) -> Option<&'static str> {
-    const NAMES: [&str; 31] = [
-        "Hangup",
-        "Interrupt",
-        "Quit",
-        "Illegal instruction",
-        "Trace/breakpoint trap",
-        "Aborted",
-        "Bus error",
-        "Floating point exception",
-        "Killed",
-        "User defined signal 1",
-        "Segmentation fault",
-        "User defined signal 2",
-        "Broken pipe",
-        "Alarm clock",
-        "Terminated",
-        "Stack fault",
-        "Child exited",
-        "Continued",
-        "Stopped (signal)",
-        "Stopped",
-        "Stopped (tty input)",
-        "Stopped (tty output)",
-        "Urgent I/O condition",
-        "CPU time limit exceeded",
-        "File size limit exceeded",
-        "Virtual timer expired",
-        "Profiling timer expired",
-        "Window changed",
-        "I/O possible",
-        "Power failure",
-        "Bad system call",
-    ];
-    NAMES.get(usize::try_from(signal).ok()?.checked_sub(1)?).copied()
 }

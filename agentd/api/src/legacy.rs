@@ -7,11 +7,11 @@ mod state;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use tepui_wire::version;
 
 use crate::answer::ApiError;
 use crate::host::{Facts, Host};
 use crate::router::App;
-use crate::version;
 
 pub(crate) use containers::{
     Container, Kind, Owner, Wanted, containers, gather, look, measure, statistics,

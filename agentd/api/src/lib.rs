@@ -20,7 +20,6 @@ mod own;
 mod router;
 mod show;
 mod usage;
-mod version;
 
 pub use host::{
     Facts, Host, ImageEntry, ImageFigures, Input, NetworkRepairs, Output, PullEntry, Unavailable,

@@ -10,12 +10,12 @@ use tepui_process::note_ignored;
 use tepui_wire::v1::agent::call::Type;
 use tepui_wire::v1::agent::response::{self, Type as Answer};
 use tepui_wire::v1::{self, agent};
-use tepui_wire::{MediaType, media};
+use tepui_wire::{MediaType, media, version};
 
 use crate::answer::{self, ApiError, accepted, content_type};
 use crate::host::{Facts, Host};
 use crate::router::App;
-use crate::{caller, containers, files, legacy, metrics, show, version};
+use crate::{caller, containers, files, legacy, metrics, show};
 
 /// Level 0 of Mesos's log: there is nothing below `info` that an operator can switch here.
 const LOGGING_LEVEL: u32 = 0;

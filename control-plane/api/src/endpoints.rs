@@ -8,13 +8,14 @@ use axum::routing::{any, get, post};
 use prometheus::proto::MetricFamily;
 use serde::Deserialize;
 use tepui_types::FrameworkId;
+use tepui_wire::version;
 
 use crate::answer::ApiError;
 use crate::legacy::{self, json};
 use crate::metrics::{self, Timings};
 use crate::plane::{Facts, Plane};
 use crate::router::App;
-use crate::{explain, shadow, version};
+use crate::{explain, shadow};
 
 /// Content type of Prometheus's text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -26,7 +26,6 @@ mod shadow;
 mod shape;
 mod shared;
 mod stream;
-mod version;
 
 pub use body::{MAX_BODY_BYTES, Room};
 pub use metrics::{Leaderships, Timings};
@@ -35,4 +34,3 @@ pub use plane::{Backlog, Facts, Plane, Subscription, Unavailable};
 pub use router::{App, MAX_REQUESTS, router};
 pub use shadow::{ShadowDifference, ShadowTimes, ShadowView};
 pub use shared::Shared;
-pub use version::MESOS_VERSION;

@@ -231,7 +231,7 @@ fn cluster_config(config: &Config) -> tepui_cluster::Config {
                 std::net::IpAddr::V6(_) => 0,
             },
             pid: Some(format!("master@{}", config.listen)),
-            version: Some(tepui_api::MESOS_VERSION.into()),
+            version: Some(tepui_wire::version::MESOS_VERSION.into()),
             address: Some(v1::Address {
                 hostname: Some(config.hostname.clone()),
                 ip: Some(config.listen.ip().to_string()),

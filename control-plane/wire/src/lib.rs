@@ -10,7 +10,8 @@
 //! * [`media`]: `Content-Type` and `Accept`, and both codecs behind one pair of functions;
 //! * [`recordio`]: the framing of streams;
 //! * [`resources`] and [`attributes`]: both between the wire, their text forms, and the books;
-//! * [`schema`]: what the codecs know of each message.
+//! * [`schema`]: what the codecs know of each message;
+//! * [`signals`] and [`version`]: words that both daemons use.
 //!
 //! # Invariants
 //!
@@ -33,7 +34,9 @@ pub mod recordio;
 pub mod resources;
 pub mod schema;
 pub mod secrets;
+pub mod signals;
 mod value_text;
+pub mod version;
 
 /// The generated messages, by protobuf package.
 #[allow(

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 use tepui_agent::{Agent, Executor, Framework, Place, Task};
 use tepui_types::TaskState;
-use tepui_wire::v1;
+use tepui_wire::{v1, version};
 
 use crate::host::Facts;
-use crate::{show, version};
+use crate::show;
 
 /// What this agent can, in Mesos's names.
 const CAPABILITIES: [&str; 3] = ["MULTI_ROLE", "HIERARCHICAL_ROLE", "RESERVATION_REFINEMENT"];

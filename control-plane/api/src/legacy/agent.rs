@@ -12,7 +12,7 @@ use tepui_wire::resources::{Format, encode};
 
 use super::amounts::{Reserved, Shown, resources, unreserved};
 use super::text::{self, AttributesView};
-use crate::version::MESOS_VERSION;
+use tepui_wire::version::MESOS_VERSION;
 
 /// A registered agent (`spec/mesos-http.md` 4.3).
 #[derive(Clone, Debug, Serialize)]

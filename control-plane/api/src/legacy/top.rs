@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use tepui_cluster::Cluster;
+use tepui_wire::version;
 
 use super::agent::{self, AgentView};
 use super::framework::write_both;
 use super::task::write_task;
 use crate::draft::Draft;
 use crate::plane::Facts;
-use crate::version;
 
 /// Everything (`spec/mesos-http.md` 4.3), up to the frameworks.
 #[derive(Clone, Debug, Serialize)]

@@ -9,9 +9,9 @@ use tepui_wire::resources::{self, Format};
 use tepui_wire::v1::master::call::Type;
 use tepui_wire::v1::master::response::{self, Type as Answer};
 use tepui_wire::v1::{self, master::Response};
+use tepui_wire::version;
 
 use crate::plane::Facts;
-use crate::version;
 
 /// Level 0 of Mesos's log: there is nothing below `info` that an operator can switch here.
 const LOGGING_LEVEL: u32 = 0;

@@ -1,39 +1,6 @@
 //! Exit codes from the text of a status, which is all that a framework is told.
 
-/// `strsignal` of glibc for signals 1 to 31, as agents write them.
-const SIGNALS: [&str; 31] = [
-    "Hangup",
-    "Interrupt",
-    "Quit",
-    "Illegal instruction",
-    "Trace/breakpoint trap",
-    "Aborted",
-    "Bus error",
-    "Floating point exception",
-    "Killed",
-    "User defined signal 1",
-    "Segmentation fault",
-    "User defined signal 2",
-    "Broken pipe",
-    "Alarm clock",
-    "Terminated",
-    "Stack fault",
-    "Child exited",
-    "Continued",
-    "Stopped (signal)",
-    "Stopped",
-    "Stopped (tty input)",
-    "Stopped (tty output)",
-    "Urgent I/O condition",
-    "CPU time limit exceeded",
-    "File size limit exceeded",
-    "Virtual timer expired",
-    "Profiling timer expired",
-    "Window changed",
-    "I/O possible",
-    "Power failure",
-    "Bad system call",
-];
+use tepui_wire::signals;
 
 /// What a name stands for that nobody has given to a signal.
 const UNKNOWN: &str = "Unknown signal ";
@@ -57,7 +24,7 @@ fn code_in(line: &str) -> Option<u8> {
     if let Some(number) = name.strip_prefix(UNKNOWN) {
         return number.parse::<u8>().ok()?.checked_add(128);
     }
-    (129..).zip(SIGNALS).find_map(|(code, signal)| (signal == name).then_some(code))
+    signals::number(name).map(|signal| 128 + signal)
 }
 
 #[cfg(test)]
