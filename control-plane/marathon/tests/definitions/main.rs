@@ -10,7 +10,7 @@ mod refusals;
 use serde_json::{Value, json};
 use tepui_marathon::{
     App, AppUpdate, EnvValue, Network, PathId, Ratio, Rejection, Settings, UnreachableStrategy,
-    Version, decode_app, decode_app_updates, decode_group_update, decode_stored_app,
+    Version, decode_app,
 };
 
 fn decode(body: &Value) -> Result<AppUpdate, Rejection> {

@@ -1,6 +1,7 @@
 //! What is refused, and with which words.
 
 use serde_json::{Value, json};
+use tepui_marathon::{PathId, Settings, decode_app};
 
 use crate::{assert_broken, assert_structure, create, refusal};
 
