@@ -221,6 +221,8 @@ mod tests {
 
     use std::os::unix::fs::PermissionsExt;
 
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
     use super::*;
     use tepui_container::Protocol;
 
@@ -333,5 +335,31 @@ mod tests {
     async fn a_plugin_that_is_not_installed_is_named() {
         let error = network().add(&container(&[]), &[]).await.unwrap_err().to_string();
         assert!(error.contains("plugin 'fake' is in none of"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_hangs_is_ended_with_all_that_it_started() {
+        let folder = plugins(
+            r#"[ $CNI_COMMAND = DEL ] && exit 0
+               exec 9>$d/alive; sleep infinity & echo begun >&9; wait"#,
+        );
+        let pipe = folder.path().join("alive");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut alive = BufReader::new(
+            tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap(),
+        );
+        let folders = [folder.path().to_owned()];
+        let called = tokio::spawn(async move {
+            network().add(&container(&[]), &folders).await.map_err(|error| error.to_string())
+        });
+        let mut said = String::new();
+        alive.read_line(&mut said).await.unwrap();
+        assert_eq!(said, "begun\n");
+        // An hour passes, and every patience with it.
+        tokio::time::pause();
+        let error = called.await.unwrap().unwrap_err();
+        assert_eq!(error, "network 'net': plugin 'fake' did not end within 60s");
+        // The pipe ends when nobody is left who could write to it.
+        assert_eq!(alive.read_line(&mut said).await.unwrap(), 0);
     }
 }

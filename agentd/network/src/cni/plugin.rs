@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::{Container, Network};
 use crate::error::NetworkError;
@@ -53,6 +55,7 @@ pub(super) async fn call(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn();
     let mut child =
@@ -78,6 +81,7 @@ pub(super) async fn call(
     };
     let heard = tokio::time::timeout(PATIENCE, talk).await;
     let Ok((status, answer)) = heard else {
+        end_group(&child);
         return Err(network.failure(at, format!("did not end within {PATIENCE:?}")));
     };
     let status =
@@ -90,6 +94,15 @@ pub(super) async fn call(
     }
     serde_json::from_slice(&answer)
         .map_err(|error| network.failure(at, format!("gave an answer that is no JSON: {error}")))
+}
+
+/// A plugin is often a script: what it waits for ends with it.
+fn end_group(plugin: &Child) {
+    let leader = plugin.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(leader) = leader {
+        // What ended by itself meanwhile needs nothing.
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
 }
 
 fn reason(answer: &[u8], status: &std::process::ExitStatus) -> String {
