@@ -1,7 +1,7 @@
 //! What `tepui-runtime` is told: one file in a folder of the run's own, read once, before anything
 //! of the task exists.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ pub struct Order {
     pub seccomp: Seccomp,
     /// The text of the host's profile that `seccomp` names.
     pub seccomp_profile: Option<String>,
+    /// Where everything is that the runtime needs for itself, in memory; `None` is the order's folder.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
     /// Where filters that were made are kept for further containers.
     #[serde(default)]
     pub filters: Option<PathBuf>,
@@ -66,6 +69,14 @@ pub struct Order {
     pub tty: Option<Tty>,
     /// What asks the container to end.
     pub stop_signal: Option<String>,
+}
+
+impl Order {
+    /// Where the runtime has its own files, given the folder of the order.
+    #[must_use]
+    pub fn scratch_or<'a>(&'a self, folder: &'a Path) -> &'a Path {
+        self.scratch.as_deref().unwrap_or(folder)
+    }
 }
 
 /// What becomes the root of a container.

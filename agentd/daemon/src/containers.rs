@@ -25,6 +25,7 @@ use tepui_types::ContainerId;
 use tokio::net::UnixStream;
 use tracing::warn;
 
+use crate::bundles::Bundles;
 use crate::runs::chain;
 use crate::sandbox::Folders;
 
@@ -50,8 +51,7 @@ struct Shared {
     networks: Networks,
     /// The work directory.
     work: PathBuf,
-    /// One folder for each container.
-    bundles: PathBuf,
+    bundles: Bundles,
     /// Filters that were made for containers.
     filters: PathBuf,
     profiles: Option<PathBuf>,
@@ -103,12 +103,13 @@ impl Shared {
 }
 
 impl Containers {
-    /// Makes containers in their folders among `folders`.
+    /// Makes containers in their folders among `folders`. `tag` tells agents of one host apart.
     pub fn new(
         runtime: Result<PathBuf, String>,
         images: Images,
         networks: Networks,
         folders: &Folders,
+        tag: &str,
         profiles: Option<PathBuf>,
     ) -> Self {
         let fetched = Mutex::default();
@@ -118,7 +119,7 @@ impl Containers {
             images,
             networks,
             work: folders.work().to_owned(),
-            bundles: folders.containers(),
+            bundles: Bundles::new(tag, folders.containers(), folders.skeleton()),
             filters: folders.filters(),
             profiles,
             fetched,
@@ -145,11 +146,9 @@ impl Containers {
 
     /// Removes what former containers have left; these runs are still known.
     pub async fn recover(&self, known: &[ContainerId]) -> io::Result<()> {
-        for entry in fs::read_dir(&self.shared.bundles)? {
-            let name = entry?.file_name();
-            let run = name.to_str().and_then(|name| ContainerId::parse(name).ok());
-            if let Some(run) = run.filter(|run| !known.contains(run)) {
-                self.shared.remove(&run);
+        for run in self.shared.bundles.runs()? {
+            if !known.contains(&run) {
+                self.shared.bundles.remove(&run);
             }
         }
         for owner in self.shared.images.pin_owners() {
@@ -209,7 +208,7 @@ impl Containers {
     /// The folder of a run's container, where what it writes outside its sandbox is; there for
     /// containers alone.
     pub fn bundle(&self, run: &ContainerId) -> PathBuf {
-        self.shared.bundle(run)
+        self.shared.bundles.of(run)
     }
 
     /// Makes the folder of a container, where what it writes outside its sandbox will be.
@@ -217,11 +216,9 @@ impl Containers {
     /// # Errors
     /// When the file system refuses.
     pub fn make_bundle(&self, run: &ContainerId) -> Result<PathBuf, String> {
-        use std::os::unix::fs::DirBuilderExt;
-        let bundle = self.shared.bundle(run);
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&bundle);
-        made.map_err(|error| format!("failed to prepare {}: {error}", bundle.display()))?;
-        Ok(bundle)
+        let bundles = &self.shared.bundles;
+        let failed = |error| format!("failed to prepare {}: {error}", bundles.of(run).display());
+        bundles.make(run).map_err(failed)
     }
 
     /// Makes a network that others will join; its addresses.
@@ -279,8 +276,9 @@ impl Containers {
                 attached.map_err(|error| chain(&error))?
             }
         };
-        let order = self.shared.order(container, &place, attached.as_ref())?;
+        let mut order = self.shared.order(container, &place, attached.as_ref())?;
         let bundle = self.make_bundle(place.run)?;
+        order.scratch = Some(self.shared.make_scratch(place.run)?);
         write_order(&bundle, &order)?;
         // What is pinned need not be held.
         self.shared.fetched.lock().remove(place.run);
@@ -307,9 +305,10 @@ impl Containers {
             return Ok(None);
         }
         let runtime = self.shared.runtime.clone()?;
-        let bundle = self.shared.bundle(run);
+        let bundle = self.shared.bundles.of(run);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let file = bundle.join(format!("join-{}-{number}.json", std::process::id()));
+        let scratch = self.shared.bundles.scratch(run);
+        let file = scratch.join(format!("join-{}-{number}.json", std::process::id()));
         let text = serde_json::to_vec(order).map_err(|error| error.to_string())?;
         write_private(&file, &text)?;
         let words = [runtime.as_os_str(), "exec".as_ref(), bundle.as_os_str(), file.as_os_str()];
@@ -319,7 +318,7 @@ impl Containers {
 
     /// Whether a live run is a container.
     pub fn is_container(&self, run: &ContainerId) -> bool {
-        self.shared.bundle(run).join(ORDER_FILE).exists()
+        self.shared.bundles.is_container(run)
     }
 
     /// A connection to the terminal of a run, on which that was said; `None` when it is no container
@@ -332,7 +331,7 @@ impl Containers {
         run: &ContainerId,
         said: Option<&ToTerminal>,
     ) -> io::Result<Option<UnixStream>> {
-        let Ok(folder) = File::open(self.shared.bundle(run)) else { return Ok(None) };
+        let Ok(folder) = File::open(self.shared.bundles.scratch(run)) else { return Ok(None) };
         // A socket's path has 108 bytes at most.
         let path = format!("/proc/self/fd/{}/{ATTACH_SOCKET}", folder.as_raw_fd());
         if !Path::new(&path).exists() {
@@ -359,7 +358,7 @@ impl Containers {
         self.shared.networks.detach(run).await;
         let (shared, run) = (self.shared.clone(), run.clone());
         let done = tokio::task::spawn_blocking(move || {
-            shared.remove(&run);
+            shared.bundles.remove(&run);
             let start = format!("{run}/");
             for owner in shared.images.pin_owners() {
                 if owner.starts_with(&start) {
@@ -373,18 +372,19 @@ impl Containers {
 }
 
 impl Shared {
-    fn bundle(&self, run: &ContainerId) -> PathBuf {
-        self.bundles.join(run.as_str())
+    fn make_scratch(&self, run: &ContainerId) -> Result<PathBuf, String> {
+        let made = self.bundles.make_scratch(run);
+        made.map_err(|error| format!("failed to prepare the runtime's folder: {error}"))
     }
 
-    fn remove(&self, run: &ContainerId) {
-        let bundle = self.bundle(run);
-        match fs::remove_dir_all(&bundle) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                warn!(%run, %error, "files of a container not removed, left where they are");
-            }
-            _ => {}
-        }
+    /// The layers of an image, above what every container has.
+    fn layers(&self, image: &Prepared) -> Result<Vec<PathBuf>, String> {
+        let skeleton = self.bundles.skeleton();
+        let skeleton = skeleton.map_err(|error| format!("failed to prepare a layer: {error}"))?;
+        Ok(std::iter::once(skeleton)
+            .chain(image.layers().iter().map(PathBuf::as_path))
+            .map(PathBuf::from)
+            .collect())
     }
 
     fn unpin(&self, owner: &str) {
@@ -396,11 +396,11 @@ impl Shared {
 
     /// Whether layers can be mounted with a writable folder where bundles are.
     fn probe_overlay(&self) -> Result<(), String> {
-        let trial = self.bundles.join(".trial");
+        let trial = self.bundles.disk().join(".trial");
         let done = try_overlay(&trial);
         // Left over, it is used again the next time.
         let _ = fs::remove_dir_all(&trial);
-        let place = self.bundles.display();
+        let place = self.bundles.disk().display();
         done.map_err(|error| format!("overlayfs cannot write to {place}: {error}"))
     }
 
@@ -453,7 +453,10 @@ impl Shared {
         }
         Ok(Order {
             run: place.run.to_string(),
-            root: image.map_or(Root::Host, |image| Root::Layers(image.layers().to_vec())),
+            root: match image {
+                Some(image) => Root::Layers(self.layers(image)?),
+                None => Root::Host,
+            },
             read_only: container.read_only,
             argv: process.argv,
             environment: process.environment,
@@ -476,6 +479,7 @@ impl Shared {
             capabilities: container.capabilities.clone(),
             seccomp: container.seccomp.clone(),
             seccomp_profile: self.profile(&container.seccomp)?,
+            scratch: None,
             filters: Some(self.filters.clone()),
             hidden: container.hidden.clone(),
             host_folders: container
@@ -497,7 +501,7 @@ impl Shared {
         let mut name = run.as_str();
         loop {
             name = name.rsplit_once('.')?.0;
-            let bundle = self.bundle(&ContainerId::parse(name).ok()?);
+            let bundle = self.bundles.of(&ContainerId::parse(name).ok()?);
             let order = fs::read(bundle.join(ORDER_FILE)).ok()?;
             let order: Order = serde_json::from_slice(&order).ok()?;
             if is_own(&order.isolation) {

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod attach;
+mod bundles;
 mod callers;
 mod config;
 mod containers;

@@ -74,6 +74,11 @@ impl Folders {
         self.work.join("meta/containers")
     }
 
+    /// What every container of an image has below the image's own layers.
+    pub fn skeleton(&self) -> PathBuf {
+        self.work.join("meta/skeleton")
+    }
+
     /// Filters of system calls that were made for containers.
     pub fn filters(&self) -> PathBuf {
         self.work.join("meta/filters")

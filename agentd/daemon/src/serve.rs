@@ -111,7 +111,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let limits = tepui_fetch::Limits::default();
     let fetcher = tepui_fetch::Fetcher::new(folders.cache(), limits)
         .context("failed to prepare the fetcher")?;
-    let containers = wiring::containers(&config.containers, &images, &folders)?;
+    let containers = wiring::containers(&config.containers, &images, &folders, &tag)?;
     let log_policy = LogPolicy { max_bytes: config.log_file_mb << 20, keep: config.log_files };
     let secrets = Secrets::new(&tag, &folders.meta());
     let means = Means {

@@ -102,6 +102,7 @@ pub fn containers(
     config: &ContainerConfig,
     images: &ImageStore,
     folders: &Folders,
+    tag: &str,
 ) -> anyhow::Result<Containers> {
     let networks = Networks::open(tepui_network::Settings {
         bridge: config.bridge.clone(),
@@ -114,7 +115,7 @@ pub fn containers(
     })
     .context("failed to read the records of networks")?;
     let (runtime, profiles) = (config.runtime.clone(), config.profiles.clone());
-    Ok(Containers::new(runtime, images.images().clone(), networks, folders, profiles))
+    Ok(Containers::new(runtime, images.images().clone(), networks, folders, tag, profiles))
 }
 
 /// Says once what the host can and cannot do.

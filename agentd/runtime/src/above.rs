@@ -13,6 +13,7 @@ use tepui_container::{Isolation, SharedIpc};
 
 use crate::build::ID;
 use crate::fault::{Attempt, Fault, chain};
+use crate::run;
 
 /// Where the first process of the container sees shared memory.
 const SHARED_MEMORY: &str = "dev/shm";
@@ -24,9 +25,9 @@ pub(crate) fn processes(isolation: &Isolation) -> Result<Option<PathBuf>, Fault>
 }
 
 /// The inter-process communication that is shared, where it is not the host's.
-pub(crate) fn ipc(isolation: &Isolation, bundle: &Path) -> Result<Option<SharedIpc>, Fault> {
+pub(crate) fn ipc(isolation: &Isolation, scratch: &Path) -> Result<Option<SharedIpc>, Fault> {
     let Some(above) = &isolation.ipc_of else { return Ok(None) };
-    let shared = SharedIpc { namespace: namespace(above, "ipc")?, memory: bundle.join("shm") };
+    let shared = SharedIpc { namespace: namespace(above, "ipc")?, memory: scratch.join("shm") };
     let memory = shared_memory(&namespace(above, "mnt")?)?;
     std::fs::create_dir_all(&shared.memory).on("create", &shared.memory)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -38,8 +39,9 @@ pub(crate) fn ipc(isolation: &Isolation, bundle: &Path) -> Result<Option<SharedI
 /// process has that has taken the number of the first one.
 fn namespace(bundle: &Path, kind: &str) -> Result<PathBuf, Fault> {
     let over = || Fault::new("the container above is over");
-    let mut container =
-        Container::load(bundle.join("state").join(ID)).map_err(|error| Fault(chain(&error)))?;
+    let order = run::load(bundle)?;
+    let state = order.scratch_or(bundle).join("state").join(ID);
+    let mut container = Container::load(state).map_err(|error| Fault(chain(&error)))?;
     container.refresh_status().map_err(|error| Fault(chain(&error)))?;
     let pid = container.pid().filter(|_| container.can_exec()).ok_or_else(over)?;
     let path = PathBuf::from(format!("/proc/{pid}/ns/{kind}"));

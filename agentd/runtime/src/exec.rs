@@ -11,14 +11,14 @@ use crate::build;
 use crate::fault::{Attempt, Fault};
 use crate::filter::{FILTER_FILE, Program};
 use crate::place;
-use crate::run::own_capabilities;
+use crate::run::{self, own_capabilities};
 use crate::seal;
 use crate::terminal::Console;
 use crate::wait::{End, Signals};
 
 /// The filter of the container's own processes. An earlier release wrote down only what it is made of.
-fn filter(spec: &Spec, bundle: &Path) -> Result<Option<Program>, Fault> {
-    let file = bundle.join(FILTER_FILE);
+fn filter(spec: &Spec, scratch: &Path) -> Result<Option<Program>, Fault> {
+    let file = scratch.join(FILTER_FILE);
     if file.exists() {
         return Program::load(&file).map(Some);
     }
@@ -55,9 +55,11 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
     let order: ExecOrder = serde_json::from_slice(&text).on("understand", file)?;
     let signals = Signals::hold()?;
     place::enter()?;
-    let config = bundle.join("config.json");
+    let container = run::load(bundle)?;
+    let scratch = container.scratch_or(bundle);
+    let config = scratch.join("config.json");
     let spec = Spec::load(&config).on("read", &config)?;
-    let filter = filter(&spec, bundle)?;
+    let filter = filter(&spec, scratch)?;
     let mut process =
         spec.process().clone().ok_or_else(|| Fault::new("the container has no process"))?;
     let mut environment = process.env().clone().unwrap_or_default();
@@ -77,14 +79,14 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
         process.set_no_new_privileges(Some(true));
     }
     let name = format!("exec-{}", std::process::id());
-    let described = bundle.join(format!("{name}.json"));
+    let described = scratch.join(format!("{name}.json"));
     let text = serde_json::to_vec(&process).to("write the process down")?;
     fs::write(&described, text).on("write", &described)?;
-    let console = order.tty.map(|_| Console::open(bundle, &format!("{name}.sock"))).transpose()?;
+    let console = order.tty.map(|_| Console::open(scratch, &format!("{name}.sock"))).transpose()?;
     if console.is_some() {
         crate::terminal::step_aside()?;
     }
-    let beginning = build::begin(bundle, filter, order.tty)?;
+    let beginning = build::begin(scratch, filter, order.tty)?;
     let joined = beginning.join(&described, console.as_ref().map(Console::path));
     let _ = fs::remove_file(&described);
     let (pid, starting) = joined?;

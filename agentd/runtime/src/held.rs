@@ -1,6 +1,6 @@
 //! Files and folders that are held by a descriptor from the moment they are looked at until they are
 //! mounted. Their paths may lie where a task can write, and such a path leads somewhere else a moment
-//! after it was checked: so libcontainer is given a path below the bundle, which no task reaches, and
+//! after it was checked: so libcontainer is given a path in the scratch folder, which no task reaches, and
 //! what it finds there was mounted from the descriptor itself.
 
 use std::fs;
@@ -15,7 +15,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::fault::{Attempt, Fault};
 
-/// Folder of the bundle in which they are mounted.
+/// Folder in which they are mounted.
 const SHOWN: &str = "shown";
 const NOTHING: Option<&str> = None;
 
@@ -94,15 +94,15 @@ impl Held {
         fs::read_link(name).to("find where a volume is")
     }
 
-    /// Mounts it, and what is mounted below it, in the bundle; where. Only this process's mount
+    /// Mounts it, and what is mounted below it, in the scratch folder; where. Only this process's mount
     /// namespace has that mount. Later mounts of the host appear in it only when it `follows_host`.
     pub(crate) fn show(
         &self,
-        bundle: &Path,
+        scratch: &Path,
         name: &str,
         follows_host: bool,
     ) -> Result<PathBuf, Fault> {
-        let all = bundle.join(SHOWN);
+        let all = scratch.join(SHOWN);
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700).create(&all).on("create", &all)?;
         let place = all.join(name);

@@ -13,9 +13,9 @@ const NOTHING: Option<&str> = None;
 /// What overlayfs takes at most.
 const MAX_LAYERS: usize = 500;
 
-/// Makes the root of the container, and says where it is.
-pub(crate) fn mount_root(bundle: &Path, root: &Root) -> Result<PathBuf, Fault> {
-    let place = bundle.join("rootfs");
+/// Makes the root of the container, and says where it is. What the container writes is in the bundle.
+pub(crate) fn mount_root(bundle: &Path, scratch: &Path, root: &Root) -> Result<PathBuf, Fault> {
+    let place = scratch.join("rootfs");
     make(&place)?;
     match root {
         Root::Host => {
@@ -25,16 +25,23 @@ pub(crate) fn mount_root(bundle: &Path, root: &Root) -> Result<PathBuf, Fault> {
         Root::Layers(layers) => {
             for name in ["upper", "work"] {
                 make(&bundle.join(name))?;
+                if scratch != bundle {
+                    link(&bundle.join(name), &scratch.join(name))?;
+                }
             }
-            overlay(bundle, "r", layers, &place, Some(("upper", "work")))?;
+            overlay(scratch, "r", layers, &place, Some(("upper", "work")))?;
         }
     }
     Ok(place)
 }
 
-/// Shows an image's content at a folder of the bundle; it cannot be written.
-pub(crate) fn mount_image(bundle: &Path, name: &str, layers: &[PathBuf]) -> Result<PathBuf, Fault> {
-    let place = bundle.join(name);
+/// Shows an image's content at a folder of its scratch; it cannot be written.
+pub(crate) fn mount_image(
+    scratch: &Path,
+    name: &str,
+    layers: &[PathBuf],
+) -> Result<PathBuf, Fault> {
+    let place = scratch.join(name);
     make(&place)?;
     if let [only] = layers {
         mount(Some(only), &place, NOTHING, MsFlags::MS_BIND, NOTHING).on("show", only)?;
@@ -43,7 +50,7 @@ pub(crate) fn mount_image(bundle: &Path, name: &str, layers: &[PathBuf]) -> Resu
         mount(NOTHING, &place, NOTHING, sealed, NOTHING).on("seal", only)?;
         return Ok(place);
     }
-    overlay(bundle, &format!("l{name}"), layers, &place, None)?;
+    overlay(scratch, &format!("l{name}"), layers, &place, None)?;
     Ok(place)
 }
 
@@ -51,9 +58,20 @@ fn make(folder: &Path) -> Result<(), Fault> {
     fs::create_dir_all(folder).on("create", folder)
 }
 
+/// Makes a link, in the place of a former one.
+fn link(to: &Path, at: &Path) -> Result<(), Fault> {
+    match fs::remove_file(at) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).on("replace", at);
+        }
+        _ => {}
+    }
+    symlink(to, at).on("link", to)
+}
+
 /// The kernel takes one page of options, so layers go by short names.
 fn overlay(
-    bundle: &Path,
+    scratch: &Path,
     names: &str,
     layers: &[PathBuf],
     place: &Path,
@@ -62,7 +80,7 @@ fn overlay(
     if layers.is_empty() || layers.len() > MAX_LAYERS {
         return Err(Fault(format!("an image of {} layers cannot be mounted", layers.len())));
     }
-    std::env::set_current_dir(bundle).on("enter", bundle)?;
+    std::env::set_current_dir(scratch).on("enter", scratch)?;
     make(Path::new(names))?;
     let mut lower = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
@@ -70,13 +88,7 @@ fn overlay(
             return Err(Fault(format!("layer '{}' of the image is gone", layer.display())));
         }
         let name = format!("{names}/{at}");
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).on("replace", Path::new(&name));
-            }
-            _ => {}
-        }
-        symlink(layer, &name).on("link", layer)?;
+        link(layer, Path::new(&name))?;
         lower.push(name);
     }
     lower.reverse();

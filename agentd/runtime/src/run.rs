@@ -38,22 +38,23 @@ const MAX_ORDER_BYTES: u64 = 16 << 20;
 pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     seal::demand()?;
     let order = load(bundle)?;
+    let scratch = order.scratch_or(bundle);
     let stop = order.stop_signal.as_deref().map(parse_signal).transpose()?;
     let signals = Signals::hold()?;
     place::enter()?;
-    let root = mount_root(bundle, &order.root)?;
+    let root = mount_root(bundle, scratch, &order.root)?;
     let user = users::look_up(&root, order.user.as_deref(), &order.groups)?;
     let sandbox = match order.root {
-        Root::Layers(_) => Some(sandbox(bundle, &order, &user)?),
+        Root::Layers(_) => Some(sandbox(scratch, &order, &user)?),
         Root::Host => None,
     };
     give_output(&user)?;
-    let etc = bundle.join("etc");
+    let etc = scratch.join("etc");
     if let Some(files) = &order.etc {
         write_files(&etc, files)?;
     }
-    let sources = sources(bundle, &order, &user)?;
-    let ipc = above::ipc(&order.isolation, bundle)?;
+    let sources = sources(scratch, &order, &user)?;
+    let ipc = above::ipc(&order.isolation, scratch)?;
     let facts = Facts {
         processes: above::processes(&order.isolation)?,
         ipc,
@@ -68,18 +69,18 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
         masked: masked(),
     };
     let mut spec = runtime_spec(&order, &facts).map_err(|error| Fault(chain(&error)))?;
-    let program = take_filter(&mut spec, bundle, order.filters.as_deref())?;
-    let file = bundle.join("config.json");
+    let program = take_filter(&mut spec, scratch, order.filters.as_deref())?;
+    let file = scratch.join("config.json");
     spec.save(&file).on("write", &file)?;
-    let console = order.tty.map(|_| Console::open(bundle, "console.sock")).transpose()?;
-    let attached = order.tty.map(|_| Attached::open(bundle)).transpose()?;
+    let console = order.tty.map(|_| Console::open(scratch, "console.sock")).transpose()?;
+    let attached = order.tty.map(|_| Attached::open(scratch)).transpose()?;
     // Processes that lose their parent come to us, not to the launcher.
     let _ = set_child_subreaper(Some(rustix::process::getpid()));
     if matches!(order.root, Root::Layers(_)) {
         begin::make_folder(&facts.root, &order.working_directory);
     }
-    let beginning = build::begin(bundle, program, order.tty)?;
-    let begun = beginning.create(bundle, console.as_ref().map(Console::path));
+    let beginning = build::begin(scratch, program, order.tty)?;
+    let begun = beginning.create(scratch, console.as_ref().map(Console::path));
     let begun = begun.and_then(|(init, starting)| starting.hear().map(|()| init));
     let init = begun.map_err(|fault| begin::named(fault, &order.working_directory))?;
     answer.close();
@@ -91,24 +92,24 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
 
 /// The sandbox as the container will see it: the folder that was given away, whatever its path leads to
 /// by then. That of a container below another is in a folder of the other's.
-fn sandbox(bundle: &Path, order: &Order, user: &UserFacts) -> Result<PathBuf, Fault> {
+fn sandbox(scratch: &Path, order: &Order, user: &UserFacts) -> Result<PathBuf, Fault> {
     let held = Held::straight(&order.sandbox)?;
     users::give(&held, user)?;
-    held.show(bundle, "sandbox", false)
+    held.show(scratch, "sandbox", false)
 }
 
 /// The filter as a program that the task loads by itself as its last step. Where that needs rights that
 /// the task no longer has then, or more than a program, it stays with libcontainer.
 fn take_filter(
     spec: &mut Spec,
-    bundle: &Path,
+    scratch: &Path,
     kept: Option<&Path>,
 ) -> Result<Option<Program>, Fault> {
     let Some(linux) = spec.linux_mut() else { return Ok(None) };
     let Some(wanted) = linux.seccomp().clone() else { return Ok(None) };
     let program = decides(&wanted).then(|| Program::of(&wanted, kept)).transpose()?;
     if let Some(program) = &program {
-        program.save(&bundle.join(FILTER_FILE))?;
+        program.save(&scratch.join(FILTER_FILE))?;
     }
     let gives_up = spec.process().as_ref().and_then(Process::no_new_privileges) == Some(true);
     let is_plain = wanted.flags().as_ref().is_none_or(Vec::is_empty);
@@ -133,7 +134,8 @@ fn masked() -> Vec<String> {
     all
 }
 
-fn load(bundle: &Path) -> Result<Order, Fault> {
+/// The order in its folder.
+pub(crate) fn load(bundle: &Path) -> Result<Order, Fault> {
     let file = bundle.join(ORDER_FILE);
     let meta = fs::metadata(&file).on("read", &file)?;
     if meta.len() > MAX_ORDER_BYTES {

@@ -13,7 +13,7 @@ use crate::root::mount_image;
 
 /// Where each mount of the order is found, in its order.
 pub(crate) fn sources(
-    bundle: &Path,
+    scratch: &Path,
     order: &Order,
     user: &UserFacts,
 ) -> Result<Vec<PathBuf>, Fault> {
@@ -22,14 +22,14 @@ pub(crate) fn sources(
         let name = format!("v{at}");
         all.push(match &mount.source {
             OrderSource::Tmpfs(_) => PathBuf::from("tmpfs"),
-            OrderSource::Layers(layers) => mount_image(bundle, &name, layers)?,
+            OrderSource::Layers(layers) => mount_image(scratch, &name, layers)?,
             OrderSource::Below { folder, path } => {
-                sandbox_folder(folder, path, user)?.show(bundle, &name, false)?
+                sandbox_folder(folder, path, user)?.show(scratch, &name, false)?
             }
-            OrderSource::Secret(path) => secret_file(path, user)?.show(bundle, &name, false)?,
+            OrderSource::Secret(path) => secret_file(path, user)?.show(scratch, &name, false)?,
             OrderSource::Host { path, create, follows_host } => {
                 let held = host_volume(path, *create, order.host_folders.as_deref())?;
-                held.show(bundle, &name, *follows_host)?
+                held.show(scratch, &name, *follows_host)?
             }
         });
     }

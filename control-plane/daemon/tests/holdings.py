@@ -63,6 +63,7 @@ def holdings(agent, work_dir):
     rules = re.sub(r"(?m)^\s*counter.*$", "", _output("nft", "list", "ruleset"))
     spaces = pathlib.Path("/run/tepui/netns")
     bundles = pathlib.Path(work_dir) / "meta/containers"
+    scratch = pathlib.Path("/run/tepui/containers")
 
     def entries(folder):
         return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
@@ -78,6 +79,7 @@ def holdings(agent, work_dir):
         # A set of ports is printed on lines of its own length, so elements count, not lines.
         "words of nftables": len(rules.split()),
         "folders of containers": entries(bundles),
+        "folders of containers in memory": sum(1 for _ in scratch.glob("*/*")),
         "units": _lines("systemctl", "list-units", "--all", "--plain", "--no-legend",
                         "tepui-task-*"),
         "shims": _lines("pgrep", "-x", "tepui-shim"),

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 SLEEP = ["/bin/sh", "-c", "exec sleep 100000"]
@@ -33,7 +34,10 @@ def tepui_runtime(program, order, folder, count):
     for number in range(count):
         bundle = pathlib.Path(folder) / f"own-{number}"
         bundle.mkdir()
-        (bundle / "order.json").write_text(json.dumps({**order, "run": bundle.name}))
+        # In memory, as the agent has it.
+        scratch = tempfile.mkdtemp(prefix="tepui-peer-", dir="/run")
+        own = {**order, "run": bundle.name, "scratch": scratch}
+        (bundle / "order.json").write_text(json.dumps(own))
         answer, theirs = os.pipe()
         started = time.monotonic()
         # A shell gives it the one descriptor that it takes, and becomes it.
@@ -51,6 +55,7 @@ def tepui_runtime(program, order, folder, count):
         if refusal:
             raise RuntimeError(f"tepui-runtime refused: {refusal!r} {said!r}")
         shutil.rmtree(bundle, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return delays
 
 

@@ -46,6 +46,7 @@ fn order() -> Order {
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
         seccomp: Seccomp::Unconfined,
         seccomp_profile: None,
+        scratch: None,
         hidden: Vec::new(),
         host_folders: None,
         new_privileges: false,

@@ -19,7 +19,7 @@ impl Person {
         let seqpacket = SocketType::SEQPACKET;
         let socket =
             socket_with(AddressFamily::UNIX, seqpacket, SocketFlags::CLOEXEC, None).unwrap();
-        let path = host.bundle().join(ATTACH_SOCKET);
+        let path = host.scratch().join(ATTACH_SOCKET);
         connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
         Self(socket, RefCell::default())
     }
@@ -113,5 +113,5 @@ fn a_container_without_a_terminal_has_nothing_to_attach_to() {
     }
     let host = host().shell("echo up");
     host.run().printed();
-    assert!(!host.bundle().join(ATTACH_SOCKET).exists());
+    assert!(!host.scratch().join(ATTACH_SOCKET).exists());
 }

@@ -70,7 +70,7 @@ fn a_container_leaves_no_mount_on_its_host() {
     let host = host().shell("echo up; while :; do sleep 0.01; done");
     let mut running = host.start();
     assert_eq!(running.line(), "up");
-    let dir = host.bundle().to_string_lossy().into_owned();
+    let dir = host.path("").to_string_lossy().into_owned();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&dir), "{mounts}\n\nbefore: {before}");
     running.signal(Signal::SIGKILL);

@@ -35,6 +35,19 @@ fn a_further_process_is_in_the_container_with_its_rights_and_no_more() {
 }
 
 #[test]
+fn a_container_of_an_earlier_release_that_has_one_folder_is_joined_too() {
+    if !is_able() {
+        return;
+    }
+    let host =
+        host().shell("echo up; while :; do sleep 0.01; done").with(|order| order.scratch = None);
+    let mut running = host.start();
+    assert_eq!(running.line(), "up");
+    assert_eq!(host.join("hostname").printed(), "box\n");
+    end(running);
+}
+
+#[test]
 fn a_further_process_ends_on_its_own() {
     if !is_able() {
         return;

@@ -122,7 +122,7 @@ fn a_read_only_root_still_has_its_volumes() {
 }
 
 #[test]
-fn what_a_container_writes_stays_in_its_bundle() {
+fn what_a_container_writes_stays_in_its_bundle_and_nothing_else_is_there() {
     if !is_able() {
         return;
     }
@@ -131,6 +131,10 @@ fn what_a_container_writes_stays_in_its_bundle() {
     let layer = fs::read_to_string(host.path("layer1/srv/second")).unwrap();
     let upper = fs::read_to_string(host.bundle().join("upper/srv/second")).unwrap();
     assert_eq!((layer.as_str(), upper.as_str()), ("second layer\n", "changed\n"));
+    let left = fs::read_dir(host.bundle()).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["order.json", "upper", "work"]);
 }
 
 #[test]

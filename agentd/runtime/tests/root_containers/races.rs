@@ -150,8 +150,9 @@ fn what_is_mounted_for_a_container_ends_with_it_though_the_runtime_is_killed() {
     running.end();
     assert_eq!(mounted(&host), before);
     fs::remove_dir_all(host.bundle()).unwrap();
+    fs::remove_dir_all(host.scratch()).unwrap();
     assert!(
         host.path("sandbox/shared/own").exists(),
-        "what was shown is not the bundle's to remove"
+        "what was shown is not the container's to remove"
     );
 }

@@ -90,6 +90,7 @@ pub fn host() -> Host {
         capabilities: Capabilities::Usual { add: Vec::new(), drop: Vec::new() },
         seccomp: Seccomp::Usual,
         seccomp_profile: None,
+        scratch: Some(dir.path().join("scratch")),
         hidden: Vec::new(),
         host_folders: None,
         new_privileges: false,
@@ -147,6 +148,11 @@ impl Host {
         self.path("bundle")
     }
 
+    /// What the runtime needs for itself.
+    pub fn scratch(&self) -> PathBuf {
+        self.order.scratch_or(&self.bundle()).to_owned()
+    }
+
     fn command(&self, words: &[&Path]) -> (Command, File) {
         let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().unwrap();
         let runtime = env!("CARGO_BIN_EXE_tepui-runtime");
@@ -166,6 +172,10 @@ impl Host {
         // Each container has one of its own.
         fs::remove_dir_all(&bundle).unwrap();
         fs::create_dir(&bundle).unwrap();
+        if let Some(scratch) = &self.order.scratch {
+            let _ = fs::remove_dir_all(scratch);
+            fs::create_dir(scratch).unwrap();
+        }
         let text = serde_json::to_vec(&self.order).unwrap();
         fs::write(bundle.join(ORDER_FILE), text).unwrap();
         let (mut command, answer) = self.command(&[Path::new("run"), &bundle]);
