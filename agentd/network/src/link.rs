@@ -16,6 +16,9 @@ use tokio::task::JoinHandle;
 
 use crate::error::NetworkError;
 
+/// The group of links that are to be removed, a number that nobody else has: "tepu".
+const ENDED: u32 = 0x7465_7075;
+
 /// A conversation with the kernel.
 #[derive(Debug)]
 pub(crate) struct Links {
@@ -181,6 +184,25 @@ impl Links {
     ) -> Result<(), NetworkError> {
         let done = self.handle.link().set(message).execute().await;
         done.map_err(|source| NetworkError::Link { deed: deed(), source })
+    }
+
+    /// Puts a link among those that [`Self::remove_ended`] removes; whether it is there.
+    pub(crate) async fn mark_ended(&self, name: &str) -> Result<bool, NetworkError> {
+        let Some(index) = self.find(name).await? else { return Ok(false) };
+        let mut marked = LinkUnspec::new_with_index(index).build();
+        marked.attributes.push(LinkAttribute::Group(ENDED));
+        match self.handle.link().set(marked).execute().await {
+            Ok(()) => Ok(true),
+            Err(error) if is_errno(&error, nix::libc::ENODEV) => Ok(false),
+            Err(error) => Err(NetworkError::link(format!("mark link {name}"))(error)),
+        }
+    }
+
+    /// Removes all links that were marked.
+    pub(crate) async fn remove_ended(&self) -> Result<(), NetworkError> {
+        let mut request = self.handle.link().del(0);
+        request.message_mut().attributes.push(LinkAttribute::Group(ENDED));
+        request.execute().await.map_err(NetworkError::link("remove links that have ended"))
     }
 
     /// Removes a link; one that is not there is no error.

@@ -38,6 +38,7 @@ struct Shared {
     tables: Tables,
     /// The bridge is made when the first container needs it, by one at a time.
     bridge: tokio::sync::Mutex<bool>,
+    ends: bridge::Ends,
     repairs: keep::Counts,
 }
 
@@ -87,6 +88,7 @@ impl Networks {
             numbers: Mutex::new(numbers),
             known: Mutex::new(known),
             bridge: tokio::sync::Mutex::new(false),
+            ends: bridge::Ends::default(),
             repairs: keep::Counts::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -294,7 +296,7 @@ impl Networks {
             self.shared.tables.unmap(run, &mapping).await;
         }
         match &record.how {
-            How::Bridge { .. } => bridge::disconnect(run).await?,
+            How::Bridge { .. } => self.shared.ends.disconnect(run).await?,
             How::Cni { networks } => {
                 for (at, network) in networks.iter().enumerate().rev() {
                     let container = cni::Container {

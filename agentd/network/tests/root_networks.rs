@@ -186,6 +186,35 @@ fn what_a_dead_agent_left_is_found_and_what_lives_stays() {
     });
 }
 
+#[test]
+fn containers_that_end_at_once_lose_their_cables_together_and_no_other_does() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let stays = networks.attach(&id("stays"), &bridge(31000)).await.unwrap().unwrap();
+        serve(&stays, "stays");
+        let mut ends = tokio::task::JoinSet::new();
+        for port in 31001..31021 {
+            let run = id(&format!("run-{port}"));
+            networks.attach(&run, &bridge(port)).await.unwrap();
+            let networks = networks.clone();
+            ends.spawn(async move {
+                networks.detach(&run).await;
+                // Nobody is told that it is gone before it is.
+                run_links_of(&run)
+            });
+        }
+        assert_eq!(ends.join_all().await, [const { String::new() }; 20]);
+        assert_eq!(links().lines().count(), 1);
+        assert_eq!(ask("192.0.2.1:31000").unwrap(), "stays");
+    });
+}
+
+/// The lines of the end of a run's cable.
+fn run_links_of(run: &ContainerId) -> String {
+    let short: String = run.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+    links().lines().filter(|line| line.contains(&short)).collect()
+}
+
 /// Waits until so much was put back.
 async fn repaired(networks: &Networks, is_enough: impl Fn(Repairs) -> bool) {
     let looked = async {
