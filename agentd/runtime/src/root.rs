@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use tepui_container::Root;
 
@@ -98,6 +99,14 @@ fn overlay(
     }
     // Device nodes of an image mean nothing: those that a container has are in its /dev.
     let flags = MsFlags::MS_NODEV;
-    mount(Some("overlay"), place, Some("overlay"), flags, Some(options.as_str()))
-        .on("mount the image at", place)
+    let attempt =
+        |options: &str| mount(Some("overlay"), place, Some("overlay"), flags, Some(options));
+    // What a container writes here goes with it, so its end need not wait for the disk. Kernels before
+    // 5.10 do not know the word, and wait.
+    let unsynced = upper.is_some().then(|| attempt(&format!("{options},volatile")));
+    match unsynced {
+        None | Some(Err(Errno::EINVAL)) => attempt(&options),
+        Some(done) => done,
+    }
+    .on("mount the image at", place)
 }
