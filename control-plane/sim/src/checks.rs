@@ -429,7 +429,7 @@ mod tests {
 
     fn spec(framework: &str, task: &str) -> RunSpec {
         RunSpec {
-            title: None,
+            title: "t".into(),
             network: None,
             run: tepui_types::ContainerId::parse("run").unwrap(),
             sandbox: "sandbox".into(),
