@@ -179,6 +179,21 @@ with subtest("what an app calls itself is no setting of its unit"):
     one.succeed("tepui app delete /liar --timeout 60s", "test ! -e /run/by-app")
     retry(lambda _: len(units()) == 4, 30)
 
+with subtest("nor are its variables those of what writes down its end, as root"):
+    one.succeed("mkdir -m 777 /run/told")
+    variables = {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": "/run/told/ld", "SEEN": "yes"}
+    variables |= {"EXIT_CODE": "exited", "EXIT_STATUS": "0", "SERVICE_RESULT": "oom-kill"}
+    ends = {"id": "/ends", "cmd": "echo $SEEN $EXIT_STATUS; exit 7", "cpus": 0.1, "mem": 32, "user": "nobody",
+            "env": variables, "backoffSeconds": 3600}  # fmt: skip
+    one.succeed(f"echo '{json.dumps(ends)}' >/root/ends.json", "tepui app create -d /root/ends.json")
+    last = "curl -sf 'http://one:8080/v2/apps/ends?embed=app.lastTaskFailure'"
+    one.wait_until_succeeds(f"{last} | grep -F lastTaskFailure", timeout=60)
+    t.assertIn("Command exited with status 7", one.succeed(last))
+    t.assertEqual(one.succeed("journalctl TEPUI_APP=/ends -o cat | grep -x 'yes 0'"), "yes 0\n")
+    t.assertNotEqual(one.succeed("ls /run/told"), "")
+    t.assertEqual(one.succeed("find /run/told -user root -name 'ld*'"), "")
+    one.succeed("tepui app delete --force /ends")
+
 with subtest("what ended leaves no unit behind"):
     one.succeed("tepui app scale /shop/cart 0 --timeout 60s")
     retry(lambda _: units() == [], 30)

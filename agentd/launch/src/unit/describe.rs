@@ -29,8 +29,9 @@ impl Inner {
         all.extend(std::mem::take(&mut spec.env));
         let hidden = std::mem::take(&mut spec.secret_variables);
         // Everybody may read a unit's properties, its environment among them.
-        all.into_iter()
-            .partition(|(name, value)| takes_variable(name, value) && !hidden.contains(name))
+        all.into_iter().partition(|(name, value)| {
+            takes_variable(name, value) && !hidden.contains(name) && !is_heeded_by_root(name)
+        })
     }
 
     pub(super) fn describe(
@@ -89,6 +90,36 @@ impl Inner {
     }
 }
 
+/// Variables that loader and C library heed unless a program gives more rights than its caller has: the
+/// names that glibc leaves out then (its `unsecvars.h`), those of a kind by their beginning.
+const LOADERS: [&str; 3] = ["LD_", "GLIBC_", "MALLOC_"];
+const LIBRARYS: [&str; 13] = [
+    "GCONV_PATH",
+    "GETCONF_DIR",
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "NIS_PATH",
+    "NLSPATH",
+    "RESOLV_HOST_CONF",
+    "RES_OPTIONS",
+    "TMPDIR",
+    "TZDIR",
+    "RUST_BACKTRACE",
+    "RUST_MIN_STACK",
+];
+/// Variables by which systemd tells how a unit ended; a unit's own would take their place.
+const ENDS: [&str; 4] = ["EXIT_CODE", "EXIT_STATUS", "SERVICE_RESULT", "INVOCATION_ID"];
+
+/// Whether a variable would change what `tepui-shim` does. A unit's environment is that of all its
+/// commands: of the stage, before the unit is held to its ports, and of the one that writes down the end,
+/// which is root's. The command itself gets such a variable from its stage.
+fn is_heeded_by_root(name: &str) -> bool {
+    LOADERS.iter().any(|kind| name.starts_with(kind))
+        || LIBRARYS.contains(&name)
+        || ENDS.contains(&name)
+}
+
 /// Whole seconds as a word for `tepui-shim`; 0 is none.
 fn seconds(span: Option<Duration>) -> String {
     span.map_or(0, |span| span.as_secs().max(1)).to_string()
@@ -143,3 +174,18 @@ fn rights(given: &crate::confinement::Rights) -> Rights {
 const SERVICE: &[&str] = &["@system-service"];
 const PRIVILEGED: &[&str] = &["@privileged", "@resources"];
 const NOTHING: &[&str] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::is_heeded_by_root;
+
+    #[test]
+    fn no_variable_of_a_task_reaches_what_is_roots() {
+        for name in ["LD_PRELOAD", "LD_AUDIT", "GLIBC_TUNABLES", "EXIT_STATUS", "GCONV_PATH"] {
+            assert!(is_heeded_by_root(name), "{name}");
+        }
+        for name in ["PATH", "LDAP_URL", "MESOS_TASK_ID", "EXIT", "HOME"] {
+            assert!(!is_heeded_by_root(name), "{name}");
+        }
+    }
+}
