@@ -12,6 +12,8 @@ from .lab import Lab
 from .progress import DEFAULT_TIMEOUT, TestFailure, log, nested, retry
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+NOT_RUN = frozenset({126, 127})
+"""Statuses of the shell for a program that cannot be executed, or is not there."""
 TRANSFER_BYTES = 65536
 """Of a file in one command: longer lines overflow the shell's channel."""
 
@@ -121,8 +123,14 @@ class Machine(abc.ABC):
                 status, text = self.execute(command, timeout=timeout)
             if status == 0:
                 raise TestFailure(f"{self.name}: `{command}` unexpectedly succeeded: {text}")
+            self._must_have_run(command, status)
             output += text
         return output
+
+    def _must_have_run(self, command: str, status: int) -> None:
+        """What was never tried has not failed: a misspelt command would prove anything."""
+        if status in NOT_RUN:
+            raise TestFailure(f"{self.name}: `{command}` was not run (exit code {status})")
 
     def _wait_for_status(self, command: str, wanted: bool, timeout: float) -> str:
         output = ""
@@ -130,6 +138,8 @@ class Machine(abc.ABC):
         def look(_: bool) -> bool:
             nonlocal output
             status, output = self.execute(command, timeout=timeout)
+            if not wanted:
+                self._must_have_run(command, status)
             return (status == 0) is wanted
 
         with self.nested(f"waiting for {'success' if wanted else 'failure'}: {command}"):

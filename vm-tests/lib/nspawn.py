@@ -132,6 +132,9 @@ class Nspawn(Machine):
         self.log(f"up after {time.monotonic() - self._started:.2f} s")
 
     def run_command(self, command: str, timeout: float | None) -> tuple[int, str]:
+        # What nobody can run would look like a command that fails.
+        if self.connected and not Path(f"/proc/{self._init}").exists():
+            raise TestFailure(f"{self.name}: the host is gone")
         limit = [] if timeout is None else ["timeout", str(timeout)]
         group = self._operators_group()
         line = [

@@ -1,5 +1,6 @@
 """Sentences about the parts of the driver that need no host."""
 
+import contextlib
 import tempfile
 import tomllib
 import unittest
@@ -9,6 +10,7 @@ from unittest import mock
 
 from . import progress
 from .case import Case
+from .machine import Machine
 from .payload import RESOURCES, toml, write_host
 from .polling import PollingCondition
 from .progress import TestFailure, retry
@@ -50,6 +52,27 @@ class Waiting(unittest.TestCase):
 
         condition = PollingCondition(ask, [], 0, "asks")
         self.assertTrue(condition.check(force=True))
+
+
+class Failing(unittest.TestCase):
+    def host(self, status: int) -> mock.Mock:
+        host = mock.Mock(spec=Machine)
+        host.name = "one"
+        host.nested.side_effect = lambda _: contextlib.nullcontext()
+        host.execute.return_value = (status, "")
+        host._must_have_run.side_effect = lambda *told: Machine._must_have_run(host, *told)
+        return host
+
+    def test_a_command_that_fails_has_failed(self) -> None:
+        self.assertEqual(Machine.fail(self.host(1), "false"), "")
+        self.assertEqual(Machine._wait_for_status(self.host(1), "false", False, 1), "")
+
+    def test_what_was_not_run_has_not_failed(self) -> None:
+        for status in (126, 127):
+            with self.assertRaisesRegex(TestFailure, "`pgrpe x` was not run"):
+                Machine.fail(self.host(status), "pgrpe x")
+            with self.assertRaisesRegex(TestFailure, "`pgrpe x` was not run"):
+                Machine._wait_for_status(self.host(status), "pgrpe x", False, 1)
 
 
 class HostFiles(unittest.TestCase):
