@@ -2,8 +2,15 @@ import json
 import re
 
 # The task: does on request what is to be measured, and nothing in between.
-TASK = r'''
+TASK = r"""
 import http.server, os, socket, subprocess, time
+
+# Threads that all end with their process: it ends once.
+MANY = '''
+import os, threading, time
+for _ in range(24): threading.Thread(target=time.sleep, args=(99,), daemon=True).start()
+os._exit(1)
+'''
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -25,7 +32,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
             one.sendto(bytes(1000), ("one", 9))
     def fail(self, count):
         for _ in range(count):
-            subprocess.run(["false"])
+            subprocess.run(["python3", "-c", MANY])
     def tcp(self, size):
         one = socket.create_connection(("one", 7777))
         while size:
@@ -35,7 +42,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         pass
 
 http.server.HTTPServer(("", int(os.environ["PORT0"])), Answers).serve_forever(100_000)
-'''
+"""
 
 # Gives whoever comes a counted number of bytes.
 SENDER = r'''
@@ -165,7 +172,7 @@ with subtest("bytes are exact"):
     t.assertGreaterEqual(headers, 52 * packets)
     t.assertLessEqual(headers, 60 * packets + 200)
 
-with subtest("ends of processes are counted, by how they ended"):
+with subtest("ends of processes are counted, by how they ended, each once"):
     before = metric(two, "tepui_task_process_ends_total", how="failure")
     have(two, PORT, "fail/5")
     t.assertEqual(metric(two, "tepui_task_process_ends_total", how="failure") - before, 5)
