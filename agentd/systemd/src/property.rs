@@ -25,7 +25,8 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         // What the unit ended with is on disk before it is collected.
         ("CollectMode", "inactive-or-failed".into()),
         ("ExecStart", exec(&spec.start).into()),
-        ("WorkingDirectory", spec.working_directory.to_string_lossy().into_owned().into()),
+        // A command may remove it; what writes down its end begins all the same (`-`).
+        ("WorkingDirectory", format!("-{}", spec.working_directory.display()).into()),
         ("Environment", environment(spec).into()),
         ("KillMode", "control-group".into()),
         ("SendSIGKILL", true.into()),
@@ -309,6 +310,7 @@ mod tests {
         let files = vec![("key".to_owned(), "/run/tepui/secrets/a/r/key".to_owned())];
         assert_eq!(of("LoadCredential"), Some(&Value::from(files)));
         assert!(of("SetCredential").is_none());
+        assert_eq!(of("WorkingDirectory"), Some(&Value::from("-/")));
         let command =
             Command { path: "/bin/sh".into(), argv: vec!["sh".into(), "a $B ${C}".into()] };
         assert_eq!(exec(&command)[0].1, ["sh", "a $$B $${C}"]);

@@ -193,6 +193,8 @@ with subtest("nor are its variables those of what writes down its end, as root")
     t.assertNotEqual(one.succeed("ls /run/told"), "")
     t.assertEqual(one.succeed("find /run/told -user root -name 'ld*'"), "")
     one.succeed("tepui app delete --force /ends")
+    status, output = one.execute("tepui run --name tidy --command 'rm -rf $MESOS_SANDBOX; exit 7' 2>&1 </dev/null")
+    t.assertIn("exited with status 7", output)
 
 with subtest("what ended leaves no unit behind"):
     one.succeed("tepui app scale /shop/cart 0 --timeout 60s")

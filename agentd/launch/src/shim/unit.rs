@@ -93,6 +93,12 @@ fn prepare(
     else {
         return Err("the command line of the unit is incomplete".to_owned());
     };
+    // Where systemd stays when it cannot enter the sandbox, for it is told to go on.
+    if env::current_dir().is_ok_and(|here| here == Path::new("/")) {
+        return Err(
+            "failed to enter the sandbox: it is gone, or not its user's to enter".to_owned()
+        );
+    }
     let rest = read_frame(&mut io::stdin()).map_err(|e| format!("failed to hear the rest: {e}"))?;
     let variables = decode_variables(&rest).map_err(|e| e.to_string())?;
     let (out, err) = spread_output(&max_bytes, &keep, orders)
