@@ -179,10 +179,17 @@ pub(crate) async fn connect(
         if let Some(six) = addresses.six {
             links.add_address(index, six.into(), prefix6).await?;
         }
+        listen_to_no_router();
         links.raise(index).await?;
         links.add_default_routes(Some(gateway4), gateway6).await
     })
     .await
+}
+
+/// Nobody at the bridge is a router but the bridge itself, and every container that asked for one would
+/// ask all others. Where the kernel's settings cannot be written, containers ask.
+fn listen_to_no_router() {
+    let _ = fs::write(format!("{SYSCTL}/ipv6/conf/{INTERFACE}/accept_ra"), "0");
 }
 
 /// Ends cables, those that end at the same time together: for each removal of links the kernel holds

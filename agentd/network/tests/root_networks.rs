@@ -209,6 +209,16 @@ fn containers_that_end_at_once_lose_their_cables_together_and_no_other_does() {
     });
 }
 
+#[test]
+fn no_container_takes_another_one_for_a_router() {
+    alone(async |dir| {
+        let networks = networks(dir);
+        let attached = networks.attach(&id("run-1"), &bridge(31000)).await.unwrap().unwrap();
+        let setting = || std::fs::read_to_string("/proc/sys/net/ipv6/conf/eth0/accept_ra").unwrap();
+        assert_eq!(inside(&attached, setting).join().unwrap(), "0\n");
+    });
+}
+
 /// The lines of the end of a run's cable.
 fn run_links_of(run: &ContainerId) -> String {
     let short: String = run.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
