@@ -3,6 +3,7 @@
 mod daemons;
 mod place;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub(crate) async fn run(client: &Client, endpoints: &Endpoints, dev: Dev) -> any
     let mut stop = Stop::new()?;
     let mut daemons = Daemons::new(place.logs());
     let result = serve(client, &plan, &dev, &place, &mut daemons, &mut stop).await;
-    eprintln!("\nending tasks and daemons");
+    say("\nending tasks and daemons");
     if daemons.any_alive() {
         end_tasks(client).await;
     }
@@ -39,6 +40,11 @@ pub(crate) async fn run(client: &Client, endpoints: &Endpoints, dev: Dev) -> any
         place.leave();
     }
     result.map(|()| DONE)
+}
+
+/// A line for whoever still looks: with a terminal that is gone nothing but the cluster shall end.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 async fn serve(
@@ -221,7 +227,7 @@ impl Stop {
 /// Ends every app and framework and waits until the agents run nothing; says what stays.
 async fn end_tasks(client: &Client) {
     if let Err(error) = ask_tasks_to_end(client).await {
-        eprintln!("tasks may go on: {error:#}");
+        say(&format!("tasks may go on: {error:#}"));
         return;
     }
     let deadline = Instant::now() + TASKS_TIMEOUT;
@@ -231,7 +237,7 @@ async fn end_tasks(client: &Client) {
             return;
         }
         if Instant::now() >= deadline {
-            eprintln!("still running: {}", left.join(", "));
+            say(&format!("still running: {}", left.join(", ")));
             return;
         }
         tokio::time::sleep(POLL).await;

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use super::say;
 use crate::fault::Fault;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -143,7 +144,7 @@ impl Daemons {
                     return Err(self.ended(index, status));
                 }
                 let daemon = self.running[index].daemon.clone();
-                eprintln!("{} ended with {status}, starting it again", daemon.name());
+                say(&format!("{} ended with {status}, starting it again", daemon.name()));
                 self.running[index].child = self.spawn(&daemon)?;
                 self.running[index].started = Instant::now();
             }
@@ -161,7 +162,7 @@ impl Daemons {
             // An error means that it is gone, which is what is wanted.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
             if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
-                eprintln!("{} does not end, killing it", daemon.name());
+                say(&format!("{} does not end, killing it", daemon.name()));
                 let _ = child.kill().await;
             }
         }

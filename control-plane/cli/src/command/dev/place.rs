@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::say;
 use crate::confirm::confirm;
 use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 
@@ -61,9 +62,9 @@ impl Place {
     /// Removes the folder unless it was asked for.
     pub(super) fn leave(&self) {
         if self.kept {
-            eprintln!("{} is kept", self.path.display());
+            say(&format!("{} is kept", self.path.display()));
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("failed to remove {}, ignored: {error}", self.path.display());
+            say(&format!("failed to remove {}, ignored: {error}", self.path.display()));
         }
     }
 
