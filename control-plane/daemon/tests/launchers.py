@@ -4,8 +4,11 @@ Run as root on an idle host: `systemd` needs one that was booted with it, `oci` 
 system that overlayfs writes to."""
 
 import argparse
+import contextlib
 import json
 import pathlib
+import re
+import subprocess
 import sys
 import tempfile
 
@@ -95,6 +98,19 @@ def beside_other_runtimes(cluster, rounds):
                 print(f"  peer: {runtime} {why}", flush=True)
 
 
+def supervisors():
+    """Megabytes of all shims and container runtimes; what several share counts in parts."""
+    total = 0
+    for pid in subprocess.run(["pgrep", "-x", "tepui-shim|tepui-runtime"], capture_output=True,
+                              text=True, check=False).stdout.split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            # One that just ends has none.
+            found = re.search(r"^Pss: +(\d+) kB", rollup, re.M)
+            total += int(found[1]) if found else 0
+    return total / 1024
+
+
 def verdict(what, text, good):
     print(f"{what:46} {text} {'ok' if good else 'BELOW'}", flush=True)
     return not good
@@ -124,6 +140,7 @@ def measure(options, kind):
                 show(f"{title}: accepted launch to RUNNING", delays)
                 rss = field(cluster.agent.pid, "VmRSS:") / 1024
                 print(f"{f'{title}: agent with {len(names)} tasks':46} {rss:9.1f} MB")
+                print(f"{'  what supervises them, shared memory in parts':46} {supervisors():9.1f} MB")
                 if kind == "systemd":
                     show("  peer: systemd-run, Type=exec", peers.systemd_run(count))
                 if (kind, network) == ("oci", "HOST"):
@@ -132,7 +149,7 @@ def measure(options, kind):
                 prefix = f"many-{network}"
                 rate = max(many_at_once(framework, f"{prefix}-{n}", BATCH, container)
                            for n in range(3))
-                what = f"{title}: launches per second"
+                what = f"{title}: launches per second, best of 3"
                 if network == networks[0]:
                     missed += verdict(what, f"{rate:9.1f} >= {goal}", rate >= goal)
                 else:
