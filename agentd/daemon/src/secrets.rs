@@ -15,8 +15,8 @@ use tracing::warn;
 const MEMORY: &str = "/run/tepui/secrets";
 /// The agent's folders may be passed, not listed: names of runs are nobody's business.
 const PASSABLE: u32 = 0o711;
-/// A run's folder: its user may look and nothing else.
-const LOCKED: u32 = 0o500;
+/// A run's folder: who runs as its user may look and nothing else.
+const LOCKED: u32 = 0o550;
 /// A secret: its user may read it and nothing else.
 const READABLE: u32 = 0o400;
 
@@ -67,7 +67,11 @@ impl Secrets {
             open.write_all(&file.data)?;
             give(&path, owner)?;
         }
-        give(&folder, owner)?;
+        // The folder stays the agent's, and its user's group may enter: its owner could put a link in a
+        // secret's place, which root would follow on the way to the task, be it to /etc/shadow.
+        if let Some((_, group)) = owner {
+            chown(&folder, None, Some(group))?;
+        }
         fs::set_permissions(&folder, fs::Permissions::from_mode(LOCKED))
     }
 
@@ -139,5 +143,26 @@ mod tests {
         secrets.forget(&run("a"));
         secrets.forget(&run("a"));
         assert!(!secrets.of(&run("a")).exists());
+    }
+
+    #[test]
+    fn nobody_but_the_agent_puts_anything_in_the_place_of_a_secret() {
+        use std::os::unix::fs::MetadataExt;
+        // Only root has users that are not itself.
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets { folder: dir.path().join("secrets") };
+        let run = ContainerId::parse("a").unwrap();
+        let file = SecretFile { name: "key".into(), data: b"hush".to_vec() };
+        let (user, group) = (Uid::from_raw(65534), Gid::from_raw(65533));
+        secrets.write(&run, &[file], Some((user, group))).unwrap();
+        let folder = fs::metadata(secrets.of(&run)).unwrap();
+        assert_eq!((folder.uid(), folder.gid(), folder.mode() & 0o7777), (0, 65533, LOCKED));
+        let key = fs::metadata(secrets.of(&run).join("key")).unwrap();
+        assert_eq!((key.uid(), key.gid(), key.mode() & 0o7777), (65534, 65533, READABLE));
+        secrets.forget(&run);
+        assert!(!secrets.of(&run).exists());
     }
 }
