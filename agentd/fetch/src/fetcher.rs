@@ -163,15 +163,7 @@ impl Fetcher {
         let uri = job.artifact.uri.clone();
         match &job.origin {
             Origin::Web(url) => self.inner.web.download(&uri, url, to).await,
-            Origin::File(path) => {
-                let (path, owner, cancelled) = (path.clone(), job.owner, job.cancel.0.clone());
-                let limit = self.inner.limits.download_bytes;
-                let stopping = FetchError::Stopping { uri: uri.clone() };
-                let copied = tokio::task::spawn_blocking(move || {
-                    copy_local(&uri, &path, owner, to, limit, &cancelled)
-                });
-                copied.await.map_err(|_| stopping)?
-            }
+            Origin::File(path) => copy_local(&uri, path, job.owner, to, &self.inner.limits).await,
         }
     }
 

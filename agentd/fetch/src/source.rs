@@ -1,16 +1,15 @@
 //! Getting the bytes, from the web or from this host.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use reqwest::redirect::Policy;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
 
 use crate::sandbox::Owner;
 use crate::{FetchError, Limits};
@@ -87,56 +86,19 @@ impl Web {
 }
 
 /// Copies a file of this host, reading it with the rights of the user for whom it is: a task
-/// must not get by way of the fetcher what it could not open itself. Blocks.
-pub(crate) fn copy_local(
+/// must not get by way of the fetcher what it could not open itself. No thread waits for what never
+/// comes, as from a pipe.
+pub(crate) async fn copy_local(
     uri: &str,
     path: &Path,
     owner: Owner,
-    mut to: File,
-    limit: u64,
-    cancelled: &AtomicBool,
+    to: File,
+    limits: &Limits,
 ) -> Result<u64, FetchError> {
     let error = |source| FetchError::Read { uri: uri.to_owned(), source };
-    let (mut from, reader) = open_as(path, owner).map_err(error)?;
-    let mut buffer = vec![0; 128 * 1024];
-    let mut total = 0;
-    let copied = loop {
-        if cancelled.load(Ordering::Relaxed) {
-            break Err(FetchError::Stopping { uri: uri.to_owned() });
-        }
-        match from.read(&mut buffer) {
-            Ok(0) => break Ok(total),
-            Ok(length) => {
-                total += length as u64;
-                if total > limit {
-                    break Err(FetchError::TooLarge { uri: uri.to_owned(), limit });
-                }
-                if let Err(source) = to.write_all(&buffer[..length]) {
-                    break Err(error(source));
-                }
-            }
-            Err(source) if source.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => break Err(error(source)),
-        }
-    };
-    drop(from);
-    match reader {
-        Some(reader) => finish(reader, uri, copied),
-        None => copied,
-    }
-}
-
-/// The file itself where it is the agent's own to read, else the output of a reader that runs as
-/// the user.
-fn open_as(path: &Path, owner: Owner) -> std::io::Result<(Box<dyn Read>, Option<Child>)> {
     let me = rustix::process::geteuid();
-    let other = owner.filter(|(user, _)| me.is_root() && *user != 0);
-    let Some((user, group)) = other else {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(std::io::Error::other("it is not a regular file"));
-        }
-        return Ok((Box::new(file), None));
+    let Some((user, group)) = owner.filter(|(user, _)| me.is_root() && *user != 0) else {
+        return pour(uri, open_own(path).await.map_err(error)?, to, limits).await;
     };
     let mut reader = Command::new("cat")
         .arg("--")
@@ -149,30 +111,57 @@ fn open_as(path: &Path, owner: Owner) -> std::io::Result<(Box<dyn Read>, Option<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()?;
-    match reader.stdout.take() {
-        Some(output) => Ok((Box::new(output), Some(reader))),
-        None => Err(std::io::ErrorKind::BrokenPipe.into()),
-    }
-}
-
-/// Waits for the reader; its own words say what it could not read.
-fn finish(
-    mut reader: Child,
-    uri: &str,
-    copied: Result<u64, FetchError>,
-) -> Result<u64, FetchError> {
-    let error = |source| FetchError::Read { uri: uri.to_owned(), source };
-    if copied.is_err() {
-        // It may wait for somebody to read on.
-        let _ = reader.kill();
-        let _ = reader.wait();
-        return copied;
-    }
-    let done = reader.wait_with_output().map_err(error)?;
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(error)?;
+    let output = reader.stdout.take().ok_or_else(|| error(ErrorKind::BrokenPipe.into()))?;
+    let total = pour(uri, output, to, limits).await?;
+    let done = reader.wait_with_output().await.map_err(error)?;
     if done.status.success() {
-        return copied;
+        return Ok(total);
     }
+    // The reader's own words say what it could not read.
     let words = String::from_utf8_lossy(&done.stderr).trim().to_owned();
     Err(error(std::io::Error::other(words)))
+}
+
+/// A file that is the agent's own to read. A pipe in its place is not waited for.
+async fn open_own(path: &Path) -> std::io::Result<tokio::fs::File> {
+    let mut options = tokio::fs::OpenOptions::new();
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    let file = options.read(true).custom_flags(flags).open(path).await?;
+    if !file.metadata().await?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+async fn pour(
+    uri: &str,
+    mut from: impl AsyncRead + Unpin,
+    to: File,
+    limits: &Limits,
+) -> Result<u64, FetchError> {
+    let error = |source| FetchError::Read { uri: uri.to_owned(), source };
+    let stalled = |_| FetchError::TooSlow {
+        uri: uri.to_owned(),
+        what: "reading it",
+        seconds: limits.stall.as_secs(),
+    };
+    let mut to = tokio::fs::File::from_std(to);
+    let mut buffer = vec![0; 128 * 1024];
+    let mut total = 0;
+    loop {
+        let read = tokio::time::timeout(limits.stall, from.read(&mut buffer)).await;
+        let length = read.map_err(stalled)?.map_err(error)?;
+        if length == 0 {
+            to.flush().await.map_err(error)?;
+            return Ok(total);
+        }
+        total += length as u64;
+        if total > limits.download_bytes {
+            return Err(FetchError::TooLarge { uri: uri.to_owned(), limit: limits.download_bytes });
+        }
+        to.write_all(&buffer[..length]).await.map_err(error)?;
+    }
 }

@@ -516,3 +516,24 @@ async fn special_files_are_not_sources() {
     bench.refused(artifact("file:///proc")).await;
     bench.refused(artifact("/no/such/file")).await;
 }
+
+#[tokio::test]
+async fn a_pipe_that_nobody_writes_to_is_waited_for_by_no_thread_and_not_for_long() {
+    let bench = Bench::with(Limits { stall: Duration::from_millis(300), ..Limits::default() });
+    fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let pipe = bench.dir.path().join("source/pipe");
+    let mode = rustix::fs::Mode::from_bits_truncate(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let uri = format!("file://{}", pipe.display());
+    let own = bench.refused(artifact(uri.clone()));
+    let own = tokio::time::timeout(Duration::from_secs(30), own).await.unwrap();
+    assert!(own.contains("not a regular file"), "{own}");
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: reading as another user needs root");
+        return;
+    }
+    let sandbox = bench.sandbox();
+    let others = bench.fetcher.fetch(&sandbox, Some("nobody"), vec![artifact(uri)]);
+    let others = tokio::time::timeout(Duration::from_secs(30), others).await.unwrap();
+    assert!(matches!(others, Err(FetchError::TooSlow { .. })), "{others:?}");
+}
