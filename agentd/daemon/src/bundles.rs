@@ -11,6 +11,8 @@ use tepui_container::{ORDER_FILE, SANDBOX};
 use tepui_types::ContainerId;
 use tracing::warn;
 
+use crate::removal::remove_tree;
+
 /// Where nothing is ever written to a disk, below it a folder for each agent.
 const MEMORY: &str = "/run/tepui/containers";
 /// What every container is shown something at.
@@ -119,11 +121,8 @@ impl Bundles {
     pub fn remove(&self, run: &ContainerId) {
         // The order goes last: with it the run is no container.
         for folder in [self.in_memory(run), self.of(run)] {
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    warn!(%run, %error, "files of a container not removed, left where they are");
-                }
-                _ => {}
+            if let Err(error) = remove_tree(&folder) {
+                warn!(%run, %error, "files of a container not removed, left where they are");
             }
         }
     }

@@ -17,6 +17,7 @@ mod images;
 mod isolation;
 mod kernel;
 mod link;
+mod removal;
 mod round;
 mod runs;
 mod sandbox;

@@ -11,6 +11,8 @@ use nix::unistd::{Gid, Uid, User, chown};
 use tepui_agent::{Link, LinkTarget, Setting};
 use tepui_types::ContainerId;
 
+use crate::removal::remove_beneath;
+
 /// Mode of folders that anybody may look into.
 const PUBLIC: u32 = 0o755;
 /// Mode of a sandbox.
@@ -273,19 +275,14 @@ fn point_latest(runs: &Path, name: &Path) -> io::Result<()> {
     fs::rename(&fresh, runs.join("latest"))
 }
 
-/// Removes a sandbox and whatever of its parents is empty then. Symlinks in it are removed, not
-/// followed.
+/// Removes a sandbox and whatever of its parents is empty then. Symlinks in it are removed, and none is
+/// followed, on the way to it neither.
 ///
 /// # Errors
 /// When the file system refuses.
 pub fn remove(folders: &Folders, relative: &str) -> Result<(), SandboxError> {
     let path = folders.checked(relative)?;
-    match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("remove", &path)(error));
-        }
-        _ => {}
-    }
+    remove_beneath(folders.work(), Path::new(relative)).map_err(failed("remove", &path))?;
     let Some(runs) = path.parent() else { return Ok(()) };
     let latest = runs.join("latest");
     if fs::read_link(&latest).is_ok_and(|to| Some(to.as_os_str()) == path.file_name()) {
