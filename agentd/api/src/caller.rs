@@ -36,12 +36,18 @@ async fn caller<H: Host>(app: &App<H>, extensions: &Extensions) -> Result<Caller
 }
 
 /// Lets only operators look into sandboxes: the agent reads as root what their owners may keep to
-/// themselves.
+/// themselves. An agent that fetches an artifact, this one or another, does so for a task.
 pub(crate) async fn files_for_operators<H: Host>(
     State(app): State<App<H>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    if request.headers().contains_key(tepui_fetch::FOR_TASK) {
+        // It comes from an agent and gets what a task has asked for.
+        let refusal =
+            "no agent fetches what is in sandboxes: only operators may read them through it";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, refusal));
+    }
     admit(&app, request.extensions(), "read sandboxes through the agent").await?;
     Ok(next.run(request).await)
 }

@@ -21,3 +21,4 @@ pub use artifact::Artifact;
 pub use error::{FetchError, Hostile, UnpackError};
 pub use fetcher::Fetcher;
 pub use limits::Limits;
+pub use source::FOR_TASK;

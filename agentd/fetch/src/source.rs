@@ -7,12 +7,17 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use futures_util::StreamExt;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::sandbox::Owner;
 use crate::{FetchError, Limits};
+
+/// In every request of a fetcher: it asks for a task, which has chosen what is asked for, from where the
+/// task could not ask itself. Whoever tells callers apart by where they are must not take it for more.
+pub const FOR_TASK: &str = "tepui-for-task";
 
 /// A client made with the first download: an agent that never fetches does not pay for it.
 #[derive(Debug)]
@@ -30,7 +35,12 @@ impl Web {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
+        let headers = HeaderMap::from_iter([(
+            HeaderName::from_static(FOR_TASK),
+            HeaderValue::from_static("fetch"),
+        )]);
         let made = reqwest::Client::builder()
+            .default_headers(headers)
             .redirect(Policy::limited(self.limits.redirects))
             .connect_timeout(self.limits.connect)
             .user_agent(concat!("tepui/", env!("CARGO_PKG_VERSION")))

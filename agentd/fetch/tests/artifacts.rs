@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use axum::routing::get;
 use futures_util::stream;
 use tar::EntryType;
 use tempfile::TempDir;
-use tepui_fetch::{Artifact, FetchError, Fetcher, Limits};
+use tepui_fetch::{Artifact, FOR_TASK, FetchError, Fetcher, Limits};
 
 /// A sandbox in a folder that must not change otherwise.
 struct Bench {
@@ -506,6 +506,19 @@ async fn files_belong_to_the_user_and_are_read_with_the_users_rights() {
     let fetcher = bench.fetcher.clone();
     let stranger = fetcher.fetch(&bench.sandbox(), Some("no-such-user"), Vec::new()).await;
     assert!(chain(&stranger.unwrap_err()).contains("'no-such-user'"));
+}
+
+#[tokio::test]
+async fn every_request_says_that_it_is_for_a_task_also_after_a_redirect_to_another_port() {
+    let asked = async |headers: HeaderMap| format!("{:?}", headers.get(FOR_TASK));
+    let inner = serve(Router::new().route("/file", get(asked))).await;
+    let moved = async move || Redirect::temporary(&format!("{inner}/file"));
+    let outer = serve(Router::new().route("/file", get(asked)).route("/moved", get(moved))).await;
+    let bench = Bench::new();
+    for name in ["file", "moved"] {
+        bench.fetch(artifact(format!("{outer}/{name}"))).await.unwrap();
+        assert_eq!(bench.read(name), "Some(\"fetch\")");
+    }
 }
 
 #[tokio::test]

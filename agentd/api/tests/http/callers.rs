@@ -66,6 +66,11 @@ async fn a_task_reads_no_sandbox_through_the_agent() {
         format!("{base}/{what}?offset=0&path={}", stdout.display())
     });
     assert!(rig.get(&paths[0]).await.text().contains("secret"), "an operator does");
+    for path in &paths {
+        let fetch = Request::get(path).header(tepui_fetch::FOR_TASK, "fetch").body(Body::empty());
+        let answer = rig.ask(fetch.unwrap()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.text());
+    }
     for caller in callers() {
         rig.is_called_by(caller);
         for path in &paths {
