@@ -1,5 +1,6 @@
 //! Tables and JSON on stdout.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
@@ -135,9 +136,38 @@ pub(crate) fn colour() -> bool {
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// A text that others wrote, as a terminal may have it: colours and tabs stay, and nothing else that a
+/// terminal obeys. A task could set the clipboard or draw over what is true.
+fn for_terminal(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = colour_at(rest).unwrap_or_else(|| c.len_utf8());
+        let (this, after) = rest.split_at(length);
+        if length > c.len_utf8() || is_plain(c) {
+            shown.push_str(this);
+        }
+        rest = after;
+    }
+    Cow::Owned(shown)
+}
+
+/// Bytes of the colour that a text begins with (ECMA-48, SGR).
+fn colour_at(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\x1b[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && !matches!(c, ';' | ':'))?;
+    numbers[end..].starts_with('m').then_some("\x1b[".len() + end + 1)
+}
+
 /// Writes to stdout; a reader that went away (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let out = std::io::stdout();
+    let text = if out.is_terminal() { for_terminal(text) } else { Cow::Borrowed(text) };
+    let mut out = out.lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => result,
@@ -177,6 +207,21 @@ pub(crate) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_task_wrote_colours_a_terminal_and_does_nothing_else_to_it() {
+        for (text, shown) in [
+            ("a\tä\n", "a\tä\n"),
+            ("\x1b[1;31mred\x1b[0m\x1b[m", "\x1b[1;31mred\x1b[0m\x1b[m"),
+            ("\x1b]52;c;ZXZpbA==\x07x", "]52;c;ZXZpbA==x"),
+            ("true\r\x1b[2Kfalse\x08\x7f", "true[2Kfalse"),
+            ("\u{9b}6n\x1b", "6n"),
+            ("\x1b[31", "[31"),
+            ("\x1b[\x1b[1mx", "[\x1b[1mx"),
+        ] {
+            assert_eq!(for_terminal(text), shown, "{text:?}");
+        }
+    }
 
     #[test]
     fn columns_are_aligned_and_colours_take_no_room() {
