@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use tepui_container::rlimits;
 use tepui_types::{ContainerId, RequestId};
 use tepui_wire::v1::{self, container_info};
 
@@ -177,6 +178,7 @@ impl Agent {
                 })
             };
             terminal = info.tty_info.as_ref().map(size);
+            rlimits(info.rlimit_info.as_ref()).map_err(|refusal| refusal.to_string())?;
         }
         let neighbour = self.spec_of(&beside).ok_or_else(|| cannot_be_found(&beside))?;
         let mut environment = neighbour.environment;
@@ -186,10 +188,18 @@ impl Agent {
             }
             environment.extend(crate::environment::variables(added));
         }
-        if neighbour.container.is_some() && launch.command.user.is_some() {
-            return Err("In a container a session runs as the container's user; \
-                        leave 'command.user' out"
-                .to_owned());
+        let limits = launch.info.as_ref().and_then(|info| info.rlimit_info.clone());
+        if neighbour.container.is_some() {
+            if launch.command.user.is_some() {
+                return Err("In a container a session runs as the container's user; \
+                            leave 'command.user' out"
+                    .to_owned());
+            }
+            if limits.is_some() {
+                return Err("In a container a session has the container's resource limits; \
+                            leave 'container.rlimit_info' out"
+                    .to_owned());
+            }
         }
         let named = launch.command.user.clone().filter(|_| self.config.switch_user);
         Ok(SessionSpec {
@@ -198,7 +208,7 @@ impl Agent {
             command: command_to_run(&launch.command).ok_or("The command has nothing to execute")?,
             environment,
             user: named.or(neighbour.user),
-            rlimits: launch.info.as_ref().and_then(|info| info.rlimit_info.clone()),
+            rlimits: limits,
             network: self.network_of(&beside),
             terminal,
             beside,

@@ -9,6 +9,7 @@ use tepui_agent::{
 };
 use tepui_types::{ContainerId, RequestId};
 use tepui_wire::v1;
+use tepui_wire::v1::r_limit_info::{RLimit, r_limit::Type};
 
 fn ask(rig: &mut Rig, number: u64, call: ContainerCall) {
     rig.event(Event::ContainerCall { request: RequestId(number), call: Box::new(call) });
@@ -135,6 +136,62 @@ fn what_cannot_have_a_session_says_why() {
     rig.advance(secs(1));
     ask(&mut rig, 7, session(&task, "ls"));
     assert_eq!(refused(&rig).0, 400);
+}
+
+#[test]
+fn a_resource_limit_that_cannot_be_meant_is_refused_by_name_for_sessions_too() {
+    let mut rig = Rig::registered();
+    rig.launch(command("t1"));
+    let run = rig.run_of("t1");
+    let limited = |kind: Type, soft, hard| {
+        let rlimits = vec![RLimit { r#type: Some(kind.into()), soft, hard }];
+        let mut call = session(&run, "ls");
+        if let ContainerCall::Session(launch) = &mut call {
+            launch.info = Some(v1::ContainerInfo {
+                r#type: v1::container_info::Type::Mesos.into(),
+                rlimit_info: Some(v1::RLimitInfo { rlimits }),
+                ..v1::ContainerInfo::default()
+            });
+        }
+        call
+    };
+    for (number, call, why) in [
+        (1, limited(Type::Unknown, Some(1), Some(1)), "no known type"),
+        (
+            2,
+            limited(Type::RlmtNofile, Some(2), Some(1)),
+            "NOFILE (container.rlimit_info) has a soft",
+        ),
+    ] {
+        ask(&mut rig, number, call);
+        let (status, message) = refused(&rig);
+        assert_eq!(status, 400);
+        assert!(message.contains(why), "{message}");
+    }
+    ask(&mut rig, 3, limited(Type::RlmtNofile, Some(1), Some(2)));
+    assert_eq!(rig.responses.last(), Some(&Response::Streaming));
+}
+
+#[test]
+fn a_session_in_a_container_is_refused_what_only_its_container_says() {
+    let mut rig = Rig::registered();
+    let linux_info = Some(v1::LinuxInfo::default());
+    let mut info = v1::ContainerInfo { linux_info, ..v1::ContainerInfo::default() };
+    info.set_type(v1::container_info::Type::Mesos);
+    rig.launch(v1::TaskInfo { container: Some(info.clone()), ..command("t1") });
+    let run = rig.run_of("t1");
+    info.linux_info = None;
+    info.rlimit_info = Some(v1::RLimitInfo::default());
+    let mut call = session(&run, "ls");
+    if let ContainerCall::Session(launch) = &mut call {
+        launch.info = Some(info);
+    }
+    ask(&mut rig, 1, call);
+    let (status, message) = refused(&rig);
+    assert_eq!(status, 400);
+    assert!(message.contains("leave 'container.rlimit_info' out"), "{message}");
+    ask(&mut rig, 2, session(&run, "ls"));
+    assert_eq!(rig.responses.last(), Some(&Response::Streaming));
 }
 
 #[test]

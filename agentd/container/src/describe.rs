@@ -152,8 +152,12 @@ fn tty(info: &v1::TtyInfo) -> Tty {
     })
 }
 
-/// Soft and hard limits are given together, or neither: then there is none (`RLimitInfo`).
-fn rlimits(info: Option<&v1::RLimitInfo>) -> Result<Vec<Rlimit>, Refusal> {
+/// The limits that a task or session names. Soft and hard ones are given together, or neither: then
+/// there is none (`RLimitInfo`).
+///
+/// # Errors
+/// [`Refusal`] of a limit without a known type, or whose numbers cannot be meant.
+pub fn rlimits(info: Option<&v1::RLimitInfo>) -> Result<Vec<Rlimit>, Refusal> {
     let all = info.map(|info| info.rlimits.as_slice()).unwrap_or_default();
     all.iter()
         .map(|limit| {

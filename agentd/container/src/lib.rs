@@ -27,7 +27,7 @@ pub use capabilities::{
     USUAL as USUAL_CAPABILITIES, bounding_mask, capability_mask, capability_names,
 };
 pub use command::{ImageConfig, Process, Unstartable, process};
-pub use describe::{Refusal, SANDBOX, describe};
+pub use describe::{Refusal, SANDBOX, describe, rlimits};
 pub use files::{asks_only_itself, hosts_file, resolver_file};
 pub use order::{
     EtcFiles, ExecOrder, Isolation, Namespace, ORDER_FILE, Order, OrderMount, OrderSource, Root,
