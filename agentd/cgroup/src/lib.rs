@@ -15,7 +15,7 @@ mod subtree;
 
 pub use error::CgroupError;
 pub use leaf::Leaf;
-pub use limit::{Controller, DiskLimit, GroupLimits};
+pub use limit::{Controller, DiskLimit, GroupLimits, no_disk_weights};
 pub use mount::Mount;
 pub use socket::{Clients, Origin, is_here};
 pub use stat::{CpuUsage, MemoryEvents, MemoryUsage};

@@ -1,5 +1,7 @@
 //! Limits of a group: one file of the kernel each (`Documentation/admin-guide/cgroup-v2.rst`).
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::{CgroupError, Leaf};
@@ -8,6 +10,9 @@ use crate::{CgroupError, Leaf};
 const CPU_PERIOD: Duration = Duration::from_millis(100);
 /// Shortest time per period that the kernel takes.
 const CPU_QUOTA_MIN: Duration = Duration::from_millis(1);
+
+/// Shares of disks as io.cost and as BFQ, which are parts that a kernel may lack, read them.
+const DISK_WEIGHTS: [&str; 2] = ["io.weight", "io.bfq.weight"];
 
 /// What the processes of a group may use together; `None` leaves the kernel's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub struct GroupLimits {
     pub swap_max: Option<u64>,
     /// Processes and threads (`pids.max`).
     pub pids_max: Option<u64>,
-    /// Share of the disks when they are scarce, 1 to 10,000 (`io.weight`).
+    /// Share of the disks when they are scarce, 1 to 10,000 (`io.weight`, `io.bfq.weight`).
     pub io_weight: Option<u64>,
     /// Bytes per second of single disks (`io.max`).
     pub io_max: Vec<DiskLimit>,
@@ -95,8 +100,9 @@ impl GroupLimits {
         let whole = self.memory_max.map(|_| "1".to_owned());
         add(Controller::Memory, "memory.oom.group", whole);
         add(Controller::Pids, "pids.max", number(self.pids_max));
-        let weight = self.io_weight.map(|weight| format!("default {weight}"));
-        add(Controller::Io, "io.weight", weight);
+        let [cost, bfq] = DISK_WEIGHTS;
+        add(Controller::Io, cost, self.io_weight.map(|weight| format!("default {weight}")));
+        add(Controller::Io, bfq, number(self.io_weight.map(weight_for_bfq)));
         for limit in &self.io_max {
             add(Controller::Io, "io.max", Some(limit.line()));
         }
@@ -119,6 +125,28 @@ fn cpu_max(per_second: Duration) -> String {
     format!("{} {}", share.max(CPU_QUOTA_MIN.as_micros()), CPU_PERIOD.as_micros())
 }
 
+/// BFQ counts to 1,000. 100 is the usual share for both, as for systemd.
+fn weight_for_bfq(weight: u64) -> u64 {
+    if weight <= 100 { weight } else { 100 + (weight - 100) * 900 / 9_900 }
+}
+
+/// Why this kernel gives no group a share of the disks; `None` where it does. `root` is that of the
+/// hierarchy, `disks` the kernel's folder of them (`/sys/block`).
+#[must_use]
+pub fn no_disk_weights(root: &Path, disks: &Path) -> Option<&'static str> {
+    // The root has files for all disks, which a container that sees a part of the hierarchy lacks.
+    let files = DISK_WEIGHTS.into_iter().chain(["io.cost.qos"]);
+    let has_bfq = |disk: fs::DirEntry| {
+        let schedulers = fs::read_to_string(disk.path().join("queue/scheduler"));
+        schedulers.is_ok_and(|all| {
+            all.split_whitespace().any(|one| one.trim_matches(['[', ']']) == "bfq")
+        })
+    };
+    let is_there = files.into_iter().any(|file| root.join(file).exists())
+        || fs::read_dir(disks).is_ok_and(|mut all| all.any(|disk| disk.is_ok_and(has_bfq)));
+    (!is_there).then_some("this kernel has neither io.cost nor BFQ")
+}
+
 impl Leaf {
     /// Sets the limits whose controllers are in force here, in an order in which each can work, and
     /// says for which controllers there was nothing to write to.
@@ -131,8 +159,8 @@ impl Leaf {
         for (controller, file, value) in limits.files() {
             if self.path().join(file).exists() {
                 self.write(file, &value)?;
-            } else if file != "io.weight" && !missing.contains(&controller) {
-                // A weight needs a scheduler of block i/o that not every disk has.
+            } else if !DISK_WEIGHTS.contains(&file) && !missing.contains(&controller) {
+                // A kernel has either file, both, or neither, and then `no_disk_weights` says so.
                 missing.push(controller);
             }
         }
@@ -184,10 +212,34 @@ mod tests {
         let limits = GroupLimits {
             pids_max: Some(7),
             memory_max: Some(1),
-            io_weight: Some(1),
+            io_weight: Some(1000),
             ..GroupLimits::default()
         };
+        std::fs::write(folder.path().join("io.bfq.weight"), "").unwrap();
         assert_eq!(leaf.limit(&limits).unwrap(), vec![Controller::Memory]);
+        assert_eq!(std::fs::read_to_string(folder.path().join("io.bfq.weight")).unwrap(), "181");
         assert_eq!(std::fs::read_to_string(folder.path().join("pids.max")).unwrap(), "7");
+    }
+
+    #[test]
+    fn bfq_has_the_usual_share_the_least_and_the_most_where_others_have_them() {
+        assert_eq!([1, 100, 10_000].map(weight_for_bfq), [1, 100, 1_000]);
+    }
+
+    #[test]
+    fn a_kernel_that_gives_shares_of_disks_is_known_by_its_files() {
+        let [groups, disks] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let queue = disks.path().join("vda/queue");
+        std::fs::create_dir_all(&queue).unwrap();
+        let answer = || no_disk_weights(groups.path(), disks.path());
+        let schedulers = |text: &str| std::fs::write(queue.join("scheduler"), text).unwrap();
+        assert!(answer().unwrap().contains("neither"));
+        schedulers("[none] mq-deadline\n");
+        assert!(answer().is_some());
+        schedulers("none mq-deadline [bfq]\n");
+        assert_eq!(answer(), None);
+        schedulers("[none]\n");
+        std::fs::write(groups.path().join("io.cost.qos"), "").unwrap();
+        assert_eq!(answer(), None);
     }
 }

@@ -6,12 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor, stat, statfs};
+use tepui_cgroup::{Mount, no_disk_weights};
 
 use crate::confinement::{Ceiling, parse_processors};
 use crate::launcher::LaunchError;
 
 /// Processors that are at work, as `0-3`.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
+/// The kernel's folder of disks.
+const DISKS: &str = "/sys/block";
 /// Type of btrfs for statfs(2). Its files are on no disk by their numbers; systemd finds it all the same.
 const BTRFS: u64 = 0x9123_683E;
 
@@ -36,6 +39,11 @@ pub(crate) fn refuse_impossible(
         let online = fs::read_to_string(ONLINE).unwrap_or_default();
         check_processors(wanted, online.trim()).map_err(LaunchError::Impossible)?;
     }
+    if ceiling.io_weight.is_some() {
+        // Without the hierarchy no share is there either.
+        let groups = Mount::probe().map(|mount| mount.root().to_owned()).unwrap_or_default();
+        check_shares(&groups, Path::new(DISKS)).map_err(LaunchError::Impossible)?;
+    }
     let has_speed = ceiling.io_read_bytes.is_some() || ceiling.io_write_bytes.is_some();
     let is_found = || keeper == Keeper::Systemd && is_btrfs(sandbox);
     if has_speed && disk_below(sandbox).is_none() && !is_found() {
@@ -57,6 +65,14 @@ fn check_processors(wanted: &str, online: &str) -> Result<(), String> {
             "it asks for the processors {wanted}, and this host has {online}: no processor {first}"
         )),
         None if all.is_empty() => Err(format!("'{wanted}' names no processors")),
+        None => Ok(()),
+    }
+}
+
+/// systemd takes a share that the kernel would not give, and says so only in its log.
+fn check_shares(groups: &Path, disks: &Path) -> Result<(), String> {
+    match no_disk_weights(groups, disks) {
+        Some(reason) => Err(format!("it cannot be given a share of its disk: {reason}")),
         None => Ok(()),
     }
 }
@@ -96,15 +112,22 @@ mod tests {
     }
 
     #[test]
-    fn a_speed_where_there_is_no_disk_is_refused_by_name_and_a_weight_is_not() {
+    fn a_speed_where_there_is_no_disk_is_refused_by_name() {
         let slow = Ceiling { io_write_bytes: Some(1 << 20), ..Ceiling::default() };
         let place = Path::new("/proc");
         for keeper in [Keeper::Systemd, Keeper::Launcher] {
             let error = refuse_impossible(&slow, place, keeper).unwrap_err().to_string();
             assert!(error.contains("'/proc' is on no disk"), "{error}");
-            let light = Ceiling { io_weight: Some(1), ..Ceiling::default() };
-            refuse_impossible(&light, place, keeper).unwrap();
         }
+    }
+
+    #[test]
+    fn a_share_of_a_disk_where_the_kernel_gives_none_is_refused_with_the_reason() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = check_shares(empty.path(), empty.path()).unwrap_err();
+        assert!(error.contains("a share of its disk: this kernel has neither io.cost"), "{error}");
+        std::fs::write(empty.path().join("io.weight"), "").unwrap();
+        check_shares(empty.path(), empty.path()).unwrap();
     }
 
     #[test]
