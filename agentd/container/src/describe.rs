@@ -52,6 +52,7 @@ pub fn describe(
         image: None,
         entry: entry(command, is_docker),
         user: user.filter(|_| named_by_command || !is_docker).map(str::to_owned),
+        user_of_host: !is_docker,
         groups: Vec::new(),
         working_directory: None,
         begins_in_sandbox: !is_docker,

@@ -27,6 +27,9 @@ pub struct Order {
     pub working_directory: String,
     /// As whom, in the image's words, or the host's where the image knows no such user.
     pub user: Option<String>,
+    /// The other way round: the host's words first. An image makes nobody root then.
+    #[serde(default)]
+    pub user_of_host: bool,
     /// Groups besides the user's own, by name or number.
     pub groups: Vec<String>,
     /// The sandbox on the host; its content becomes the user's.

@@ -13,6 +13,9 @@ pub struct Container {
     pub entry: Entry,
     /// Who executes it, as `user`, `uid`, `user:group` or `uid:gid`; `None` is what the image says.
     pub user: Option<String>,
+    /// `user` is the host's, as with Mesos's own containerizer; the image's where the host has none.
+    #[serde(default)]
+    pub user_of_host: bool,
     /// Groups besides the user's own.
     pub groups: Vec<String>,
     /// Where it begins; `None` is what the image says.

@@ -462,6 +462,8 @@ impl Shared {
             environment: process.environment,
             working_directory: inside(&process.working_directory),
             user: process.user,
+            // Whom the image names itself is the image's.
+            user_of_host: container.user_of_host && container.user.is_some(),
             groups: container.groups.clone(),
             sandbox,
             etc: Some(etc_files(container, hostname.as_deref(), attached)),

@@ -28,7 +28,7 @@ use crate::root::mount_root;
 use crate::seal;
 use crate::sources::sources;
 use crate::terminal::Console;
-use crate::users;
+use crate::users::{self, Wanted};
 use crate::wait::{End, Signals, parse_signal};
 
 /// Largest order that is read.
@@ -43,7 +43,9 @@ pub(crate) fn run(bundle: &Path, answer: &mut Answer) -> Result<End, Fault> {
     let signals = Signals::hold()?;
     place::enter()?;
     let root = mount_root(bundle, scratch, &order.root)?;
-    let user = users::look_up(&root, order.user.as_deref(), &order.groups)?;
+    let user =
+        Wanted { user: order.user.as_deref(), of_host: order.user_of_host, groups: &order.groups };
+    let user = user.look_up(&root)?;
     let sandbox = match order.root {
         Root::Layers(_) => Some(sandbox(scratch, &order, &user)?),
         Root::Host => None,

@@ -1,11 +1,13 @@
 //! Users and groups as the image knows them. Nothing of the image is trusted: names are resolved
 //! inside its root, files are read up to a limit, and what is no ordinary file is not read.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use tepui_container::UserFacts;
 
@@ -24,38 +26,65 @@ struct Known {
     home: String,
 }
 
-/// Who `wanted` is, as `name`, `uid`, `name:group` or `uid:gid`.
-pub(crate) fn look_up(
-    root: &Path,
-    wanted: Option<&str>,
-    further: &[String],
-) -> Result<UserFacts, Fault> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(root, flags, Mode::empty()).on("open", root)?;
-    let users = read(&root, "etc/passwd");
-    let groups = read(&root, "etc/group");
-    let wanted = wanted.unwrap_or("0");
-    let (user, group) = match wanted.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (wanted, None),
-    };
-    let known = known_user(&users, user);
-    let known = known.or_else(|| user.parse::<u32>().is_err().then(|| host_user(user)).flatten());
-    let facts = match (known, user.parse::<u32>()) {
-        (Some(known), _) => UserFacts {
-            uid: known.uid,
-            gid: known.gid,
-            groups: memberships(&groups, &known.name),
-            home: Some(known.home).filter(|home| home.starts_with('/')),
-        },
-        (None, Ok(uid)) => UserFacts { uid, gid: 0, groups: Vec::new(), home: None },
-        (None, Err(_)) => {
-            return Err(Fault(format!(
-                "user '{user}' exists neither in the image nor on this host"
-            )));
-        }
-    };
-    with_groups(facts, group, further, &groups)
+/// Whom a container is to run as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// As `name`, `uid`, `name:group` or `uid:gid`.
+    pub(crate) user: Option<&'a str>,
+    /// The host is asked before the image who that is. Mesos's containerizer asks nobody else, and
+    /// before it enters the image (its `launch.cpp`).
+    pub(crate) of_host: bool,
+    /// Groups besides the user's own.
+    pub(crate) groups: &'a [String],
+}
+
+impl Wanted<'_> {
+    /// Who that is in the image at `root`.
+    pub(crate) fn look_up(self, root: &Path) -> Result<UserFacts, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = open(root, flags, Mode::empty()).on("open", root)?;
+        let users = read(&root, "etc/passwd");
+        let groups = read(&root, "etc/group");
+        let wanted = self.user.unwrap_or("0");
+        let (user, group) = match wanted.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (wanted, None),
+        };
+        let of_image = || {
+            let known = known_user(&users, user)?;
+            Some(UserFacts {
+                uid: known.uid,
+                gid: known.gid,
+                groups: memberships(&groups, &known.name),
+                home: Some(known.home).filter(|home| home.starts_with('/')),
+            })
+        };
+        let number = user.parse::<u32>().ok();
+        let known = if self.of_host {
+            // Where they live is a matter of the image, as far as it says so of the same number.
+            let home = |uid: u32| known_user(&users, &uid.to_string()).map(|known| known.home);
+            let found = host_user(user)?.map(|facts| {
+                let home = home(facts.uid).filter(|home| home.starts_with('/'));
+                UserFacts { home, ..facts }
+            });
+            found.or_else(of_image)
+        } else {
+            match of_image() {
+                None if number.is_none() => host_user(user)?,
+                known => known,
+            }
+        };
+        let facts = match (known, number) {
+            (Some(known), _) => known,
+            (None, Some(uid)) => UserFacts { uid, gid: 0, groups: Vec::new(), home: None },
+            (None, None) => {
+                return Err(Fault(format!(
+                    "user '{user}' exists neither in the image nor on this host"
+                )));
+            }
+        };
+        with_groups(facts, group, self.groups, &groups)
+    }
 }
 
 fn with_groups(
@@ -111,21 +140,29 @@ fn passwd_line(line: &str) -> Option<Known> {
     Some(Known { name, uid, gid, home })
 }
 
+/// A number is nobody's name: an image could call root so.
 fn known_user(users: &str, wanted: &str) -> Option<Known> {
     let number = wanted.parse::<u32>().ok();
     let mut lines = users.lines().filter_map(passwd_line);
-    lines.find(|one| one.name == wanted || Some(one.uid) == number)
+    lines.find(|one| number.map_or(one.name == wanted, |number| one.uid == number))
 }
 
-/// A name that only the host knows: Mesos's own containerizer looks there.
-fn host_user(name: &str) -> Option<Known> {
-    let found = nix::unistd::User::from_name(name).ok()??;
-    Some(Known {
-        name: found.name,
-        uid: found.uid.as_raw(),
-        gid: found.gid.as_raw(),
-        home: String::new(),
-    })
+/// A user of the host with the groups that it has there.
+fn host_user(wanted: &str) -> Result<Option<UserFacts>, Fault> {
+    let found = match wanted.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)),
+        Err(_) => User::from_name(wanted),
+    };
+    let failed = |error| Fault(format!("failed to look up user '{wanted}' on this host: {error}"));
+    let Some(user) = found.map_err(failed)? else { return Ok(None) };
+    let name = CString::new(user.name).map_err(|_| Fault(format!("'{wanted}' is no name")))?;
+    let groups = getgrouplist(&name, user.gid).map_err(failed)?;
+    Ok(Some(UserFacts {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: groups.into_iter().filter(|group| *group != user.gid).map(Gid::as_raw).collect(),
+        home: None,
+    }))
 }
 
 fn known_group(groups: &str, wanted: &str) -> Option<u32> {
@@ -198,7 +235,7 @@ mod tests {
     }
 
     fn facts(wanted: Option<&str>) -> Result<UserFacts, Fault> {
-        look_up(image().path(), wanted, &[])
+        Wanted { user: wanted, of_host: false, groups: &[] }.look_up(image().path())
     }
 
     #[test]
@@ -223,6 +260,37 @@ mod tests {
     }
 
     #[test]
+    fn an_image_makes_no_user_of_the_host_and_no_number_root() {
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let (uid, gid) = (nobody.uid.as_raw(), nobody.gid.as_raw());
+        let root = image();
+        let lies =
+            format!("nobody:x:0:0::/root:/bin/sh\n{uid}:x:0:0::/root:/bin/sh\nown:x:7:7::/own:\n");
+        std::fs::write(root.path().join("etc/passwd"), lies).unwrap();
+        let of = |user: &str, of_host: bool| {
+            let wanted = Wanted { user: Some(user), of_host, groups: &[] };
+            let known = wanted.look_up(root.path()).unwrap();
+            (known.uid, known.gid)
+        };
+        for user in ["nobody".to_owned(), uid.to_string()] {
+            assert_eq!(of(&user, true), (uid, gid), "{user}");
+        }
+        assert_eq!(of("own", true), (7, 7), "whom only the image knows");
+        // Docker's words are the image's, but a number is a number.
+        assert_eq!(of("nobody", false), (0, 0));
+        assert_eq!(of(&uid.to_string(), false).0, uid);
+    }
+
+    #[test]
+    fn a_user_of_the_host_lives_where_the_image_says() {
+        let root = User::from_name("root").unwrap().unwrap();
+        let wanted = Wanted { user: Some("root"), of_host: true, groups: &[] };
+        let known = wanted.look_up(image().path()).unwrap();
+        assert_eq!((known.uid, known.gid), (root.uid.as_raw(), root.gid.as_raw()));
+        assert_eq!(known.home.as_deref(), Some("/root"));
+    }
+
+    #[test]
     fn a_name_that_nobody_knows_is_refused() {
         let error = facts(Some("no-such-user-here")).unwrap_err().to_string();
         assert!(error.contains("'no-such-user-here' exists neither"), "{error}");
@@ -235,7 +303,8 @@ mod tests {
         std::fs::remove_file(&list).unwrap();
         std::os::unix::fs::symlink("../../../../../../../../etc/passwd", &list).unwrap();
         // Inside the root the link leads to itself: there is no list then.
-        let daemon = look_up(root.path(), Some("1"), &[]).unwrap();
+        let daemon = Wanted { user: Some("1"), of_host: false, groups: &[] };
+        let daemon = daemon.look_up(root.path()).unwrap();
         assert_eq!((daemon.uid, daemon.gid, daemon.home), (1, 0, None));
     }
 
@@ -245,6 +314,7 @@ mod tests {
         let list = root.path().join("etc/passwd");
         std::fs::remove_file(&list).unwrap();
         nix::unistd::mkfifo(&list, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(look_up(root.path(), Some("7"), &[]).unwrap().uid, 7);
+        let wanted = Wanted { user: Some("7"), of_host: false, groups: &[] };
+        assert_eq!(wanted.look_up(root.path()).unwrap().uid, 7);
     }
 }

@@ -16,6 +16,7 @@ fn order() -> Order {
         argv: vec!["/bin/web".into(), "--port=80".into()],
         environment: vec![("A".into(), "1".into()), ("A".into(), "2".into())],
         working_directory: "/srv".into(),
+        user_of_host: false,
         user: Some("web".into()),
         groups: Vec::new(),
         sandbox: "/var/lib/tepui/sandbox".into(),

@@ -73,6 +73,7 @@ pub fn host() -> Host {
         environment: vec![("PATH".into(), "/bin".into())],
         working_directory: "/".into(),
         user: None,
+        user_of_host: false,
         groups: Vec::new(),
         sandbox,
         isolation: Isolation {
