@@ -14,5 +14,5 @@ mod spec;
 pub use error::SystemdError;
 pub use manager::{Manager, News, UnitStatus, Watch};
 pub use name::{SliceName, UnitName};
-pub use property::{Property, properties, takes_variable};
+pub use property::{Property, fits_a_line, properties, takes_variable};
 pub use spec::{Ceiling, Command, Pace, Rights, Stdin, UnitSpec};

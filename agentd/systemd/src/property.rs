@@ -27,7 +27,6 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("ExecStart", exec(&spec.start).into()),
         // A command may remove it; what writes down its end begins all the same (`-`).
         ("WorkingDirectory", format!("-{}", spec.working_directory.display()).into()),
-        ("Environment", environment(spec).into()),
         ("KillMode", "control-group".into()),
         ("SendSIGKILL", true.into()),
         ("TimeoutStopUSec", micros(spec.pace.stop).into()),
@@ -43,6 +42,7 @@ pub fn properties(spec: &UnitSpec) -> Vec<Property<'_>> {
         ("MemoryAccounting", true.into()),
         ("TasksAccounting", true.into()),
     ];
+    all.extend(environment(spec).into_iter().map(|line| ("Environment", line.into())));
     if let Some(command) = &spec.stop_post {
         all.push(("ExecStopPost", exec(command).into()));
         // User, rights and namespaces are the command's, not those of what follows it.
@@ -94,8 +94,45 @@ pub fn takes_variable(name: &str, value: &str) -> bool {
     first && name.bytes().all(plain) && !value.contains(control)
 }
 
-fn environment(spec: &UnitSpec) -> Vec<String> {
-    spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
+/// Longest line of a unit's file that systemd reads (its `LONG_LINE_MAX`), less the name of a setting.
+/// It writes longer ones, and loses with the next daemon-reload what stands after them.
+const LINE_BYTES: usize = (1 << 20) - 4096;
+
+/// Bytes of a word in a unit's file, at most: in quotes, with what systemd has its own meaning for
+/// doubled (and `$` once more by us), and what is not plain as octal numbers.
+fn written_bytes(word: &str) -> usize {
+    let of = |byte: u8| match byte {
+        b'$' => 4,
+        b'%' | b'"' | b'\'' | b'\\' => 2,
+        b' '..=b'~' => 1,
+        _ => 4,
+    };
+    word.bytes().map(of).sum::<usize>() + 3
+}
+
+/// Whether systemd could read these words in one line of a unit's file.
+#[must_use]
+pub fn fits_a_line<'a>(words: impl IntoIterator<Item = &'a str>) -> bool {
+    words.into_iter().map(written_bytes).sum::<usize>() <= LINE_BYTES
+}
+
+/// The variables, as many together as fit a line.
+fn environment(spec: &UnitSpec) -> Vec<Vec<String>> {
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    let mut room = 0;
+    for (name, value) in &spec.environment {
+        let variable = format!("{name}={value}");
+        let bytes = written_bytes(&variable);
+        if bytes > room || lines.is_empty() {
+            lines.push(Vec::new());
+            room = LINE_BYTES;
+        }
+        room = room.saturating_sub(bytes);
+        if let Some(line) = lines.last_mut() {
+            line.push(variable);
+        }
+    }
+    lines
 }
 
 /// `aay`: each field as bytes.
@@ -283,9 +320,8 @@ pub(crate) fn bytes(value: &OwnedValue) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn properties_tell_where_secrets_are_and_not_what() {
-        let spec = UnitSpec {
+    fn task() -> UnitSpec {
+        UnitSpec {
             name: crate::UnitName::of_task("t.1"),
             slice: crate::SliceName::of_tasks(),
             description: String::new(),
@@ -304,7 +340,12 @@ mod tests {
             pace: Pace::default(),
             log_fields: Vec::new(),
             syslog_identifier: "t".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn properties_tell_where_secrets_are_and_not_what() {
+        let spec = task();
         let all = properties(&spec);
         let of = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         let files = vec![("key".to_owned(), "/run/tepui/secrets/a/r/key".to_owned())];
@@ -314,6 +355,22 @@ mod tests {
         let command =
             Command { path: "/bin/sh".into(), argv: vec!["sh".into(), "a $B ${C}".into()] };
         assert_eq!(exec(&command)[0].1, ["sh", "a $$B $${C}"]);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_systemd_reads_and_no_variable_is_lost() {
+        let mut spec = task();
+        spec.environment = (0..40).map(|n| (format!("V{n}"), "%\u{e4}".repeat(10_000))).collect();
+        let lines = environment(&spec);
+        assert!(
+            lines.len() > 1
+                && lines.iter().all(|line| fits_a_line(line.iter().map(String::as_str)))
+        );
+        let all: Vec<_> = spec.environment.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        assert_eq!(lines.concat(), all);
+        let named = properties(&spec);
+        assert_eq!(named.iter().filter(|(name, _)| *name == "Environment").count(), lines.len());
+        assert!(!fits_a_line(["x", &"$".repeat(300_000)]));
     }
 
     #[test]

@@ -4,6 +4,8 @@ import shlex
 NET_BIND_SERVICE = 1 << 10
 CHOWN = 1
 SECRET = "no property shows this"
+# Stands for that many bytes, nearly the longest that the kernel takes, and twice as many for systemd.
+LONG, BYTES = "@LONG@", 120_000
 GRACE = 5  # longer than what a task has that names none
 # Says what it has, then hears SIGTERM and stays.
 STUBBORN = (
@@ -38,7 +40,9 @@ def unit_of(name):
 
 def create(name, **more):
     app = {"id": f"/{name}", "cpus": 0.1, "mem": 32, "backoffSeconds": 3600, **more}
-    one.succeed(f"cat >/root/app.json <<'END'\n{json.dumps(app)}\nEND", "tepui app create -d /root/app.json")
+    lengthened = f"""import sys; print(sys.stdin.read().replace("{LONG}", "%" * {BYTES}))"""
+    document = f"python3 -c '{lengthened}' >/root/app.json <<'END'\n{json.dumps(app)}\nEND"
+    one.succeed(document, "tepui app create -d /root/app.json")
 
 
 start_all()
@@ -119,3 +123,24 @@ with subtest("who does not heed SIGTERM is killed after its own grace, and not b
     waited = (int(ended["__MONOTONIC_TIMESTAMP"]) - heard) / 1e6
     t.assertGreater(waited, GRACE - 0.2)  # The journal hears of SIGTERM a moment late.
     t.assertLess(waited, 2 * GRACE)
+
+with subtest("more variables than systemd reads in a line are all there, and a reload loses nothing of the unit"):
+    # systemd reads 1 MiB in a line.
+    many = {f"LONG_{number}": LONG for number in range(6)}
+    count = "import os, time; print('has', sum(len(v) for k, v in os.environ.items() if k[:5] == 'LONG_'), flush=True)"
+    create("large", args=["python3", "-c", f"{count}; time.sleep(1000)"], env=many)
+    one.wait_until_succeeds(f"journalctl TEPUI_APP=/large -o cat | grep -x 'has {6 * BYTES}'", timeout=60)
+    unit = unit_of("large")
+    one.succeed("systemctl daemon-reload")
+    for name, part in (("ExecStopPost", "unit-end"), ("Slice", "tepui"), ("SyslogIdentifier", "large")):
+        t.assertIn(part, one.get_unit_property(unit, name))
+    one.succeed("pkill -x -f 'python3 -c import os, time; .*'")
+    last = "curl -sf 'http://one:8080/v2/apps/large?embed=app.lastTaskFailure'"
+    one.wait_until_succeeds(f"{last} | grep -F 'terminated with signal Terminated'", timeout=60)
+    one.succeed("tepui app delete --force /large")
+
+with subtest("a command that systemd would not read again is refused with the reason"):
+    create("wordy", args=["true", *(LONG for _ in range(6))])
+    last = "curl -sf 'http://one:8080/v2/apps/wordy?embed=app.lastTaskFailure'"
+    one.wait_until_succeeds(f"{last} | grep -F \"failed to execute 'true': systemd\"", timeout=60)
+    one.succeed("tepui app delete --force /wordy")

@@ -13,7 +13,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tepui_cgroup::Leaf;
-use tepui_systemd::{SystemdError, UnitName, UnitStatus};
+use tepui_systemd::{SystemdError, UnitName, UnitStatus, fits_a_line};
 use tepui_types::ContainerId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe::Receiver;
@@ -236,13 +236,23 @@ fn check_words(program: &Program, environment: &Variables) -> Result<(), LaunchE
     // With the zero at its end; the kernel's `MAX_ARG_STRLEN`.
     let most = 32 * rustix::param::page_size() - 1;
     let longest = words.iter().map(String::len).chain(variables).max().unwrap_or_default();
-    if longest <= most {
-        return Ok(());
+    let refused =
+        |why: String| Err(LaunchError::NotStarted(format!("failed to execute '{name}': {why}")));
+    if longest > most {
+        return refused(format!(
+            "one argument or variable has {longest} bytes, and this host takes at most {most}"
+        ));
     }
-    Err(LaunchError::NotStarted(format!(
-        "failed to execute '{name}': one argument or variable has {longest} bytes, and this host \
-         takes at most {most}"
-    )))
+    let line = [name].into_iter().chain(words.iter().map(String::as_str));
+    let mut variables = environment.iter().map(|(_, value)| value.as_str());
+    if !fits_a_line(line) || !variables.all(|value| fits_a_line([value])) {
+        return refused(
+            "systemd reads at most 1 MiB of a command's arguments together, or of a variable, with \
+             what it escapes doubled"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Our ends of what connects us with a stage.
