@@ -403,7 +403,9 @@ fn amounts(
         // Without a limit beyond it, what was given is the limit itself.
         memory_request: mem.filter(|_| mem_limit != Named::Nothing),
         memory_limit,
-        memory_high: memory_limit.filter(|_| percent < 100).map(|max| max / 100 * percent),
+        memory_high: memory_limit
+            .filter(|_| percent < 100)
+            .map(|max| max.saturating_mul(percent) / 100),
         processes: policy.processes,
         disk: some(bytes(given.disk())),
         ..Limits::default()

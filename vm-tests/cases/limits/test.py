@@ -232,3 +232,15 @@ with subtest("what a task may do is less than what its user may"):
     t.assertRegex(status, r"(?m)^Cpus_allowed_list:\t0$")
     units.succeed(f"test $(readlink /proc/{pid}/ns/ipc) != $(readlink /proc/1/ns/ipc)")
     delete("meek")
+
+with subtest("where the operator says so, memory becomes scarce before it ends"):
+    agent = "tepui-agentd.service"
+    units.succeed("sed -i '1i memory_high_percent = 75' /etc/tepui/agentd.toml", f"systemctl restart {agent}")
+    plane.wait_until_succeeds("tepui agent list | grep -w units", timeout=60)
+    create("crawl", "units", "exec sleep 9999")
+    place = group(units, main_pid(units, "sleep 9999"))
+    t.assertEqual(int(units.succeed(f"cat {place}/memory.high")), 48 * MB)
+    t.assertEqual(int(units.succeed(f"cat {place}/memory.max")), 64 * MB)
+    (unit,) = units.succeed("systemctl list-units --plain --no-legend 'tepui-task-crawl*' | cut -d' ' -f1").split()
+    t.assertEqual(units.get_unit_property(unit, "MemoryHigh"), str(48 * MB))
+    delete("crawl")
