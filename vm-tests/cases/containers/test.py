@@ -278,6 +278,45 @@ with subtest("a MySQL server answers through its mapped port"):
     remove(client)
     remove(mysql)
 
+with subtest("a registry with a login gives to who has it, and whoever has not is told so, without the password"):
+    # As `htpasswd -nbB shop geheim` says it.
+    one.succeed("cat >/root/htpasswd <<'END'\nshop:$2y$04$hQFOHH5Qc826R6NMhMRb0eQUfghaAkPhsxd9os8b1Im9hyaSLgz36\nEND")
+    settings = {"HTTP_ADDR": "127.0.0.1:5001", "AUTH": "htpasswd", "AUTH_HTPASSWD_REALM": "shop"}
+    settings["AUTH_HTPASSWD_PATH"] = "/root/htpasswd"
+    words = " ".join(f"--setenv=REGISTRY_{name}={value}" for name, value in settings.items())
+    one.succeed(f"systemd-run --unit locked {words} /payload/bin/docker-registry serve /payload/registry.yml")
+    one.wait_for_open_port(5001, timeout=60)
+    one.succeed("sed -i '1i docker_config = \"/root/logins.json\"' /etc/tepui/agentd.toml")
+
+    def log_in(password):
+        encoded = one.succeed(f"printf %s shop:{password} | base64").strip()
+        logins = {"auths": {"127.0.0.1:5001": {"auth": encoded}}}
+        one.succeed(f"echo '{json.dumps(logins)}' >/root/logins.json")
+        run_agent_again("systemctl restart tepui-agentd.service")
+        return encoded
+
+    locked = seed("1")
+    locked["id"], locked["backoffSeconds"] = "/locked", 3600
+    locked["container"]["docker"]["image"] = "127.0.0.1:5001/web:1"
+    secrets = ["falsch", log_in("falsch")]
+    put(locked)
+    last = f"curl -sf '{MARATHON}//locked?embed=app.lastTaskFailure'"
+    one.wait_until_succeeds(f"{last} | grep -F lastTaskFailure", timeout=90)
+    message = json.loads(one.succeed(last))["app"]["lastTaskFailure"]["message"]
+    t.assertIn("failed to pull image '127.0.0.1:5001/web:1'", message)
+    t.assertIn("to the given credential: authentication required", message)
+    remove(locked)
+    secrets += ["geheim", log_in("geheim")]
+    put(locked)
+    port = healthy(locked)["ports"][0]
+    t.assertEqual(one.succeed(f"curl -sf -m 20 http://one:{port}/").strip(), "web 1")
+    told = message + one.succeed(
+        "journalctl -u tepui-agentd.service -u tepui-control-plane.service -o cat",
+        "curl -sf http://one:5051/state http://one:5051/flags http://one:5050/state",
+    )
+    t.assertEqual([secret for secret in secrets if secret in told], [])
+    remove(locked)
+
 with subtest("nothing is left behind"):
     remove(app)
     one.wait_until_fails("pgrep tepui-runtime", timeout=60)
