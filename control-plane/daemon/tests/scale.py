@@ -188,7 +188,8 @@ def trial(planes, leader, agents, holder):
     seen = agents.wait("all registered", 120)
     seen |= holder.wait("all offered", 120)
     after = {what: at - killed for what, (_, at) in seen.items()}
-    if after["all registered"] <= 0 or after["first offers"] < after["first registered"]:
+    # An agent may hear that it is registered after its resources were offered.
+    if min(after.values()) <= 0:
         raise Failed(f"this was no failover: {after}")
     print("  " + ", ".join(f"{what} {at:.2f} s" for what, at in
                            sorted(after.items(), key=lambda one: one[1]))

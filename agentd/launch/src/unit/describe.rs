@@ -93,7 +93,7 @@ impl Inner {
 /// Variables that loader and C library heed unless a program gives more rights than its caller has: the
 /// names that glibc leaves out then (its `unsecvars.h`), those of a kind by their beginning.
 const LOADERS: [&str; 3] = ["LD_", "GLIBC_", "MALLOC_"];
-const LIBRARYS: [&str; 13] = [
+const UNSAFE_TO_ROOT: [&str; 13] = [
     "GCONV_PATH",
     "GETCONF_DIR",
     "HOSTALIASES",
@@ -116,7 +116,7 @@ const ENDS: [&str; 4] = ["EXIT_CODE", "EXIT_STATUS", "SERVICE_RESULT", "INVOCATI
 /// which is root's. The command itself gets such a variable from its stage.
 fn is_heeded_by_root(name: &str) -> bool {
     LOADERS.iter().any(|kind| name.starts_with(kind))
-        || LIBRARYS.contains(&name)
+        || UNSAFE_TO_ROOT.contains(&name)
         || ENDS.contains(&name)
 }
 
