@@ -257,7 +257,8 @@ os.unlink('{0}')",
         return;
     }
     assert!((8 << 20..9 << 20).contains(&block.written.bytes), "{block:?}");
-    assert!((4 << 20..5 << 20).contains(&block.read.bytes), "{block:?}");
+    // What the interpreter reads of itself comes on top where nobody has read it before.
+    assert!(block.read.bytes >= 4 << 20, "{block:?}");
     assert!(block.latency > Duration::ZERO && block.latencies.count() > 0);
 }
 

@@ -25,7 +25,7 @@ struct {
 struct started {
 	__u64 time_ns;
 	__u64 leaf;
-	__u64 sector; /* a request's place in memory is used again, for another sector */
+	__u64 sector; /* a request's place in memory is used again, for other sectors */
 	__u32 operation;
 	__u32 pad;
 };
@@ -75,11 +75,35 @@ static __always_inline int note_owner(struct request___t *request)
 	return 1;
 }
 
+/* While it waits, a request grows at both ends: what goes on where it begins is put before it. */
+static __always_inline int is_part_of(struct started *entry, struct request___t *request)
+{
+	__u64 begin = BPF_CORE_READ(request, __sector);
+
+	return entry->sector - begin < (BPF_CORE_READ(request, __data_len) + 511) / 512;
+}
+
+/* A request that nobody known here queues or starts: its own entry stays, and one that was left by the
+ * former request in this place of memory goes. 0 when there is none of its own. */
+static __always_inline struct started *noted_before(struct request___t *request)
+{
+	__u64 key = (__u64)request;
+	struct started *entry = bpf_map_lookup_elem(&started, &key);
+
+	if (!entry || is_part_of(entry, request))
+		return entry;
+	bpf_map_delete_elem(&started, &key);
+	return 0;
+}
+
 /* Where it waits for the device, a thread of the kernel may start it in place of its owner. */
 SEC("raw_tp/block_rq_insert")
 int tepui_block_wait(__u64 *ctx)
 {
-	note_owner((void *)ctx[0]);
+	struct request___t *request = (void *)ctx[0];
+
+	if (!note_owner(request))
+		noted_before(request);
 	return 0;
 }
 
@@ -88,17 +112,12 @@ int tepui_block_start(__u64 *ctx)
 {
 	struct request___t *request = (void *)ctx[0];
 	struct started *entry;
-	__u64 key = ctx[0];
 
 	if (note_owner(request))
 		return 0;
-	entry = bpf_map_lookup_elem(&started, &key);
-	if (!entry)
-		return 0;
-	if (entry->sector == BPF_CORE_READ(request, __sector))
+	entry = noted_before(request);
+	if (entry)
 		entry->time_ns = bpf_ktime_get_ns();
-	else
-		bpf_map_delete_elem(&started, &key);
 	return 0;
 }
 

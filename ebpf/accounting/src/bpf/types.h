@@ -262,6 +262,7 @@ struct bio___t {
 struct request___t {
 	unsigned int cmd_flags;
 	__u64 __sector;
+	unsigned int __data_len;
 	struct bio___t *bio;
 } SHADOW;
 
