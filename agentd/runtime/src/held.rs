@@ -1,7 +1,7 @@
 //! Files and folders that are held by a descriptor from the moment they are looked at until they are
 //! mounted. Their paths may lie where a task can write, and such a path leads somewhere else a moment
-//! after it was checked: so libcontainer is given a path in the scratch folder, which no task reaches, and
-//! what it finds there was mounted from the descriptor itself.
+//! after it was checked: so libcontainer is given a path in the scratch folder, which no task
+//! reaches, and what it finds there was mounted from the descriptor itself.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
