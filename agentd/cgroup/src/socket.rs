@@ -6,21 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
-};
+use rustix::net::netlink::SOCK_DIAG;
+use tepui_netlink::{Request, ask, attribute};
 
 use crate::Mount;
 
-/// `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_msg`.
-const HEADER_BYTES: usize = 16;
+/// `struct inet_diag_req_v2`, `struct inet_diag_msg`.
 const REQUEST_BYTES: usize = 56;
 const MESSAGE_BYTES: usize = 72;
-/// `SOCK_DIAG_BY_FAMILY`, `NLMSG_ERROR`, `NLM_F_REQUEST`.
+/// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
-const ERROR: u16 = 2;
-const REQUEST: u16 = 1;
 const TCP: u8 = 6;
 const INET: u8 = 2;
 const INET6: u8 = 10;
@@ -31,8 +26,6 @@ const GROUP: u16 = 21;
 const ROOT: u64 = 1;
 /// `INET_DIAG_NOCOOKIE`, twice.
 const NO_COOKIE: [u8; 8] = [0xff; 8];
-/// Room for one answer; the kernel's is some hundred bytes.
-const ANSWER_BYTES: usize = 8192;
 /// Groups that are looked through for one id.
 const MAX_GROUPS: usize = 200_000;
 
@@ -130,26 +123,18 @@ pub fn is_here(client: SocketAddr, server: SocketAddr) -> bool {
 /// Id of the group of the socket that is bound to `own` and connected to `other`; `None` where
 /// there is no such socket, or the kernel does not tell.
 fn group_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u64>> {
-    let netlink = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(SOCK_DIAG),
-    )?;
-    sendto(&netlink, &question(own, other), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    let mut answer = [0; ANSWER_BYTES];
-    // The kernel has answered before `sendto` returns.
-    let (length, _) = recv(&netlink, answer.as_mut_slice(), RecvFlags::DONTWAIT)?;
-    read_answer(&answer[..length], own, other)
+    let request = Request::one(BY_FAMILY, &question(own, other));
+    let answer = ask(SOCK_DIAG, request, |group: &mut Option<u64>, answer| {
+        *group = read_answer(answer, own, other);
+    });
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        answer => answer,
+    }
 }
 
 fn question(own: SocketAddr, other: SocketAddr) -> Vec<u8> {
-    let mut out = Vec::with_capacity(HEADER_BYTES + REQUEST_BYTES);
-    let length = u32::try_from(HEADER_BYTES + REQUEST_BYTES).unwrap_or_default();
-    out.extend(length.to_ne_bytes());
-    out.extend(BY_FAMILY.to_ne_bytes());
-    out.extend(REQUEST.to_ne_bytes());
-    out.extend([0; 8]);
+    let mut out = Vec::with_capacity(REQUEST_BYTES);
     out.extend([if own.is_ipv4() { INET } else { INET6 }, TCP, 0, 0]);
     out.extend(u32::MAX.to_ne_bytes());
     out.extend(own.port().to_be_bytes());
@@ -178,21 +163,8 @@ fn bytes(address: IpAddr) -> [u8; 16] {
 
 /// Only the socket that was asked for counts: in want of it the kernel tells of a listening one,
 /// which may be somebody else's.
-fn read_answer(answer: &[u8], own: SocketAddr, other: SocketAddr) -> io::Result<Option<u64>> {
-    let broken = || io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut short");
-    let number = |at: usize| {
-        let four: Option<[u8; 4]> = answer.get(at..at + 4).and_then(|four| four.try_into().ok());
-        four.ok_or_else(broken)
-    };
-    let kind = answer.get(4..6).map(|two| u16::from_ne_bytes([two[0], two[1]]));
-    if kind == Some(ERROR) {
-        let error = i32::from_ne_bytes(number(HEADER_BYTES)?).saturating_neg();
-        let error = io::Error::from_raw_os_error(error);
-        return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
-    }
-    let length = usize::try_from(u32::from_ne_bytes(number(0)?)).unwrap_or_default();
-    let message = answer.get(HEADER_BYTES..length).ok_or_else(broken)?;
-    let (fixed, mut rest) = message.split_at_checked(MESSAGE_BYTES).ok_or_else(broken)?;
+fn read_answer(answer: &[u8], own: SocketAddr, other: SocketAddr) -> Option<u64> {
+    let (fixed, attributes) = answer.split_at_checked(MESSAGE_BYTES)?;
     let end = |port: usize, address: usize| {
         let port = u16::from_be_bytes([fixed[port], fixed[port + 1]]);
         let address = &fixed[address..address + 16];
@@ -203,19 +175,9 @@ fn read_answer(answer: &[u8], own: SocketAddr, other: SocketAddr) -> io::Result<
         (ip, port)
     };
     if end(4, 8) != (own.ip(), own.port()) || end(6, 24) != (other.ip(), other.port()) {
-        return Ok(None);
+        return None;
     }
-    while let Some((head, after)) = rest.split_at_checked(4) {
-        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let kind = u16::from_ne_bytes([head[2], head[3]]);
-        let value = length.checked_sub(4).and_then(|length| after.get(..length));
-        let value = value.ok_or_else(broken)?;
-        if kind == GROUP {
-            return Ok(<[u8; 8]>::try_from(value).ok().map(u64::from_ne_bytes));
-        }
-        rest = after.get(value.len().next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(None)
+    Some(u64::from_ne_bytes(attribute(attributes, GROUP)?.try_into().ok()?))
 }
 
 /// The directory of a group, which is at a file's number in its own hierarchy. One that was removed

@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
+use tepui_netlink::{Message, attribute, messages, u32_at};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Bytes of one datagram that are read; notifications are far smaller.
 const DATAGRAM_BYTES: usize = 1 << 16;
-/// Bytes of `struct nlmsghdr`, `struct nfgenmsg` and `struct ifinfomsg`.
-const HEADER_BYTES: usize = 16;
+/// Bytes of `struct nfgenmsg` and `struct ifinfomsg`.
 const RULE_HEADER_BYTES: usize = 4;
 const LINK_HEADER_BYTES: usize = 16;
 /// `NFNLGRP_NFTABLES` (7) and `RTNLGRP_LINK` (1), as the masks that bind(2) takes.
@@ -52,7 +52,7 @@ impl Topic {
 
     /// Whether a datagram of the kernel is about the table, or the link, of this name.
     fn concerns(self, datagram: &[u8], name: &str) -> bool {
-        messages(datagram).any(|(kind, body)| match self {
+        messages(datagram).any(|Message { kind, body, .. }| match self {
             Self::Rules => {
                 kind >> 8 == NFTABLES
                     && OF_TABLES.contains(&(kind & 0xff))
@@ -61,7 +61,7 @@ impl Topic {
             Self::Links => {
                 let is_lost = match kind {
                     RTM_DELLINK => true,
-                    RTM_NEWLINK => long(body, LINK_FLAGS_AT).is_some_and(|f| f & IFF_UP == 0),
+                    RTM_NEWLINK => u32_at(body, LINK_FLAGS_AT).is_some_and(|f| f & IFF_UP == 0),
                     _ => false,
                 };
                 is_lost && is_named(body, LINK_HEADER_BYTES, IFLA_IFNAME, name)
@@ -119,37 +119,10 @@ impl Bell {
     }
 }
 
-/// The messages of a datagram, by kind and body; ends where it makes no sense.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::try_from(long(rest, 0)?).ok()?;
-        let message = rest.get(..length).filter(|message| message.len() >= HEADER_BYTES)?;
-        let kind = short(message, 4)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, &message[HEADER_BYTES..]))
-    })
-}
-
 /// Whether the attribute of this kind, after a header of so many bytes, is this word.
 fn is_named(body: &[u8], header: usize, kind: u16, name: &str) -> bool {
-    let mut rest = body.get(header..).unwrap_or_default();
-    while let (Some(length), Some(found)) = (short(rest, 0), short(rest, 2)) {
-        let length = usize::from(length);
-        let Some(value) = rest.get(4..length) else { return false };
-        if found == kind {
-            return value.strip_suffix(&[0]) == Some(name.as_bytes());
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    false
-}
-
-fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+    let word = attribute(body.get(header..).unwrap_or_default(), kind);
+    word.is_some_and(|word| word.strip_suffix(&[0]) == Some(name.as_bytes()))
 }
 
 #[cfg(test)]
@@ -157,6 +130,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Bytes of `struct nlmsghdr`.
+    const HEADER_BYTES: usize = 16;
 
     fn message(kind: u16, header: &[u8], attributes: &[(u16, &str)]) -> Vec<u8> {
         let mut body = header.to_vec();

@@ -14,7 +14,7 @@ const ROWS: &[&[&str]] = &[
     &["tepui-link", "tepui-container", "tepui-election", "tepui-plugin-abi"],
     &["tepui-cluster", "tepui-apps", "tepui-agent", "tepui-plugin-sdk"],
     &["tepui-leader", "tepui-replay", "tepui-plugin-allocators"],
-    &["tepui-ensemble", "tepui-plugin-binpack", "tepui-plugin-priority"],
+    &["tepui-netlink", "tepui-ensemble", "tepui-plugin-binpack", "tepui-plugin-priority"],
     &[
         "tepui-process",
         "tepui-plugin-host",
