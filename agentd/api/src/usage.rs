@@ -43,8 +43,8 @@ pub struct Usage {
     pub waits: Option<Durations>,
     /// What came in and what went out.
     pub network: Option<[Traffic; 2]>,
-    /// Packets thrown away on the way in and on the way out.
-    pub drops: Option<[u64; 2]>,
+    /// Packets thrown away on the way in and on the way out, each where it is told.
+    pub drops: Option<[Option<u64>; 2]>,
     /// TCP connections.
     pub tcp: Option<Tcp>,
     /// Block devices.

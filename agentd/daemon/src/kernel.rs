@@ -5,6 +5,7 @@
 //! them at work, with what they know of every group, and puts its own in their places.
 
 mod book;
+mod counting;
 mod deaths;
 mod devices;
 mod measure;
@@ -27,6 +28,7 @@ use tracing::warn;
 
 use crate::runs::chain;
 use book::{Book, Ports};
+use counting::Counting;
 use deaths::Deaths;
 use devices::Devices;
 pub use devices::probe_devices;
@@ -60,6 +62,7 @@ struct State {
     book: Book,
     devices: Devices,
     enforcement: Enforcement,
+    counting: Counting,
     /// Keeps the kernel measuring the programs.
     cost: Option<CostStatistics>,
     /// Which source tells what, for people.

@@ -151,8 +151,10 @@ impl Runs {
             })
             .collect();
         let kernel = self.shared.kernel.clone();
+        let has_groups = hierarchy.processes.is_some() || hierarchy.units;
         let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
         let mut remains = started.await.context("the start of the kernel's side panicked")??;
+        self.shared.kernel.count_the_rest(has_groups).await;
         let mut found: Vec<_> = recovered
             .into_iter()
             .map(|recovered| {

@@ -158,7 +158,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     watch_host(&config, &driver, &runs, &images);
     let host = AgentHost { driver, runs, callers, images, board };
     let ended = serve_until((config, source), facts, host, listener, over).await;
-    if kernel.stop() && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
+    if kernel.stop().await && tokio::time::timeout(DRAIN, processes.close()).await.is_err() {
         warn!("shims that wait for a task do not end, the tasks' control group stays");
     }
     ended

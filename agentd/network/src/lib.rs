@@ -29,4 +29,5 @@ mod tables;
 pub use error::NetworkError;
 pub use namespace::socket_in;
 pub use networks::{Abilities, Attached, Networks, Repairs};
+pub use nft::apply as change_rules;
 pub use settings::Settings;

@@ -19,7 +19,10 @@ const MAX_WORDS: usize = 500;
 const ABSENT: &str = "No such file or directory";
 
 /// Makes a change as one transaction.
-pub(crate) async fn apply(script: &str) -> Result<(), NetworkError> {
+///
+/// # Errors
+/// [`NetworkError::Rules`] with what `nft` says; [`NetworkError::PortTaken`] where an element exists.
+pub async fn apply(script: &str) -> Result<(), NetworkError> {
     run(&["-f", "-"], script).await.map(drop)
 }
 

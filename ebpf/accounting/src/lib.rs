@@ -4,6 +4,8 @@
 //! why others are left out, and a [`Driver`] loads, attaches and pins them, so that enforcement and
 //! counters outlive the agent. A task is known by its control group ([`GroupId`]).
 //!
+//! [`files`] and [`HostNetwork`] tell the same figures without programs, as far as anything does.
+//!
 //! [`hold_to_devices`] stands apart: its program belongs to one group and goes with it.
 //!
 //! The records that cross between kernel and agent are defined in `bpf/record.h` alone; their
@@ -18,6 +20,7 @@ mod error;
 mod facts;
 pub mod files;
 mod group;
+mod host;
 mod layout;
 mod mode;
 mod object;
@@ -44,6 +47,7 @@ pub use driver::{Adopted, Driver, Place};
 pub use error::AccountingError;
 pub use facts::{Fact, Facts, probe};
 pub use group::GroupId;
+pub use host::HostNetwork;
 pub use mode::{Mode, Policy};
 pub use plan::{LeftOut, Plan, Reason, plan};
 pub use ports::{PortSet, TooManyRanges};

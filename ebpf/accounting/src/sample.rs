@@ -15,6 +15,9 @@ pub enum Source {
     GroupFiles,
     /// Files of processes: what ended ones used is missing as far as nobody looked before their end.
     ProcessFiles,
+    /// Rules of nftables that count by group, and sockets: of ended sockets (retransmits, drops, round
+    /// trips) what happened after the last look at them is missing.
+    Netlink,
 }
 
 impl Source {
@@ -25,6 +28,7 @@ impl Source {
             Self::Bpf => "bpf",
             Self::GroupFiles => "cgroup",
             Self::ProcessFiles => "proc",
+            Self::Netlink => "netlink",
         }
     }
 }

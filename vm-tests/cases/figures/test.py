@@ -215,7 +215,13 @@ with subtest("without programs files tell, and the agent says so"):
     t.assertGreater(seen["cpus_user_time_secs"] + seen["cpus_system_time_secs"], 0.5)
     for name in ("processes", "threads", "mem_rss_bytes"):
         t.assertGreater(seen[name], 0)
-    t.assertNotIn("net_rx_bytes", seen)
+    # No file tells of the host's network; nftables does, to the byte.
+    have(three, port, "udp/1000")
+    name = "tepui_task_network_bytes_total"
+    t.assertEqual(metric(three, name, direction="sent", proto="udp"), 1000 * (1000 + 28))
+    have(three, port, "tcp/20000000")
+    t.assertGreater(metric(three, name, direction="received", proto="tcp"), 20_000_000)
+    t.assertTrue(sources(three)["network"].startswith("nftables; "))
     t.assertEqual(set(sources(two)), set(sources(three)))
     t.assertNotIn("eBPF", sources(three).values())
     t.assertEqual(sources(three)["cpu time"], "cpu.stat")

@@ -160,11 +160,11 @@ fn with_network(usage: &Usage, rest: v1::ResourceStatistics) -> v1::ResourceStat
         net_rx_packets: received.map(|flow| flow.count),
         // Packets that a device found broken are nobody's yet.
         net_rx_errors: received.map(|_| 0),
-        net_rx_dropped: usage.drops.map(|drops| drops[0]),
+        net_rx_dropped: usage.drops.and_then(|drops| drops[0]),
         net_tx_bytes: sent.map(|flow| flow.bytes),
         net_tx_packets: sent.map(|flow| flow.count),
         net_tx_errors: sent.map(|_| 0),
-        net_tx_dropped: usage.drops.map(|drops| drops[1]),
+        net_tx_dropped: usage.drops.and_then(|drops| drops[1]),
         net_tcp_rtt_microsecs_p50: round_trip(0.5),
         net_tcp_rtt_microsecs_p90: round_trip(0.9),
         net_tcp_rtt_microsecs_p95: round_trip(0.95),

@@ -133,7 +133,7 @@ impl Of<'_> {
                 self.traffic(way, &traffic[at]);
             }
             let help = "Packets that were thrown away";
-            let dropped = usage.drops.map(|drops| number(drops[at]));
+            let dropped = usage.drops.and_then(|drops| drops[at]).map(number);
             self.count("tepui_task_network_drops_total", help, &[("direction", way)], dropped);
         }
         let Some(Tcp { connected, accepted, ended, retransmits, round_trips }) = &usage.tcp else {

@@ -10,10 +10,14 @@ use tepui_cgroup::Leaf;
 use tepui_types::ContainerId;
 use tracing::debug;
 
+use super::counting::Counting;
 use super::{Enforcement, Kernel, chain};
 
 /// The source of what programs count.
 pub(super) const EBPF: &str = "eBPF";
+
+/// What is told of tasks with a network of their own.
+const OWN_NETWORK: &str = "/proc/PID/net of tasks with a network of their own";
 
 /// Figures, and the feature of programs that tell them; the rest is told by these files.
 const FIGURES: &[(&str, Option<Feature>, &str)] = &[
@@ -27,18 +31,25 @@ const FIGURES: &[(&str, Option<Feature>, &str)] = &[
     ("page faults", Some(Feature::Faults), "memory.stat"),
     ("pressure", None, "*.pressure"),
     ("block i/o", Some(Feature::Block), "io.stat, without latency"),
-    ("network", Some(Feature::Network), "/proc/PID/net of tasks with a network of their own"),
-    ("dropped packets", Some(Feature::Drops), "/proc/PID/net of tasks with a network of their own"),
-    ("tcp connections", Some(Feature::Tcp), "/proc/PID/net of tasks with a network of their own"),
+    ("network", Some(Feature::Network), OWN_NETWORK),
+    ("dropped packets", Some(Feature::Drops), OWN_NETWORK),
+    ("tcp connections", Some(Feature::Tcp), OWN_NETWORK),
     ("ends of processes", Some(Feature::Exits), "none"),
     ("refused ports", Some(Feature::Ports), "none"),
 ];
 
 /// Where figures come from.
-pub(super) fn sources(driver: Option<&Driver>) -> Vec<(&'static str, String)> {
+pub(super) fn sources(driver: Option<&Driver>, counting: &Counting) -> Vec<(&'static str, String)> {
     let source = |(figure, feature, file): &(&'static str, Option<Feature>, &str)| {
         let counted = feature.is_some_and(|one| driver.is_some_and(|it| it.has_feature(one)));
-        (*figure, if counted { EBPF.to_owned() } else { (*file).to_owned() })
+        let source = match feature {
+            _ if counted => EBPF.to_owned(),
+            Some(Feature::Network) => counting.add_to("nftables", file),
+            Some(Feature::Tcp) => counting.add_to("nftables and sock_diag", file),
+            Some(Feature::Drops) => counting.add_to("sock_diag, received only", file),
+            _ => (*file).to_owned(),
+        };
+        (*figure, source)
     };
     FIGURES.iter().map(source).collect()
 }
@@ -56,15 +67,21 @@ impl Kernel {
             _ => Sample::default(),
         };
         let former = state.book.former_of(run).unwrap_or_default();
+        let counting = state.counting.clone();
         drop(state);
         let Some(leaf) = place.map(|(_, leaf)| leaf).or(group) else { return counted };
-        match files::read(&leaf, &mut former.lock()) {
+        let mut former = former.lock();
+        let sample = match files::read(&leaf, &mut former) {
             Ok(read) => counted.or(read),
             Err(error) => {
                 // It ended just now.
                 debug!(%run, error = chain(&error), "files of a run not read");
-                counted
+                return counted;
             }
+        };
+        match counting {
+            Counting::Rules(rules) => sample.or(rules.read(run, &leaf, &mut former)),
+            Counting::Unneeded | Counting::Impossible(_) => sample,
         }
     }
 }
@@ -137,16 +154,16 @@ pub fn usage(rough: tepui_launch::Usage, sample: &Sample) -> Usage {
         wait_seconds: seconds(&sample.wait),
         waits: waits.map(|(waits, sum)| durations(&waits.value, sum.value)),
         network: sample.network.as_ref().map(|figure| {
-            let apart = figure.source == Source::Bpf;
+            let apart = figure.source != Source::ProcessFiles;
             [traffic(&figure.value.received, apart), traffic(&figure.value.sent, apart)]
         }),
-        drops: sample.drops.as_ref().map(|figure| [figure.value.received, figure.value.sent]),
+        drops: sample.drops.as_ref().map(|figure| [Some(figure.value.received), figure.value.sent]),
         tcp: sample.tcp.as_ref().map(|figure| Tcp {
             connected: figure.value.connected,
             accepted: figure.value.accepted,
             ended: figure.value.ended,
             retransmits: figure.value.retransmits,
-            round_trips: (figure.source == Source::Bpf)
+            round_trips: (figure.source != Source::ProcessFiles)
                 .then(|| durations(&figure.value.round_trips, figure.value.round_trip)),
         }),
         block: sample.block.as_ref().map(|figure| Block {

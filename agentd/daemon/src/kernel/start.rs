@@ -14,8 +14,7 @@ use tepui_cgroup::{Leaf, Mount};
 use tepui_types::ContainerId;
 use tracing::{info, warn};
 
-use super::book::{NOTE, read_note};
-use super::measure::EBPF;
+use super::book::{NOTE, Ports, read_note};
 use super::{Enforcement, Kernel, Remains, State, chain};
 
 /// Levels below the highest root group on which programs look for a task's group.
@@ -92,19 +91,12 @@ impl Kernel {
             }
             Err(reason) => {
                 self.give_up_former(&reason)?;
+                for Found { run, .. } in found.iter().filter(|found| found.group.is_some()) {
+                    state.book.expect(run, Ports::Every);
+                }
                 (Enforcement::None(reason), BTreeMap::new())
             }
         };
-        state.sources = super::measure::sources(state.driver.as_ref());
-        let told_by = |ebpf: bool| {
-            let figures = state.sources.iter().filter(|(_, source)| (source == EBPF) == ebpf);
-            let name = |(figure, source): &(&'static str, String)| match ebpf {
-                true => (*figure).to_owned(),
-                false => format!("{figure} ({source})"),
-            };
-            figures.map(name).collect::<Vec<_>>().join(", ")
-        };
-        info!(ebpf = told_by(true), files = told_by(false), "where figures about tasks come from");
         match &enforcement {
             Enforcement::Kernel(mode) => {
                 info!(?mode, "ports are enforced by the kernel: a trial bind was refused");

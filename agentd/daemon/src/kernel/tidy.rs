@@ -34,14 +34,15 @@ pub fn is_name_of_groups(name: &str) -> bool {
 }
 
 impl Kernel {
-    /// Takes the programs out of the kernel when nothing runs that they would be for. With live
+    /// Takes programs and rules out of the kernel when nothing runs that they would be for. With live
     /// tasks they stay at work without an agent.
     /// True when no program is left that would miss the groups it is attached to.
-    pub fn stop(&self) -> bool {
-        let mut state = self.shared.state.lock();
-        if !state.book.is_empty() {
+    pub async fn stop(&self) -> bool {
+        if !self.shared.state.lock().book.is_empty() {
             return false;
         }
+        self.stop_counting().await;
+        let mut state = self.shared.state.lock();
         state.cost = None;
         let Some(driver) = state.driver.take() else { return true };
         match driver.remove() {

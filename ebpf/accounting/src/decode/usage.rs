@@ -54,6 +54,14 @@ impl Histogram {
         })
     }
 
+    /// Counts a duration.
+    pub(crate) fn add(&mut self, duration: Duration) {
+        let micros = duration.as_micros();
+        let at = (u128::BITS - micros.leading_zeros()) as usize;
+        let place = &mut self.counts[at.min(BUCKETS - 1)];
+        *place = place.saturating_add(1);
+    }
+
     fn decode(record: &[u8], at: usize) -> Option<Self> {
         let mut counts = [0; BUCKETS];
         for (index, count) in counts.iter_mut().enumerate() {
@@ -138,8 +146,8 @@ pub struct NetUse {
 pub struct Drops {
     /// On the way in: for want of room at a UDP socket, or at an established TCP connection.
     pub received: u64,
-    /// On the way out.
-    pub sent: u64,
+    /// On the way out; none where nothing tells.
+    pub sent: Option<u64>,
 }
 
 /// TCP connections.
@@ -260,7 +268,7 @@ pub fn decode_net(records: &[Vec<u8>]) -> Option<NetUse> {
 pub fn decode_drops(records: &[Vec<u8>]) -> Option<Drops> {
     let record = sum(records)?;
     let drops = |index| word(&record, offset_of!(net_use, drops), index);
-    Some(Drops { received: drops(0)?, sent: drops(1)? })
+    Some(Drops { received: drops(0)?, sent: Some(drops(1)?) })
 }
 
 /// Reads a task's record of TCP connections.
@@ -349,6 +357,20 @@ mod tests {
         assert_eq!(histogram.quantile(0.5), Some(Duration::from_micros(1)));
         assert_eq!(histogram.quantile(0.99), Some(Duration::from_micros(16)));
         assert_eq!(histogram.quantile(1.0), Some(Duration::from_micros(1 << 25)));
+    }
+
+    #[test]
+    fn a_duration_is_counted_below_the_bound_of_its_bucket() {
+        let mut histogram = Histogram::default();
+        for micros in [0, 1, 15, 16, u64::MAX] {
+            histogram.add(Duration::from_micros(micros));
+        }
+        let counted: Vec<_> = histogram.buckets().filter(|(_, count)| *count > 0).collect();
+        let below = |micros| Some(Duration::from_micros(micros));
+        assert_eq!(
+            counted,
+            [(below(1), 1), (below(2), 1), (below(16), 1), (below(32), 1), (None, 1)],
+        );
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tepui_cgroup::{CgroupError, Leaf};
 
 use super::text;
+use crate::host::HostFormer;
 use crate::sample::{Figure, Sample, Source, Switches};
 
 /// Threads that are looked at; a task with more gets figures that are too low.
@@ -19,6 +20,7 @@ const MOST_THREADS: usize = 4096;
 pub struct Former {
     live: HashMap<Process, Sum>,
     ended: Sum,
+    pub(crate) host: HostFormer,
 }
 
 /// A process by its id and its start: ids are used again.
@@ -86,11 +88,19 @@ impl Former {
     }
 }
 
+/// Whether a group's processes have this process's network; none where that is not to be seen.
+pub(crate) fn is_on_own_network(leaf: &Leaf) -> Option<bool> {
+    shares_network(&folder(leaf.pids().ok()?.first()?.as_raw_nonzero().get()))
+}
+
+fn shares_network(process: &Path) -> Option<bool> {
+    let namespace = |folder: &Path| fs::read_link(folder.join("ns/net")).ok();
+    Some(namespace(process)? == namespace(Path::new("/proc/self"))?)
+}
+
 /// Network figures exist in files only for a task with a network namespace of its own.
 fn read_network(process: &Path, sample: &mut Sample) {
-    let namespace = |folder: &Path| fs::read_link(folder.join("ns/net")).ok();
-    let Some(theirs) = namespace(process) else { return };
-    if namespace(Path::new("/proc/self")).is_none_or(|ours| ours == theirs) {
+    if shares_network(process) != Some(false) {
         return;
     }
     let file = |name: &str| fs::read_to_string(process.join("net").join(name)).ok();

@@ -113,17 +113,17 @@ fn add(traffic: &mut Traffic, flow: Flow) {
 
 /// Drops of a network namespace's interfaces but loopback (`/proc/<pid>/net/dev`).
 pub(super) fn drops(text: &str) -> Drops {
-    let mut drops = Drops::default();
+    let (mut received, mut sent) = (0_u64, 0_u64);
     for line in text.lines() {
         let Some((name, counters)) = line.split_once(':') else { continue };
         if name.trim() == "lo" {
             continue;
         }
         let field = |at| counters.split_ascii_whitespace().nth(at)?.parse::<u64>().ok();
-        drops.received = drops.received.saturating_add(field(3).unwrap_or(0));
-        drops.sent = drops.sent.saturating_add(field(11).unwrap_or(0));
+        received = received.saturating_add(field(3).unwrap_or(0));
+        sent = sent.saturating_add(field(11).unwrap_or(0));
     }
-    drops
+    Drops { received, sent: Some(sent) }
 }
 
 /// A network namespace's TCP counters (`/proc/<pid>/net/snmp`): a line of names, one of values.
@@ -181,7 +181,7 @@ mod tests {
         let used = interfaces(text);
         assert_eq!(used.received.total(), Flow { bytes: 100, packets: 2 });
         assert_eq!(used.sent.total(), Flow { bytes: 50, packets: 1 });
-        assert_eq!(drops(text), Drops { received: 3, sent: 4 });
+        assert_eq!(drops(text), Drops { received: 3, sent: Some(4) });
     }
 
     #[test]
