@@ -96,6 +96,10 @@ pub struct Settings {
     /// Have the kernel measure what those programs cost: true or false [default: true]
     #[arg(long)]
     pub accounting_cost: Option<bool>,
+    /// Have nftables count the network of tasks on the host's own where no program does, at a
+    /// microsecond for each packet: true or false [default: true]
+    #[arg(long)]
+    pub accounting_nftables: Option<bool>,
     /// The program that supervises each task [default: tepui-shim beside this program]
     #[arg(long)]
     pub shim: Option<PathBuf>,
@@ -337,6 +341,7 @@ impl Settings {
             port_enforcement: self.port_enforcement.or(file.port_enforcement),
             accounting: list(self.accounting, file.accounting),
             accounting_cost: self.accounting_cost.or(file.accounting_cost),
+            accounting_nftables: self.accounting_nftables.or(file.accounting_nftables),
             shim: self.shim.or(file.shim),
             spare_shims: self.spare_shims.or(file.spare_shims),
             runtime: self.runtime.or(file.runtime),
@@ -412,11 +417,11 @@ impl Settings {
         if let Some(name) = FOUND_ATTRIBUTES.iter().find(|name| attributes.first(name).is_some()) {
             anyhow::bail!("attributes names {name}, which the agent finds out by itself");
         }
-        let kernel = Wishes::parse(
-            self.port_enforcement,
-            &self.accounting,
-            self.accounting_cost.unwrap_or(true),
-        )?;
+        let kernel = Wishes {
+            cost: self.accounting_cost.unwrap_or(true),
+            nftables: self.accounting_nftables.unwrap_or(true),
+            ..Wishes::parse(self.port_enforcement, &self.accounting)?
+        };
         let log_file_mb = self.log_file_mb.unwrap_or(LOG_FILE_MB);
         ensure!(log_file_mb > 0, "log_file_mb = 0 would keep no log at all");
         let spare_shims = self.spare_shims.unwrap_or(SPARE_SHIMS);

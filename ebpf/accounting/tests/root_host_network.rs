@@ -127,6 +127,8 @@ fn counts_outlive_their_rules_and_connections_that_ended_stay_counted() {
     let before = look().unwrap();
     nft(&rules.0.rules()).unwrap();
     assert!(packets(&look().unwrap()) >= packets(&before), "made again, they keep their counts");
+    nft(&(rules.0.no_rules() + &rules.0.rules())).unwrap();
+    assert!(packets(&look().unwrap()) >= packets(&before), "replaced as one, they are there");
     nft(&rules.0.no_rules()).unwrap();
     assert_eq!(look().unwrap_err().kind(), std::io::ErrorKind::NotFound);
     nft(&rules.0.rules()).unwrap();

@@ -19,8 +19,9 @@ use super::{Kernel, State, chain, tag};
 const MARKS: &str = "/run/tepui/counting";
 /// What names of tables begin with; their agent's tag follows.
 const TABLE: &str = "tepui-count-";
-/// What rules can count instead of programs.
-const COUNTABLE: [Feature; 3] = [Feature::Network, Feature::Drops, Feature::Tcp];
+/// What rules are there for when programs do not count it. Drops come with it, and are not worth what
+/// rules cost.
+const COUNTABLE: [Feature; 2] = [Feature::Network, Feature::Tcp];
 
 /// Who counts what tasks do on the host's network, where programs leave something.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,8 @@ impl Kernel {
                 |one| state.driver.as_ref().is_some_and(|driver: &Driver| driver.has_feature(one));
             !COUNTABLE.into_iter().all(counts)
         };
-        let counting = if is_needed {
+        let is_wished = self.shared.wishes.nftables;
+        let counting = if is_needed && is_wished {
             match make(marks, &own, &self.shared.work_dir).await {
                 Ok(rules) => Counting::Rules(Arc::new(rules)),
                 Err(reason) => Counting::Impossible(reason),
@@ -80,7 +82,10 @@ impl Kernel {
             if marks.join(&own).is_symlink() {
                 remove(marks, &own).await;
             }
-            Counting::Unneeded
+            match is_needed {
+                true => Counting::Impossible("accounting_nftables = false".to_owned()),
+                false => Counting::Unneeded,
+            }
         };
         let mut state = self.shared.state.lock();
         state.counting = counting;
@@ -160,7 +165,13 @@ async fn make(marks: &Path, tag: &str, work: &Path) -> Result<Rules, String> {
     });
     marked.map_err(|error| format!("failed to make {}: {error}", marks.join(tag).display()))?;
     let network = network(tag);
-    match tepui_network::change_rules(&network.rules()).await {
+    let mut made = tepui_network::change_rules(&network.rules()).await;
+    if made.is_err() {
+        // Those of another version may stand in the way; counts begin anew.
+        let anew = network.no_rules() + &network.rules();
+        made = tepui_network::change_rules(&anew).await;
+    }
+    match made {
         Ok(()) => Ok(Rules { network, returning: AtomicBool::new(false) }),
         Err(error) => {
             unmark(marks, tag);

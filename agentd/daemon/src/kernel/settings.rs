@@ -47,18 +47,16 @@ pub struct Wishes {
     pub counted: BTreeSet<Feature>,
     /// Have the kernel measure the programs themselves.
     pub cost: bool,
+    /// Have nftables count what programs leave of the host's network.
+    pub nftables: bool,
 }
 
 impl Wishes {
-    /// Understands the words of the configuration.
+    /// Understands the words of the configuration; everything else is wished for.
     ///
     /// # Errors
     /// When a word is none of them.
-    pub fn parse(
-        ports: Option<PortEnforcement>,
-        words: &[String],
-        cost: bool,
-    ) -> anyhow::Result<Self> {
+    pub fn parse(ports: Option<PortEnforcement>, words: &[String]) -> anyhow::Result<Self> {
         let mut counted: BTreeSet<Feature> = BTreeSet::new();
         for word in words {
             match word.as_str() {
@@ -80,7 +78,7 @@ impl Wishes {
         if words.is_empty() {
             counted.extend(COUNTED);
         }
-        Ok(Self { ports, counted, cost })
+        Ok(Self { ports, counted, cost: true, nftables: true })
     }
 
     /// What is asked of the host, ports included.
@@ -118,7 +116,7 @@ mod tests {
 
     fn counted(words: &[&str]) -> anyhow::Result<BTreeSet<Feature>> {
         let words: Vec<_> = words.iter().map(ToString::to_string).collect();
-        Wishes::parse(None, &words, false).map(|wishes| wishes.counted)
+        Wishes::parse(None, &words).map(|wishes| wishes.counted)
     }
 
     #[test]
@@ -134,7 +132,7 @@ mod tests {
 
     #[test]
     fn tasks_are_held_to_their_ports_unless_the_operator_says_otherwise() {
-        let wishes = Wishes::parse(None, &[], false).unwrap();
+        let wishes = Wishes::parse(None, &[]).unwrap();
         assert_eq!(wishes.mode(), Some(Mode::Deny));
         let off = Wishes { ports: Some(PortEnforcement::Off), ..wishes };
         assert!(off.mode().is_none() && !off.features().contains(&Feature::Ports));

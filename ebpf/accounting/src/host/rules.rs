@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 /// which a container sees only a part: the deepest unit is at seven, in a container some deeper.
 const LEVELS: std::ops::RangeInclusive<u32> = 2..=10;
 /// Groups, times protocols, of which a count is kept.
-const MOST_COUNTS: u32 = 1 << 20;
-/// A count that nothing was added to for so long is forgotten: groups that ended do not stay.
-const FORGET_AFTER: &str = "1d";
+const MOST_COUNTS: u32 = 1 << 18;
+/// A count that nothing was added to for so long is forgotten, so that groups that ended do not stay;
+/// what was seen of one before is remembered by who asks.
+const FORGET_AFTER: &str = "6h";
 
 /// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
