@@ -96,8 +96,9 @@ pub struct Settings {
     /// Have the kernel measure what those programs cost: true or false [default: true]
     #[arg(long)]
     pub accounting_cost: Option<bool>,
-    /// Have nftables count the network of tasks on the host's own where no program does, at a
-    /// microsecond for each packet: true or false [default: true]
+    /// Have nftables count what tasks send and receive on the host's network where no program does,
+    /// at a microsecond for each packet: true or false [default: true where accounting asks for
+    /// network or tcp and the kernel has no programs for it, or is off]
     #[arg(long)]
     pub accounting_nftables: Option<bool>,
     /// The program that supervises each task [default: tepui-shim beside this program]
@@ -419,7 +420,7 @@ impl Settings {
         }
         let kernel = Wishes {
             cost: self.accounting_cost.unwrap_or(true),
-            nftables: self.accounting_nftables.unwrap_or(true),
+            nftables: self.accounting_nftables,
             ..Wishes::parse(self.port_enforcement, &self.accounting)?
         };
         let log_file_mb = self.log_file_mb.unwrap_or(LOG_FILE_MB);

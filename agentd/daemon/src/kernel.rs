@@ -171,13 +171,17 @@ impl Admission for Kernel {
     fn admit(&self, run: &ContainerId, group: &Leaf) -> Result<(), String> {
         self.hold_to_devices(run, group)?;
         let mut state = self.shared.state.lock();
-        let Some(driver) = &mut state.driver else { return Ok(()) };
         let failed = |error| format!("failed to prepare the run's ports: {}", chain(&error));
-        driver.reach().map_err(failed)?;
+        if let Some(driver) = &mut state.driver {
+            driver.reach().map_err(failed)?;
+        } else if !state.counting.is_needed() {
+            return Ok(());
+        }
         let id = GroupId::of(group.path()).map_err(failed)?;
         if let Some(former) = state.book.place(run, id, group.clone()) {
             state.unregister(former);
         }
+        state.counting.register(id);
         self.register(&mut state, run)
     }
 
@@ -205,6 +209,7 @@ impl State {
     }
 
     fn unregister(&mut self, group: GroupId) {
+        self.counting.forget(group);
         let Some(driver) = &mut self.driver else { return };
         if let Err(error) = driver.unregister_task(group) {
             warn!(%group, error = &error as &dyn std::error::Error, "group not forgotten");

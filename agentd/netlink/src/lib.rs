@@ -5,8 +5,10 @@
 //! allocates nothing, whatever the bytes.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
-use rustix::net::netlink::SocketAddrNetlink;
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
     socket_with,
@@ -15,13 +17,20 @@ use rustix::net::{
 /// Bytes of `struct nlmsghdr`, and of `struct nlattr`.
 const HEADER_BYTES: usize = 16;
 const ATTRIBUTE_BYTES: usize = 4;
-/// `NLM_F_REQUEST`, `NLM_F_DUMP`, `NLM_F_DUMP_INTR`.
+/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_CREATE`, `NLM_F_DUMP`, `NLM_F_DUMP_INTR`.
 const REQUEST: u16 = 1;
+const ACKNOWLEDGE: u16 = 4;
+const CREATE: u16 = 0x400;
 const DUMP: u16 = 0x300;
 const INTERRUPTED: u16 = 0x10;
 /// `NLMSG_ERROR`, `NLMSG_DONE`.
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
+/// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END`.
+const BEGIN: u16 = 0x10;
+const END: u16 = 0x11;
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 0x8000;
 /// All but `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const KIND: u16 = 0x3fff;
 /// Room for one datagram; the kernel's are half of it at most.
@@ -68,6 +77,23 @@ pub fn attribute(attributes_of: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(attributes_of).find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
+/// An attribute, padded as others behind it need it.
+#[must_use]
+pub fn with_value(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = value.len().saturating_add(ATTRIBUTE_BYTES);
+    let mut bytes = u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// An attribute of attributes.
+#[must_use]
+pub fn with_parts(kind: u16, parts: &[Vec<u8>]) -> Vec<u8> {
+    with_value(kind | NESTED, &parts.concat())
+}
+
 /// The two bytes at `at`, as this machine orders them.
 #[must_use]
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -109,16 +135,30 @@ impl Request {
         Self { bytes, is_dump: flags & DUMP == DUMP }
     }
 
+    /// That makes something, or leaves it as it is; part of a [`change`].
+    #[must_use]
+    pub fn create(kind: u16, fixed: &[u8]) -> Self {
+        Self::new(kind, REQUEST | ACKNOWLEDGE | CREATE, fixed)
+    }
+
+    /// That removes something; part of a [`change`].
+    #[must_use]
+    pub fn remove(kind: u16, fixed: &[u8]) -> Self {
+        Self::new(kind, REQUEST | ACKNOWLEDGE, fixed)
+    }
+
+    /// With an attribute.
+    #[must_use]
+    pub fn with(mut self, attribute: &[u8]) -> Self {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.bytes.extend(attribute);
+        self
+    }
+
     /// With an attribute that is a word.
     #[must_use]
-    pub fn with_word(mut self, kind: u16, word: &str) -> Self {
-        let length = word.len().saturating_add(1).saturating_add(ATTRIBUTE_BYTES);
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self.bytes.extend(u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes());
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(word.as_bytes());
-        self.bytes.push(0);
-        self
+    pub fn with_word(self, kind: u16, word: &str) -> Self {
+        self.with(&with_value(kind, &[word.as_bytes(), &[0]].concat()))
     }
 
     fn finished(mut self) -> Vec<u8> {
@@ -132,8 +172,8 @@ impl Request {
 }
 
 /// Asks the kernel in the calling thread's network namespace, and gives each of its answers' bodies to
-/// `take`. Waits for nobody: the kernel answers at once. What changed while it was listed is listed
-/// anew, after throwing away what was taken.
+/// `take`. Waits for nobody: the kernel answers at once. What the kernel says has changed while it was
+/// listed is listed anew; not every list says so, and one that does not may lack or repeat what moved.
 ///
 /// # Errors
 /// The kernel's own, as `NotFound` for what does not exist.
@@ -142,8 +182,7 @@ pub fn ask<T: Default>(
     request: Request,
     mut take: impl FnMut(&mut T, &[u8]),
 ) -> io::Result<T> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?;
+    let socket = open(protocol)?;
     let is_dump = request.is_dump;
     let bytes = request.finished();
     let mut datagram = vec![0; DATAGRAM_BYTES];
@@ -166,6 +205,36 @@ pub fn ask<T: Default>(
         }
     }
     Err(io::Error::new(io::ErrorKind::Interrupted, "it changed each time while it was listed"))
+}
+
+/// Has a subsystem of netfilter make all of these changes, or none.
+///
+/// # Errors
+/// The kernel's first one, as `NotFound` for what does not exist.
+pub fn change(subsystem: u8, requests: Vec<Request>) -> io::Result<()> {
+    let socket = open(netlink::NETFILTER)?;
+    let frame = |kind| Request::new(kind, REQUEST, &[0, 0, 0, subsystem]).finished();
+    let mut bytes = frame(BEGIN);
+    bytes.extend(requests.into_iter().flat_map(Request::finished));
+    bytes.extend(frame(END));
+    sendto(&socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut datagram = vec![0; DATAGRAM_BYTES];
+    let mut is_answered = false;
+    loop {
+        match recv(&socket, datagram.as_mut_slice(), RecvFlags::DONTWAIT) {
+            Ok((length, _)) => {
+                hear(datagram.get(..length).unwrap_or_default(), &mut |_| {})?;
+                is_answered = true;
+            }
+            Err(Errno::AGAIN) if is_answered => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(protocol))?)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -226,14 +295,10 @@ mod tests {
 
     #[test]
     fn attributes_are_found_by_kind_behind_others_and_nested() {
-        let mut bytes = Vec::new();
-        for (kind, value) in [(1_u16, b"abc".as_slice()), (0x8002, b"xy"), (3, b"")] {
-            bytes.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-        }
-        assert_eq!(attribute(&bytes, 2), Some(b"xy".as_slice()));
+        let inner = with_value(1, b"xy");
+        let bytes = [with_value(1, b"abc"), with_parts(2, &[inner]), with_value(3, b"")].concat();
+        let found = attribute(&bytes, 2).and_then(|inner| attribute(inner, 1));
+        assert_eq!(found, Some(b"xy".as_slice()));
         assert_eq!(attribute(&bytes, 3), Some(b"".as_slice()));
         assert_eq!(attribute(&bytes, 4), None);
     }

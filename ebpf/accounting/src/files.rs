@@ -6,7 +6,7 @@ mod text;
 use tepui_cgroup::{CgroupError, Leaf};
 
 pub use processes::Former;
-pub(crate) use processes::is_on_own_network;
+pub(crate) use processes::is_on_this_network;
 
 use crate::decode::BlockUse;
 use crate::sample::{Figure, MemoryLevels, Pressure, Sample, Source};

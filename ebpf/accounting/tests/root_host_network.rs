@@ -18,7 +18,7 @@ struct Rules(HostNetwork);
 impl Rules {
     /// `None`, with the reason printed, where the host cannot count so.
     fn new(name: &str) -> Option<Self> {
-        let rules = Self(HostNetwork::new(&format!("tepui-test-{name}-{}", std::process::id())));
+        let rules = Self(network(name));
         match nft(&rules.0.rules()) {
             Ok(()) => Some(rules),
             Err(reason) => {
@@ -27,6 +27,11 @@ impl Rules {
             }
         }
     }
+}
+
+/// Groups of tests are two levels deep, in a container's own hierarchy or the host's.
+fn network(name: &str) -> HostNetwork {
+    HostNetwork::new(&format!("tepui-test-{name}-{}", std::process::id()), 2..=8)
 }
 
 impl Drop for Rules {
@@ -48,11 +53,14 @@ fn nft(script: &str) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(words) }
 }
 
-/// Sends datagrams and a stream to itself, says so, and ends a connection at each line it is told.
+/// Sends datagrams and three streams to itself, says so, and for each line that it is told ends a
+/// connection or sends as many datagrams again.
 const TALKS: &str = "
 import socket, sys
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('127.0.0.1', 0))
-for i in range(100): u.sendto(b'x' * 700, u.getsockname()); u.recv(1000)
+def datagrams():
+    for i in range(100): u.sendto(b'x' * 700, u.getsockname()); u.recv(1000)
+datagrams()
 l = socket.socket(socket.AF_INET6); l.bind(('::1', 0)); l.listen()
 pairs = []
 for i in range(3):
@@ -63,7 +71,10 @@ for i in range(3):
     pairs.append((c, s))
 print(flush=True)
 for line in sys.stdin:
-    c, s = pairs.pop(); c.close(); s.close()
+    if line == 'more\\n':
+        datagrams()
+    else:
+        c, s = pairs.pop(); c.close(); s.close()
     print(flush=True)
 ";
 
@@ -71,8 +82,8 @@ fn hear(child: &mut Child) {
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
 }
 
-fn tell(child: &mut Child) {
-    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+fn tell(child: &mut Child, word: &str) {
+    writeln!(child.stdin.as_mut().unwrap(), "{word}").unwrap();
     hear(child);
 }
 
@@ -82,12 +93,16 @@ fn nftables_counts_what_programs_count() {
     let Some(rules) = Rules::new("same") else { return };
     let mut driver = rig.start(Policy::default());
     let (leaf, group) = rig.task(&mut driver, "talks", &[]);
-    let (other, _) = rig.leaf("idle");
+    let (other, idle_group) = rig.leaf("idle");
+    for group in [group, idle_group] {
+        rules.0.register(group).unwrap();
+    }
     let mut idle = spawn_python(&other, "import sys; print(flush=True); sys.stdin.read()");
     let mut child = spawn_python(&leaf, TALKS);
     hear(&mut child);
     hear(&mut idle);
-    let sample = rules.0.read(&leaf, &mut Former::default()).unwrap();
+    let mut former = Former::default();
+    let sample = rules.0.read(&leaf, &mut former).unwrap();
     let counted = driver.read(group).unwrap();
     println!("nftables {sample:?}\nprograms {counted:?}");
     let (ours, theirs) = (sample.network.unwrap(), counted.network.unwrap().value);
@@ -102,6 +117,14 @@ fn nftables_counts_what_programs_count() {
     let (ours, theirs) = (sample.tcp.unwrap().value, counted.tcp.unwrap().value);
     assert_eq!((ours.connected, ours.accepted, ours.ended), (3, 3, 0));
     assert_eq!((theirs.connected, theirs.accepted, theirs.ended), (3, 3, 0));
+    tell(&mut child, "end");
+    // Both ends were its own; whoever is not seen in two looks is gone.
+    let mut ended = || rules.0.read(&leaf, &mut former).unwrap().tcp.unwrap().value.ended;
+    let first = ended();
+    while ended() == 0 {
+        std::thread::yield_now();
+    }
+    assert!(first <= 2 && ended() == 2);
     let nothing = rules.0.read(&other, &mut Former::default()).unwrap();
     assert_eq!(nothing.network.unwrap().value.sent.total().packets, 0);
     for mut child in [child, idle] {
@@ -114,28 +137,34 @@ fn nftables_counts_what_programs_count() {
 fn counts_outlive_their_rules_and_connections_that_ended_stay_counted() {
     let Some(rig) = Rig::new("outlive", &[]) else { return };
     let Some(rules) = Rules::new("outlive") else { return };
-    let (leaf, _) = rig.leaf("talks");
+    let (leaf, group) = rig.leaf("talks");
+    let mut former = Former::default();
+    let mut look = |rules: &HostNetwork| rules.read(&leaf, &mut former);
     let mut child = spawn_python(&leaf, TALKS);
     hear(&mut child);
-    let mut former = Former::default();
-    // Another pair of eyes, for what was seen serves a moment longer.
-    let mut look = || -> std::io::Result<Sample> {
-        HostNetwork::new(&format!("tepui-test-outlive-{}", std::process::id()))
-            .read(&leaf, &mut former)
-    };
-    let packets = |sample: &Sample| sample.network.as_ref().unwrap().value.sent.total().packets;
-    let before = look().unwrap();
+    assert!(look(&rules.0).unwrap().network.is_none(), "not registered, not counted");
+    rules.0.register(group).unwrap();
+    tell(&mut child, "more");
+    let packets = |sample: &Sample| sample.network.as_ref().unwrap().value.sent.udp.packets;
+    assert_eq!(packets(&look(&rules.0).unwrap()), 100);
     nft(&rules.0.rules()).unwrap();
-    assert!(packets(&look().unwrap()) >= packets(&before), "made again, they keep their counts");
-    nft(&(rules.0.no_rules() + &rules.0.rules())).unwrap();
-    assert!(packets(&look().unwrap()) >= packets(&before), "replaced as one, they are there");
+    rules.0.register(group).unwrap();
+    assert_eq!(packets(&look(&rules.0).unwrap()), 100, "made again, they keep their counts");
+    // Another process of the agent finds the counts of the one before.
+    let next = network("outlive");
+    next.register(group).unwrap();
+    next.forget_others().unwrap();
+    assert_eq!(packets(&next.read(&leaf, &mut Former::default()).unwrap()), 100);
     nft(&rules.0.no_rules()).unwrap();
-    assert_eq!(look().unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(look(&rules.0).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    rules.0.give_up();
     nft(&rules.0.rules()).unwrap();
-    assert!(packets(&look().unwrap()) >= packets(&before), "what they counted is remembered");
-    tell(&mut child);
-    let after = look().unwrap().tcp.unwrap().value;
-    assert_eq!((after.ended, after.round_trips.count()), (2, 2), "both ends were its own");
+    assert!(look(&rules.0).is_err(), "not before it is registered again");
+    rules.0.begin_anew().unwrap();
+    tell(&mut child, "more");
+    assert_eq!(packets(&look(&rules.0).unwrap()), 200, "what they counted is remembered");
+    rules.0.forget(group).unwrap();
+    assert!(look(&rules.0).unwrap().network.is_none());
     drop(child.stdin.take());
     child.wait().unwrap();
 }

@@ -47,8 +47,9 @@ pub struct Wishes {
     pub counted: BTreeSet<Feature>,
     /// Have the kernel measure the programs themselves.
     pub cost: bool,
-    /// Have nftables count what programs leave of the host's network.
-    pub nftables: bool,
+    /// Have nftables count what programs leave of the host's network; `None` is what programs are
+    /// wished for, and everything where none is.
+    pub nftables: Option<bool>,
 }
 
 impl Wishes {
@@ -78,7 +79,7 @@ impl Wishes {
         if words.is_empty() {
             counted.extend(COUNTED);
         }
-        Ok(Self { ports, counted, cost: true, nftables: true })
+        Ok(Self { ports, counted, cost: true, nftables: None })
     }
 
     /// What is asked of the host, ports included.
@@ -88,6 +89,12 @@ impl Wishes {
             all.insert(Feature::Ports);
         }
         all
+    }
+
+    /// Whether nftables is to count this where programs do not.
+    pub fn by_rules(&self, feature: Feature) -> bool {
+        let wished = || self.counted.is_empty() || self.counted.contains(&feature);
+        self.nftables.unwrap_or_else(wished)
     }
 
     /// The word of the configuration for what happens with ports.
@@ -128,6 +135,18 @@ mod tests {
         let error = counted(&["ports"]).unwrap_err().to_string();
         assert!(error.contains("run_queue") && error.contains("\"ports\""), "{error}");
         assert!(counted(&["off", "cpu"]).is_err());
+    }
+
+    #[test]
+    fn nftables_counts_what_was_wished_for_or_everything_where_no_program_is() {
+        let by_rules = |words: &[&str], nftables| {
+            let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+            let wishes = Wishes { nftables, ..Wishes::parse(None, &words).unwrap() };
+            wishes.by_rules(Feature::Network)
+        };
+        assert!(by_rules(&[], None) && by_rules(&["off"], None) && by_rules(&["network"], None));
+        assert!(!by_rules(&["cpu"], None) && by_rules(&["cpu"], Some(true)));
+        assert!(!by_rules(&[], Some(false)) && !by_rules(&["off"], Some(false)));
     }
 
     #[test]

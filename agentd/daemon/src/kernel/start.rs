@@ -91,8 +91,12 @@ impl Kernel {
             }
             Err(reason) => {
                 self.give_up_former(&reason)?;
-                for Found { run, .. } in found.iter().filter(|found| found.group.is_some()) {
+                for Found { run, group, .. } in found {
+                    let Some(leaf) = group else { continue };
                     state.book.expect(run, Ports::Every);
+                    if let Ok(id) = GroupId::of(leaf.path()) {
+                        state.book.place(run, id, leaf.clone());
+                    }
                 }
                 (Enforcement::None(reason), BTreeMap::new())
             }

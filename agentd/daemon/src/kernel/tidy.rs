@@ -43,6 +43,9 @@ impl Kernel {
         }
         self.stop_counting().await;
         let mut state = self.shared.state.lock();
+        if !state.book.is_empty() {
+            return false;
+        }
         state.cost = None;
         let Some(driver) = state.driver.take() else { return true };
         match driver.remove() {

@@ -89,7 +89,7 @@ impl Former {
 }
 
 /// Whether a group's processes have this process's network; none where that is not to be seen.
-pub(crate) fn is_on_own_network(leaf: &Leaf) -> Option<bool> {
+pub(crate) fn is_on_this_network(leaf: &Leaf) -> Option<bool> {
     shares_network(&folder(leaf.pids().ok()?.first()?.as_raw_nonzero().get()))
 }
 

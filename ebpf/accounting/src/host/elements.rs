@@ -1,12 +1,18 @@
-//! Elements of sets of nftables, as netlink tells them. Pure.
+//! Elements of sets of nftables, as netlink has them. Pure.
 
-use tepui_netlink::{Request, attribute, attributes};
+use tepui_netlink::{Request, attribute, attributes, with_parts, with_value};
 
+use super::rules::Set;
+use super::sockets::{TCP, UDP};
 use crate::decode::Flow;
 use crate::group::GroupId;
 
-/// `NFNL_SUBSYS_NFTABLES` with `NFT_MSG_GETSETELEM`.
-const GET_ELEMENTS: u16 = 10 << 8 | 13;
+/// `NFNL_SUBSYS_NFTABLES`.
+pub(super) const NFTABLES: u8 = 10;
+/// `NFT_MSG_NEWSETELEM`, `NFT_MSG_GETSETELEM`, `NFT_MSG_DELSETELEM`.
+const NEW: u16 = (NFTABLES as u16) << 8 | 12;
+const GET: u16 = (NFTABLES as u16) << 8 | 13;
+const DELETE: u16 = (NFTABLES as u16) << 8 | 14;
 /// `struct nfgenmsg` for `NFPROTO_INET`.
 const INET: [u8; 4] = [1, 0, 0, 0];
 /// `NFTA_SET_ELEM_LIST_TABLE`, `…_SET`, `…_ELEMENTS`.
@@ -24,20 +30,60 @@ const DATA: u16 = 2;
 const BYTES: u16 = 1;
 const PACKETS: u16 = 2;
 
-/// The question for all elements of a set.
-pub(super) fn request(table: &str, set: &str) -> Request {
-    Request::all(GET_ELEMENTS, &INET).with_word(TABLE, table).with_word(SET, set)
+/// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`.
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
+/// The protocols that a set counts.
+pub(super) fn protocols(set: Set) -> &'static [u8] {
+    match set {
+        Set::Received | Set::Sent => &[TCP, UDP, ICMP, ICMP6],
+        Set::Connected | Set::Accepted => &[TCP],
+    }
 }
 
-/// Group, protocol and counter of each element of one answer.
-pub(super) fn read(body: &[u8]) -> impl Iterator<Item = (GroupId, u8, Flow)> + '_ {
+/// What makes the counters of a group; those that are there stay as they are.
+pub(super) fn make(table: &str, group: GroupId) -> Vec<Request> {
+    Set::ALL.map(|set| of_group(Request::create(NEW, &INET), table, set, group)).into()
+}
+
+/// What removes the counters of a group.
+pub(super) fn remove(table: &str, group: GroupId) -> Vec<Request> {
+    Set::ALL.map(|set| of_group(Request::remove(DELETE, &INET), table, set, group)).into()
+}
+
+fn of_group(request: Request, table: &str, set: Set, group: GroupId) -> Request {
+    let all = protocols(set).iter().map(|protocol| element(group, *protocol));
+    let all: Vec<_> = all.collect();
+    request.with_word(TABLE, table).with_word(SET, set.name()).with(&with_parts(ELEMENTS, &all))
+}
+
+/// The question for one counter.
+pub(super) fn one(table: &str, set: Set, group: GroupId, protocol: u8) -> Request {
+    let request = Request::one(GET, &INET).with_word(TABLE, table).with_word(SET, set.name());
+    request.with(&with_parts(ELEMENTS, &[element(group, protocol)]))
+}
+
+/// The question for all counters of a set. What is listed may be lacking or repeated while others
+/// come and go.
+pub(super) fn all(table: &str, set: Set) -> Request {
+    Request::all(GET, &INET).with_word(TABLE, table).with_word(SET, set.name())
+}
+
+fn element(group: GroupId, protocol: u8) -> Vec<u8> {
+    let key = [group.raw().to_ne_bytes().as_slice(), &[protocol, 0, 0, 0]].concat();
+    with_parts(ELEMENT, &[with_parts(KEY, &[with_value(VALUE, &key)])])
+}
+
+/// Group and counter of each element of one answer.
+pub(super) fn read(body: &[u8]) -> impl Iterator<Item = (GroupId, Flow)> + '_ {
     let list = attribute(body.get(INET.len()..).unwrap_or_default(), ELEMENTS).unwrap_or_default();
-    attributes(list).filter(|(kind, _)| *kind == ELEMENT).filter_map(|(_, element)| one(element))
+    let elements = attributes(list).filter(|(kind, _)| *kind == ELEMENT);
+    elements.filter_map(|(_, element)| counter(element))
 }
 
-fn one(element: &[u8]) -> Option<(GroupId, u8, Flow)> {
+fn counter(element: &[u8]) -> Option<(GroupId, Flow)> {
     let key = attribute(attribute(element, KEY)?, VALUE)?;
-    let (group, protocol) = key.split_first_chunk()?;
     let expression = attribute(element, EXPRESSION)?;
     if attribute(expression, NAME)? != b"counter\0" {
         return None;
@@ -45,7 +91,7 @@ fn one(element: &[u8]) -> Option<(GroupId, u8, Flow)> {
     let counter = attribute(expression, DATA)?;
     let count = |kind| Some(u64::from_be_bytes(attribute(counter, kind)?.try_into().ok()?));
     let flow = Flow { bytes: count(BYTES)?, packets: count(PACKETS)? };
-    Some((GroupId::from_raw(u64::from_ne_bytes(*group)), *protocol.first()?, flow))
+    Some((GroupId::from_raw(u64::from_ne_bytes(*key.first_chunk()?)), flow))
 }
 
 #[cfg(test)]
@@ -54,41 +100,30 @@ mod tests {
 
     use super::*;
 
-    fn with(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(4 + value.len()).unwrap();
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-
-    fn element(group: u64, protocol: u8, bytes: u64, packets: u64, name: &[u8]) -> Vec<u8> {
-        let key = [group.to_ne_bytes().as_slice(), &[protocol, 0, 0, 0]].concat();
+    fn told(group: u64, bytes: u64, packets: u64, name: &[u8]) -> Vec<u8> {
+        let key = [group.to_ne_bytes().as_slice(), &[TCP, 0, 0, 0]].concat();
         let counter =
-            [with(BYTES, &bytes.to_be_bytes()), with(PACKETS, &packets.to_be_bytes())].concat();
-        let expression = [with(NAME, name), with(0x8000 | DATA, &counter)].concat();
-        let parts = [with(0x8000 | KEY, &with(VALUE, &key)), with(EXPRESSION, &expression)];
-        with(0x8000 | ELEMENT, &parts.concat())
+            [with_value(BYTES, &bytes.to_be_bytes()), with_value(PACKETS, &packets.to_be_bytes())];
+        let expression = [with_value(NAME, name), with_parts(DATA, &counter)];
+        let key = with_parts(KEY, &[with_value(VALUE, &key)]);
+        with_parts(ELEMENT, &[key, with_parts(EXPRESSION, &expression)])
     }
 
     fn answer(elements: &[Vec<u8>]) -> Vec<u8> {
-        let mut body = INET.to_vec();
-        body.extend(with(TABLE, b"t\0"));
-        body.extend(with(0x8000 | ELEMENTS, &elements.concat()));
-        body
+        [INET.to_vec(), with_value(TABLE, b"t\0"), with_parts(ELEMENTS, elements)].concat()
     }
 
     #[test]
     fn elements_are_read_with_their_counters_and_those_without_are_passed_over() {
         let body = answer(&[
-            element(7, 6, 1000, 3, b"counter\0"),
-            element(8, 6, 1, 1, b"limit\0"),
-            element(9, 17, 20, 2, b"counter\0"),
+            told(7, 1000, 3, b"counter\0"),
+            told(8, 1, 1, b"limit\0"),
+            told(9, 20, 2, b"counter\0"),
         ]);
         let flow = |bytes, packets| Flow { bytes, packets };
         let all: Vec<_> = read(&body).collect();
         let group = GroupId::from_raw;
-        assert_eq!(all, [(group(7), 6, flow(1000, 3)), (group(9), 17, flow(20, 2))]);
+        assert_eq!(all, [(group(7), flow(1000, 3)), (group(9), flow(20, 2))]);
     }
 
     proptest! {
@@ -97,7 +132,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             at in any::<prop::sample::Index>(),
         ) {
-            let mut body = answer(&[element(7, 6, 1, 1, b"counter\0")]);
+            let mut body = answer(&[told(7, 1, 1, b"counter\0")]);
             let _ = read(&bytes).count();
             let at = at.index(body.len());
             body.truncate(at);

@@ -33,25 +33,12 @@ impl Packets {
 
     /// Both together.
     pub(super) fn and(mut self, other: &Self) -> Self {
-        for (own, other) in self.all().zip(other.counts.as_flattened()) {
+        for (own, other) in
+            self.counts.as_flattened_mut().iter_mut().zip(other.counts.as_flattened())
+        {
             *own = sum(*own, *other);
         }
         self
-    }
-
-    /// Adds those of `last` that were lower again by `now`: counts only grow, unless they were
-    /// forgotten.
-    pub(super) fn add_fallen(&mut self, last: &Self, now: &Self) {
-        let pairs = last.counts.as_flattened().iter().zip(now.counts.as_flattened());
-        for (own, (last, now)) in self.all().zip(pairs) {
-            if now.packets < last.packets {
-                *own = sum(*own, *last);
-            }
-        }
-    }
-
-    fn all(&mut self) -> impl Iterator<Item = &mut Flow> {
-        self.counts.as_flattened_mut().iter_mut()
     }
 }
 

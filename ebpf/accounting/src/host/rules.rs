@@ -1,15 +1,11 @@
 //! The rules that count.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-/// Depths at which groups of tasks may be, counted from the root of the kernel's whole hierarchy, of
-/// which a container sees only a part: the deepest unit is at seven, in a container some deeper.
-const LEVELS: std::ops::RangeInclusive<u32> = 2..=10;
-/// Groups, times protocols, of which a count is kept.
-const MOST_COUNTS: u32 = 1 << 18;
-/// A count that nothing was added to for so long is forgotten, so that groups that ended do not stay;
-/// what was seen of one before is remembered by who asks.
-const FORGET_AFTER: &str = "6h";
+/// Groups, times protocols, that can be counted: beyond what any host runs, and no more than the
+/// kernel makes room for at once.
+const MOST_COUNTERS: u32 = 1 << 16;
 
 /// What is counted apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +29,15 @@ impl Set {
     }
 }
 
-/// All as one transaction. Rules are made anew, counts stay. Others' chains come first: what they
-/// drop does not count.
-pub(super) fn make(table: &str) -> String {
+/// All as one transaction. Rules are made anew, counters stay. Others' chains come first: what they
+/// drop does not count. `levels` are the depths in the hierarchy at which groups are looked for.
+pub(super) fn make(table: &str, levels: &RangeInclusive<u32>) -> String {
     let mut script = format!("add table inet {table}\n");
     for set in Set::ALL {
         let _ = writeln!(
             script,
             "add set inet {table} {} {{ typeof socket cgroupv2 level 1 . meta l4proto; \
-             size {MOST_COUNTS}; flags dynamic,timeout; timeout {FORGET_AFTER}; counter; }}",
+             size {MOST_COUNTERS}; counter; }}",
             set.name(),
         );
     }
@@ -61,11 +57,10 @@ pub(super) fn make(table: &str) -> String {
         ("out", Set::Sent),
     ] {
         let _ = writeln!(script, "flush chain inet {table} {chain}");
-        for level in LEVELS {
+        for level in levels.clone() {
             let _ = writeln!(
                 script,
-                "add rule inet {table} {chain} update @{} \
-                 {{ socket cgroupv2 level {level} . meta l4proto }}",
+                "add rule inet {table} {chain} socket cgroupv2 level {level} . meta l4proto @{}",
                 set.name(),
             );
         }

@@ -37,7 +37,7 @@ const LISTEN: u8 = 10;
 pub(crate) struct Socket {
     /// No other socket of this boot ever has it.
     pub(crate) cookie: u64,
-    /// Packets that found no room.
+    /// Datagrams that found no room. Of TCP the kernel counts repetitions among them: 0.
     pub(crate) drops: u64,
     /// Of a connection.
     pub(crate) connection: Option<Connection>,
@@ -54,24 +54,25 @@ pub(crate) struct Connection {
     pub(crate) round_trip: Option<Duration>,
 }
 
-/// The questions for all sockets in every state.
-pub(super) fn requests() -> impl Iterator<Item = Request> {
+/// The questions for all sockets in every state, each with its protocol.
+pub(super) fn requests() -> impl Iterator<Item = (u8, Request)> {
     [TCP, UDP].into_iter().flat_map(|protocol| {
         FAMILIES.into_iter().map(move |family| {
             let mut fixed = vec![family, protocol, ASKED_FOR, 0];
             fixed.extend(u32::MAX.to_ne_bytes());
             fixed.resize(REQUEST_BYTES, 0);
-            Request::all(BY_FAMILY, &fixed)
+            (protocol, Request::all(BY_FAMILY, &fixed))
         })
     })
 }
 
 /// Group and figures of the socket of one answer.
-pub(super) fn read(body: &[u8]) -> Option<(GroupId, Socket)> {
+pub(super) fn read(protocol: u8, body: &[u8]) -> Option<(GroupId, Socket)> {
     let (fixed, attributes) = body.split_at_checked(MESSAGE_BYTES)?;
     let group = u64::from_ne_bytes(attribute(attributes, GROUP)?.try_into().ok()?);
     let cookie = fixed.get(COOKIE_AT..)?.first_chunk()?;
-    let drops = attribute(attributes, MEMORY).and_then(|memory| u32_at(memory, DROPS_AT));
+    let memory = attribute(attributes, MEMORY).filter(|_| protocol == UDP);
+    let drops = memory.and_then(|memory| u32_at(memory, DROPS_AT));
     let state = *fixed.get(1)?;
     let info = attribute(attributes, INFO).filter(|info| !info.is_empty() && state != LISTEN);
     let connection = info.map(|info| Connection {
@@ -105,8 +106,9 @@ mod tests {
     fn seen(of: impl AsFd) -> Option<Socket> {
         let cookie = socket_cookie(of).unwrap();
         requests()
-            .flat_map(|request| {
-                ask(SOCK_DIAG, request, |all: &mut Vec<_>, body| all.extend(read(body))).unwrap()
+            .flat_map(|(protocol, request)| {
+                let take = |all: &mut Vec<_>, body: &[u8]| all.extend(read(protocol, body));
+                ask(SOCK_DIAG, request, take).unwrap()
             })
             .map(|(_, socket)| socket)
             .find(|socket| socket.cookie == cookie)
@@ -145,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read(&bytes);
+            let _ = (read(TCP, &bytes), read(UDP, &bytes));
         }
     }
 }
