@@ -162,6 +162,11 @@ pub fn create(
         None => {
             if let Some(parent) = path.parent() {
                 make(parent, PUBLIC)?;
+                // Who has a sandbox of its own beside others, or tasks of several users in it, is not
+                // alone below this folder.
+                if !setting.is_alone && !setting.is_pod {
+                    close_to_strangers(parent, owner.as_ref())?;
+                }
             }
             make(&path, PRIVATE)?;
             if let Some(owner) = &owner {
@@ -182,6 +187,16 @@ pub fn create(
         mount(folders, &path, volume, setting, secrets, owner.as_ref())?;
     }
     Ok(path)
+}
+
+/// Root of a container may open its sandbox to everybody, and leave a setuid program there: others
+/// do not get as far.
+fn close_to_strangers(runs: &Path, owner: Option<&Owner>) -> Result<(), SandboxError> {
+    if let Some(owner) = owner.filter(|owner| !owner.is_agent()) {
+        chown(runs, Some(nix::unistd::geteuid()), Some(owner.group))
+            .map_err(|error| failed("change the group of", runs)(error.into()))?;
+    }
+    fs::set_permissions(runs, fs::Permissions::from_mode(PRIVATE)).map_err(failed("close", runs))
 }
 
 /// Tasks of several users may pass a pod's sandbox. Its own user may write there and not take away
@@ -299,6 +314,8 @@ pub fn remove(folders: &Folders, relative: &str) -> Result<(), SandboxError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -312,6 +329,30 @@ mod tests {
         remove(&folders, "slaves/a/runs/1").unwrap();
         assert!(!folders.work().join("slaves").exists());
         assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn what_a_sandbox_is_in_is_passed_by_its_users_group_and_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path().join("work"));
+        let seen = |path: &Path| {
+            let meta = fs::metadata(path.parent().unwrap()).unwrap();
+            (meta.uid(), meta.gid(), meta.permissions().mode() & 0o7777)
+        };
+        let us = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let own = create(&folders, "own/runs/1", None, &Setting::default(), None).unwrap();
+        assert_eq!(seen(&own), (us.0, us.1, 0o750));
+        assert_eq!(seen(&pod(&folders)).2, 0o755, "its tasks may have several users");
+        if us.0 != 0 {
+            eprintln!("skipped the rest: only root gives folders away");
+            return;
+        }
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        for _ in 0..2 {
+            let setting = Setting::default();
+            let other = create(&folders, "other/runs/1", Some("nobody"), &setting, None).unwrap();
+            assert_eq!(seen(&other), (0, nobody.gid.as_raw(), 0o750));
+        }
     }
 
     #[test]

@@ -224,6 +224,20 @@ with subtest("host network, volumes, an ordinary user, a read-only root, a force
         wait_for_log(odd, text)
     remove(odd)
 
+with subtest("what root of a container leaves in its sandbox is out of the reach of others"):
+    leaves = seed("1")
+    leaves["id"], leaves["healthChecks"] = "/leaves", []
+    left = "$MESOS_SANDBOX/busybox-left"
+    leaves["cmd"] = f"cp /bin/busybox {left} && chmod 4777 {left} && chmod 777 $MESOS_SANDBOX && echo opened && sleep 1000"
+    put(leaves)
+    wait_for_log(leaves, "opened")
+    found = one.succeed("find /run/tepui-agent/slaves -name busybox-left -perm -4001").strip()
+    t.assertEqual(one.succeed(f"{found} id -u").strip(), "0")
+    # setpriv itself starts its program with its own rights.
+    stranger = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c"
+    t.assertIn("Permission denied", one.fail(f"{stranger} '{found} id -u 2>&1 || exit 1'"))
+    remove(leaves)
+
 with subtest("what cannot be started says why"):
     bad = seed("1")
     bad["id"], bad["args"] = "/bad", ["/no/such/program"]
