@@ -42,7 +42,7 @@ pub(crate) async fn files_for_operators<H: Host>(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if request.headers().contains_key(tepui_fetch::FOR_TASK) {
+    if request.headers().contains_key(tepui_types::FOR_TASK) {
         // It comes from an agent and gets what a task has asked for.
         let refusal =
             "no agent fetches what is in sandboxes: only operators may read them through it";

@@ -151,10 +151,10 @@ impl Runs {
             })
             .collect();
         let kernel = self.shared.kernel.clone();
-        let has_groups = hierarchy.processes.is_some() || hierarchy.units;
+        let places = hierarchy.clone();
         let started = tokio::task::spawn_blocking(move || kernel.start(&hierarchy, &found));
         let mut remains = started.await.context("the start of the kernel's side panicked")??;
-        self.shared.kernel.count_the_rest(has_groups).await;
+        self.shared.kernel.count_the_rest(&places).await;
         let mut found: Vec<_> = recovered
             .into_iter()
             .map(|recovered| {
@@ -382,8 +382,7 @@ impl Shared {
     ) -> Result<(), String> {
         let (shared, place, owner) = (self.clone(), sandbox.to_owned(), user.clone());
         let run = run.clone();
-        let path = self
-            .tokio
+        self.tokio
             .spawn_blocking(move || {
                 let (secrets, owner) = (shared.secrets.of(&run), owner.as_deref());
                 let path =
@@ -392,8 +391,7 @@ impl Shared {
                 shared.write_secrets(&run, &setting, owner)?;
                 // Before anything is in it: only what is made later counts.
                 let held = shared.isolators.hold_disk(&path, setting.disk);
-                held.map_err(|error| format!("failed to bound the sandbox: {error}"))?;
-                Ok::<_, String>(path)
+                held.map_err(|error| format!("failed to bound the sandbox: {error}"))
             })
             .await
             .map_err(|error| error.to_string())
@@ -403,7 +401,9 @@ impl Shared {
             return Ok(());
         }
         let wanted = uris.into_iter().map(fetch_request).collect();
-        self.fetcher.fetch(&path, user.as_deref(), wanted).await.map_err(|error| chain(&error))
+        let work = self.folders.work();
+        let fetched = self.fetcher.fetch(work, Path::new(sandbox), user.as_deref(), wanted).await;
+        fetched.map_err(|error| chain(&error))
     }
 
     fn write_secrets(

@@ -52,21 +52,25 @@ impl Fetcher {
         Ok(Self { inner: Arc::new(Inner { limits, web: Web::new(limits), cache }) })
     }
 
-    /// Brings all artifacts into the sandbox, one after the other, owned by the user; the first
-    /// failure ends it. Dropping the future stops the work soon.
+    /// Brings all artifacts into the sandbox at this path below `base`, one after the other, owned by
+    /// the user; the first failure ends it. Dropping the future stops the work soon.
+    ///
+    /// `base` is nobody's but ours; below it tasks may own what leads to the sandbox, and no link is
+    /// followed on that way.
     ///
     /// # Errors
     ///
     /// [`FetchError`], naming the URI.
     pub async fn fetch(
         &self,
+        base: &Path,
         sandbox: &Path,
         user: Option<&str>,
         artifacts: Vec<Artifact>,
     ) -> Result<(), FetchError> {
         let owner = find_owner(user)?;
-        let opened = Sandbox::open(sandbox, owner)
-            .map_err(|source| FetchError::Sandbox { path: sandbox.to_owned(), source })?;
+        let opened = Sandbox::open(base, sandbox, owner)
+            .map_err(|source| FetchError::Sandbox { path: base.join(sandbox), source })?;
         let opened = Arc::new(opened);
         for artifact in artifacts {
             let uri = artifact.uri.clone();

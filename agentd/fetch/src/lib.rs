@@ -21,4 +21,3 @@ pub use artifact::Artifact;
 pub use error::{FetchError, Hostile, UnpackError};
 pub use fetcher::Fetcher;
 pub use limits::Limits;
-pub use source::FOR_TASK;

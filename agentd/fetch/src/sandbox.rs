@@ -35,9 +35,12 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn open(path: &Path, owner: Owner) -> io::Result<Self> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        Ok(Self { root: openat(CWD, path, flags, Mode::empty())?, owner })
+    /// The folder at this path below `base`, reached through no link.
+    pub(crate) fn open(base: &Path, path: &Path, owner: Owner) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let base = Self { root: openat(CWD, base, flags, Mode::empty())?, owner };
+        let root = base.look(path, flags, ResolveFlags::NO_SYMLINKS)?;
+        Ok(Self { root, owner })
     }
 
     /// A new regular file in place of whatever was there, with the folders above it.
@@ -268,10 +271,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         symlink(outside.path(), dir.path().join("out")).unwrap();
-        let sandbox = Sandbox::open(dir.path(), None).unwrap();
+        let sandbox = Sandbox::open(dir.path(), Path::new(""), None).unwrap();
         assert!(sandbox.create(Path::new("out/file"), 0o644).is_err());
         assert!(sandbox.folder(Path::new("out/folder"), 0o755).is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn no_link_is_followed_on_the_way_to_a_sandbox() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("real/containers/c")).unwrap();
+        symlink("real", dir.path().join("task")).unwrap();
+        symlink("c", dir.path().join("real/containers/link")).unwrap();
+        let open = |path| Sandbox::open(dir.path(), Path::new(path), None);
+        assert!(open("real/containers/c").is_ok());
+        for path in ["task/containers/c", "real/containers/link", "real/../../outside", "/etc"] {
+            assert!(open(path).is_err(), "{path}");
+        }
     }
 
     #[test]
@@ -282,7 +298,7 @@ mod tests {
         fs::write(&victim, "kept").unwrap();
         symlink(&victim, dir.path().join("soft")).unwrap();
         fs::hard_link(&victim, dir.path().join("hard")).unwrap();
-        let sandbox = Sandbox::open(dir.path(), None).unwrap();
+        let sandbox = Sandbox::open(dir.path(), Path::new(""), None).unwrap();
         for name in ["soft", "hard"] {
             sandbox.create(Path::new(name), 0o644).unwrap().write_all(b"new").unwrap();
         }
@@ -293,7 +309,7 @@ mod tests {
     #[test]
     fn modes_lose_what_is_dangerous() {
         let dir = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::open(dir.path(), None).unwrap();
+        let sandbox = Sandbox::open(dir.path(), Path::new(""), None).unwrap();
         sandbox.create(Path::new("deep/down/file"), 0o7777).unwrap();
         sandbox.folder(Path::new("folder"), 0o7777).unwrap();
         let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().mode() & 0o7777;

@@ -9,15 +9,12 @@ use std::sync::OnceLock;
 use futures_util::StreamExt;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
+use tepui_types::FOR_TASK;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::sandbox::Owner;
 use crate::{FetchError, Limits};
-
-/// In every request of a fetcher: it asks for a task, which has chosen what is asked for, from where the
-/// task could not ask itself. Whoever tells callers apart by where they are must not take it for more.
-pub const FOR_TASK: &str = "tepui-for-task";
 
 /// A client made with the first download: an agent that never fetches does not pay for it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{Cursor, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +18,8 @@ use axum::routing::get;
 use futures_util::stream;
 use tar::EntryType;
 use tempfile::TempDir;
-use tepui_fetch::{Artifact, FOR_TASK, FetchError, Fetcher, Limits};
+use tepui_fetch::{Artifact, FetchError, Fetcher, Limits};
+use tepui_types::FOR_TASK;
 
 /// A sandbox in a folder that must not change otherwise.
 struct Bench {
@@ -52,7 +53,7 @@ impl Bench {
     }
 
     async fn fetch(&self, artifact: Artifact) -> Result<(), FetchError> {
-        self.fetcher.fetch(&self.sandbox(), None, vec![artifact]).await
+        self.fetcher.fetch(self.dir.path(), Path::new("sandbox"), None, vec![artifact]).await
     }
 
     /// The failure with its causes, after a look that nothing else has changed.
@@ -450,7 +451,9 @@ async fn a_cached_artifact_is_asked_for_once_however_many_want_it() {
             let sandbox = bench.sandbox().join(n.to_string());
             fs::create_dir(&sandbox).unwrap();
             let (fetcher, wanted) = (bench.fetcher.clone(), wanted.clone());
-            tokio::spawn(async move { fetcher.fetch(&sandbox, None, vec![wanted]).await })
+            tokio::spawn(
+                async move { fetcher.fetch(&sandbox, Path::new(""), None, vec![wanted]).await },
+            )
         })
         .collect();
     for fetch in fetches {
@@ -494,7 +497,7 @@ async fn files_belong_to_the_user_and_are_read_with_the_users_rights() {
     let fetch = |uri: String| {
         let sandbox = bench.sandbox();
         let fetcher = bench.fetcher.clone();
-        async move { fetcher.fetch(&sandbox, Some("nobody"), vec![artifact(uri)]).await }
+        async move { fetcher.fetch(&sandbox, Path::new(""), Some("nobody"), vec![artifact(uri)]).await }
     };
     fetch(tar).await.unwrap();
     for name in ["app.tar", "app", "app/run", "app/lib", "app/lib/so", "app/copy"] {
@@ -504,7 +507,8 @@ async fn files_belong_to_the_user_and_are_read_with_the_users_rights() {
     let text = chain(&fetch(secret).await.unwrap_err());
     assert!(text.contains("Permission denied"), "{text}");
     let fetcher = bench.fetcher.clone();
-    let stranger = fetcher.fetch(&bench.sandbox(), Some("no-such-user"), Vec::new()).await;
+    let stranger =
+        fetcher.fetch(&bench.sandbox(), Path::new(""), Some("no-such-user"), Vec::new()).await;
     assert!(chain(&stranger.unwrap_err()).contains("'no-such-user'"));
 }
 
@@ -546,7 +550,7 @@ async fn a_pipe_that_nobody_writes_to_is_waited_for_by_no_thread_and_not_for_lon
         return;
     }
     let sandbox = bench.sandbox();
-    let others = bench.fetcher.fetch(&sandbox, Some("nobody"), vec![artifact(uri)]);
+    let others = bench.fetcher.fetch(&sandbox, Path::new(""), Some("nobody"), vec![artifact(uri)]);
     let others = tokio::time::timeout(Duration::from_secs(30), others).await.unwrap();
     assert!(matches!(others, Err(FetchError::TooSlow { .. })), "{others:?}");
 }

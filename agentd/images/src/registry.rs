@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reqwest::{Client, Response, StatusCode, header};
 use serde::Deserialize;
+use tepui_types::FOR_TASK;
 use tokio::sync::Mutex;
 
 use crate::credentials::Auth;
@@ -162,7 +163,12 @@ pub(crate) fn client(limits: &Limits) -> Result<Client, reqwest::Error> {
             attempt.follow()
         }
     });
+    let headers = header::HeaderMap::from_iter([(
+        header::HeaderName::from_static(FOR_TASK),
+        header::HeaderValue::from_static("image"),
+    )]);
     Client::builder()
+        .default_headers(headers)
         .user_agent(concat!("tepui/", env!("CARGO_PKG_VERSION")))
         .redirect(redirects)
         .connect_timeout(limits.connect)

@@ -115,6 +115,12 @@ class Planes:
         return ",".join(f"127.0.0.1:{plane.agent_link_port}" for plane in self.all)
 
 
+def standbys(leader):
+    """How many control planes watch this one."""
+    lines = leader.expect(200, "GET", f"{leader.mesos}/metrics").splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("tepui_standbys "))
+
+
 def cpu_seconds(pid):
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
@@ -179,6 +185,8 @@ def failover(options, folder):
 def trial(planes, leader, agents, holder):
     """One leader's end: when each thing happened after it, and what the next one took."""
     standby = next(plane for plane in planes.all if plane is not leader)
+    # One that was started a moment ago does not watch the leader yet: its lease would decide.
+    wait_for("somebody stands by", lambda: standbys(leader) == 1)
     pid = standby.control_plane.pid
     worked = cpu_seconds(pid)
     # What it took as a standby is not what is measured; 5 resets the peak.

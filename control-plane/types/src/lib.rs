@@ -6,6 +6,7 @@
 mod attributes;
 mod entropy;
 mod hash;
+mod header;
 mod ids;
 mod labels;
 mod latencies;
@@ -19,6 +20,7 @@ mod time;
 pub use attributes::{Attribute, AttributeValue, Attributes};
 pub use entropy::Entropy;
 pub use hash::TraceHash;
+pub use header::FOR_TASK;
 pub use ids::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, InvalidId, LinkId, OfferId, RequestId,
     StreamId, TaskId, Term, UpdateId, Uuid,

@@ -67,7 +67,7 @@ async fn a_task_reads_no_sandbox_through_the_agent() {
     });
     assert!(rig.get(&paths[0]).await.text().contains("secret"), "an operator does");
     for path in &paths {
-        let fetch = Request::get(path).header(tepui_fetch::FOR_TASK, "fetch").body(Body::empty());
+        let fetch = Request::get(path).header(tepui_types::FOR_TASK, "fetch").body(Body::empty());
         let answer = rig.ask(fetch.unwrap()).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}: {}", answer.text());
     }

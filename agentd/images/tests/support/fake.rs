@@ -140,6 +140,8 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let text = |name: header::HeaderName| {
         headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned()
     };
+    // Whoever is asked instead of a registry learns that no operator asks.
+    assert_eq!(headers.get(tepui_types::FOR_TASK).unwrap(), "image", "{path}");
     let (range, login) = (text(header::RANGE), text(header::AUTHORIZATION));
     let scheme = login.split(' ').next().unwrap_or_default().to_owned();
     inner.asked.lock().push(format!("{path} {range} {scheme}"));
