@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 
 use support::{Rig, example, reported};
+use tepui_plugin_abi::MAGIC;
 use tepui_plugin_host::{Kind, PluginAllocator, Runner, Standing};
 
 #[test]
@@ -91,6 +92,53 @@ fn a_loaded_file_that_is_written_over_is_refused_and_another_one_in_its_place_is
     std::io::Write::write_all(&mut &file, &[0]).unwrap();
     assert!(rig.refusal("dominant").contains("was written over while it was loaded"));
     rig.install_bytes("dominant", &bytes);
+    assert!(rig.open("dominant").is_ok());
+}
+
+#[test]
+fn a_library_that_is_loaded_again_and_again_is_held_open_once() {
+    let rig = Rig::new();
+    let path = rig.install("dominant", "dominant").canonicalize().unwrap();
+    for _ in 0..3 {
+        let plugin = rig.open("dominant").unwrap();
+        assert!(plugin.round(Default::default()).is_ok());
+    }
+    let leads_there = |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|to| to == path);
+    let held = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(leads_there).count();
+    assert_eq!(held, 1);
+}
+
+#[test]
+fn a_library_that_was_copied_in_part_is_refused_before_anybody_reads_it() {
+    let rig = Rig::new();
+    let bytes = example("dominant");
+    let card = bytes.windows(MAGIC.len()).position(|some| some == MAGIC).unwrap();
+    rig.install_bytes("dominant", &bytes[..card + 4096]);
+    let why = rig.refusal("dominant");
+    assert!(why.starts_with("plugin dominant: its file is cut off"), "{why}");
+    rig.install_bytes("dominant", &bytes);
+    assert!(rig.open("dominant").is_ok());
+}
+
+#[test]
+fn what_the_system_did_not_load_may_be_written_over() {
+    let rig = Rig::new();
+    let good = example("dominant");
+    let mut lacks = good.clone();
+    let needed = b"libc.so.6\0";
+    let places: Vec<usize> =
+        (0..lacks.len() - needed.len()).filter(|at| lacks[*at..].starts_with(needed)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        lacks[at..at + 9].copy_from_slice(b"nowhere.6");
+    }
+    let path = rig.install_bytes("dominant", &lacks);
+    let why = rig.refusal("dominant");
+    assert!(
+        why.contains("the system cannot load its library") && why.contains("nowhere.6"),
+        "{why}"
+    );
+    fs::write(&path, &good).unwrap();
     assert!(rig.open("dominant").is_ok());
 }
 

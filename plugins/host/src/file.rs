@@ -103,11 +103,12 @@ pub(crate) fn open(path: &Path, sha256: Option<&str>) -> Result<Trusted, Untrust
     for folder in path.ancestors().skip(1) {
         check(folder, &folder.symlink_metadata().map_err(unreadable(folder))?)?;
     }
-    let file = File::open(&path).map_err(unreadable(&path))?;
-    let facts = file.metadata().map_err(unreadable(&path))?;
-    if !facts.is_file() {
+    // Before it is opened: whoever opens a pipe waits for somebody to write into it.
+    if !path.metadata().map_err(unreadable(&path))?.is_file() {
         return Err(Untrusted::NoFile { path, what: "not a file".to_owned() });
     }
+    let file = File::open(&path).map_err(unreadable(&path))?;
+    let facts = file.metadata().map_err(unreadable(&path))?;
     check(&path, &facts)?;
     if facts.len() > MOST_BYTES {
         let what = format!("{} bytes large; {MOST_BYTES} is the most", facts.len());
@@ -173,6 +174,15 @@ mod tests {
         assert!(matches!(open(&link, None), Err(Untrusted::Writable { .. })));
         assert!(matches!(open(folder.path(), None), Err(Untrusted::NoFile { .. })));
         assert!(matches!(open(&folder.path().join("y"), None), Err(Untrusted::Unreadable { .. })));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pipe_to_say_something() {
+        let (folder, _) = plugin();
+        let path = folder.path().join("pipe.so");
+        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(open(&path, None), Err(Untrusted::NoFile { .. })));
     }
 
     #[test]

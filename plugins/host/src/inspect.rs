@@ -62,6 +62,9 @@ pub enum Unfit {
 /// `e_type` of a shared object.
 const ET_DYN: u8 = 3;
 
+/// `EI_CLASS` and `EI_DATA` of the libraries whose heads are read here.
+const WIDE_LITTLE_ENDIAN: [u8; 2] = [2, 1];
+
 /// The `e_machine` that this daemon runs on.
 const MACHINE: u16 = match () {
     () if cfg!(target_arch = "x86_64") => 62,
@@ -83,7 +86,29 @@ fn check_library(bytes: &[u8]) -> Result<(), Unfit> {
     if MACHINE != 0 && u16::from_le_bytes([low, high]) != MACHINE {
         return Err(Unfit::NoLibrary("a library for another processor"));
     }
+    if bytes.get(4..6) == Some(&WIDE_LITTLE_ENDIAN) && has_segments(bytes).is_none() {
+        return Err(Unfit::NoLibrary("cut off: it has not all that its head says"));
+    }
     Ok(())
+}
+
+/// Whether everything is there that the loader maps. What is mapped and is not there kills whoever
+/// reads it, and the loader reads a library that was copied only in part.
+fn has_segments(bytes: &[u8]) -> Option<()> {
+    let table = usize::try_from(u64::from_le_bytes(at(bytes, 32)?)).ok()?;
+    let size = usize::from(u16::from_le_bytes(at(bytes, 54)?));
+    let count = usize::from(u16::from_le_bytes(at(bytes, 56)?));
+    (0..count).try_for_each(|number| {
+        let entry = table.checked_add(number.checked_mul(size)?)?;
+        let begin = u64::from_le_bytes(at(bytes, entry.checked_add(8)?)?);
+        let length = u64::from_le_bytes(at(bytes, entry.checked_add(32)?)?);
+        let end = usize::try_from(begin.checked_add(length)?).ok()?;
+        (length == 0 || end <= bytes.len()).then_some(())
+    })
+}
+
+fn at<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
+    bytes.get(from..from.checked_add(N)?)?.try_into().ok()
 }
 
 /// The card in a library's bytes.
@@ -191,5 +216,17 @@ mod tests {
         foreign[18] = 8;
         assert!(why(&foreign).contains("another processor"));
         assert!(why(&library(GOOD)[..60]).contains("without a plugin's card"));
+        // A segment at byte 64 that would end long after the file, at its place in the table.
+        let mut partial = library(GOOD);
+        partial[32] = 200;
+        partial[54] = 56;
+        partial[56] = 1;
+        partial.resize(200 + 56, 0);
+        partial[200 + 8] = 64;
+        partial[200 + 32] = 60;
+        assert!(inspect(&partial, "x", Kind::Allocator).is_ok());
+        partial[200 + 34] = 1;
+        assert!(why(&partial).contains("cut off"));
+        assert!(why(&partial[..210]).contains("cut off"));
     }
 }

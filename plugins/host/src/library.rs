@@ -1,6 +1,7 @@
 //! Opening a library, once everything that can be known without running it is known.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::LazyLock;
@@ -72,8 +73,16 @@ pub(crate) fn find(shelf: &Shelf, name: &str, kind: Kind) -> Result<Found, Refus
     Ok(Found { facts, settings, trusted, kind })
 }
 
-/// Files that are loaded, by device and inode, with their hashes: they stay loaded for good.
-static LOADED: LazyLock<Mutex<HashMap<(u64, u64), String>>> = LazyLock::new(Mutex::default);
+/// A file that is loaded, and stays so for good.
+#[derive(Debug)]
+struct Loaded {
+    sha256: String,
+    /// The name by which the loader knows it: its descriptor, which stays open.
+    path: String,
+}
+
+/// Files that are loaded, by device and inode.
+static LOADED: LazyLock<Mutex<HashMap<(u64, u64), Loaded>>> = LazyLock::new(Mutex::default);
 
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -100,6 +109,12 @@ fn explained(error: &LibraryError) -> Unloadable {
     }
 }
 
+/// What the system's loader says: libloading itself only tells that it said something.
+fn unloaded(error: &libloading::Error) -> Unloadable {
+    let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Unloadable::Loader(one_line(&said))
+}
+
 impl Found {
     pub(crate) fn path(&self) -> String {
         self.trusted.path.display().to_string()
@@ -115,20 +130,28 @@ impl Found {
         drop(bytes);
         let facts = file.metadata().map_err(|error| Unloadable::Loader(error.to_string()))?;
         let mut loaded = LOADED.lock();
-        let known = loaded.entry((facts.dev(), facts.ino())).or_insert_with(|| sha256.clone());
-        if *known != sha256 {
+        let place = (facts.dev(), facts.ino());
+        let known = loaded.get(&place);
+        if known.is_some_and(|known| known.sha256 != sha256) {
             return Err(Unloadable::WrittenOver);
         }
         // It is this open file that was judged, whatever its name leads to by now. The descriptor
         // stays open for good: the loader knows libraries by name, and would take the next one of
-        // the same number for this one.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let _ = file.into_raw_fd();
+        // the same number for this one. Loaded again, it is asked for by the name that it has.
+        let path = known.map_or_else(
+            || format!("/proc/self/fd/{}", file.as_raw_fd()),
+            |known| known.path.clone(),
+        );
         // SAFETY: constructors of the library run here. Nobody can prove what they do; that is why
         // only files come so far that root, or this very user, put there (`file`), that carry the
         // card of a plugin (`inspect`), and that have the hash which the operator named.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) };
-        let library = library.map_err(|error| Unloadable::Loader(one_line(&error.to_string())))?;
+        // What was not loaded is closed again, and may be written over.
+        let library = library.map_err(|error| unloaded(&error))?;
+        loaded.entry(place).or_insert_with(|| {
+            let _ = file.into_raw_fd();
+            Loaded { sha256, path }
+        });
         let symbol = format!("{SYMBOL}\0");
         // SAFETY: `HeaderRef` is a transparent pointer to a header that begins with a magic text,
         // which `upgrade` reads before anything else. A library with our card exports it under
@@ -136,7 +159,7 @@ impl Found {
         let header = unsafe { library.get::<HeaderRef>(symbol.as_bytes()).map(|found| *found) };
         // Never unloaded: its code may be on the stack of a thread that hangs.
         std::mem::forget(library);
-        let header = header.map_err(|error| Unloadable::Loader(one_line(&error.to_string())))?;
+        let header = header.map_err(|error| unloaded(&error))?;
         let header = header.upgrade().map_err(|error| explained(&error))?;
         let module: PluginRef = header.init_root_module().map_err(|error| explained(&error))?;
         if module.kind().as_str() != self.kind.name() {
