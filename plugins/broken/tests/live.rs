@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use support::{Rig, reported};
 use tepui_allocator::{AgentFacts, Allocate, Epoch, FrameworkFacts, Input, Plan, Proposal, Reason};
-use tepui_plugin_host::{Live, PluginAllocator, Standing};
+use tepui_plugin_host::{Beside, Live, PluginAllocator, Standing};
 use tepui_plugin_sdk::conformance;
 use tepui_types::{
     AgentId, Entropy, FrameworkId, Mono, Resource, ResourceName, Resources, Role, Scalar,
@@ -106,6 +106,43 @@ fn the_round_in_which_a_plugin_fails_is_planned_all_the_same() {
         live.apply(Mono::default(), agent("a3", 8));
         assert_eq!(offered(&live.round(Mono::default())), 8, "{how}");
     }
+}
+
+#[test]
+fn what_failed_or_was_refused_is_history_once_the_operator_chose_another_one() {
+    let (rig, mut live) = cluster("panics");
+    live.round(Mono::default());
+    failure(&rig);
+    assert!(rig.open("nowhere").is_err());
+    let beside = Beside::open(&rig.shelf, "gone", 1, &rig.board);
+    assert!(beside.is_err());
+    live.unseat();
+    let standing = |name| reported(&rig.board, name).standing;
+    assert_eq!(standing("misbehaves"), Standing::Retired);
+    assert_eq!(standing("nowhere"), Standing::Retired);
+    assert!(matches!(standing("gone"), Standing::Refused { .. }), "nobody chose another candidate");
+    assert_eq!(standing("drf"), Standing::InUse);
+}
+
+#[test]
+fn one_that_is_refused_when_it_is_loaded_anew_goes_on_as_it_was() {
+    let (mut rig, mut live) = cluster("behaves");
+    rig.configure(&format!("[misbehaves]\nsha256 = '{}'", "0".repeat(64)));
+    for _ in 0..2 {
+        assert!(rig.open("misbehaves").is_err());
+        let Standing::Refused { reason } = reported(&rig.board, "misbehaves").standing else {
+            panic!("it is not refused");
+        };
+        assert!(reason.ends_with("is configured; as it was loaded before it goes on"), "{reason}");
+    }
+    assert_eq!(live.name(), "misbehaves");
+    assert_eq!(offered(&live.round(Mono::default())), 2);
+    live.unseat();
+    assert!(rig.open("misbehaves").is_err());
+    let Standing::Refused { reason } = reported(&rig.board, "misbehaves").standing else {
+        panic!("it is not refused");
+    };
+    assert!(reason.ends_with("is configured"), "{reason}");
 }
 
 #[test]

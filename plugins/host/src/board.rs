@@ -1,6 +1,6 @@
 //! What became of each plugin: as a list, as metrics, and in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +46,13 @@ pub enum Standing {
     },
 }
 
+impl Standing {
+    /// It was to be used, and is not.
+    fn is_out(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Failed { .. })
+    }
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,10 +89,21 @@ pub struct Report {
     pub standing: Standing,
 }
 
+/// The names of a kind and of a plugin.
+type Key = (String, String);
+
+fn key(name: &str, kind: Kind) -> Key {
+    (kind.name().to_owned(), name.to_owned())
+}
+
 /// What became of each plugin of a daemon.
 #[derive(Debug)]
 pub struct Board {
-    reports: Mutex<BTreeMap<(String, String), Report>>,
+    reports: Mutex<BTreeMap<Key, Report>>,
+    /// Who is at work, whatever became of the attempt to load it anew.
+    at_work: Mutex<BTreeSet<Key>>,
+    /// Who decides beside: no configuration of who is at work says anything of these.
+    beside: Mutex<BTreeSet<Key>>,
     calls: HistogramVec,
     errors: IntCounterVec,
 }
@@ -102,6 +120,8 @@ impl Board {
         let errors = Opts::new("tepui_plugin_errors_total", "Calls of plugins that failed");
         Ok(Self {
             reports: Mutex::default(),
+            at_work: Mutex::default(),
+            beside: Mutex::default(),
             calls: HistogramVec::new(calls.buckets(BOUNDS.to_vec()), &["plugin", "hook"])?,
             errors: IntCounterVec::new(errors, &["plugin"])?,
         })
@@ -135,16 +155,25 @@ impl Board {
     }
 
     pub(crate) fn stand(&self, name: &str, kind: Kind, standing: Standing) {
+        let key = key(name, kind);
+        if standing == Standing::InUse {
+            self.at_work.lock().insert(key.clone());
+        } else {
+            self.at_work.lock().remove(&key);
+        }
         let mut reports = self.reports.lock();
-        if let Some(report) = reports.get_mut(&(kind.name().to_owned(), name.to_owned())) {
+        if let Some(report) = reports.get_mut(&key) {
             info!(plugin = name, %kind, version = report.version, %standing, "plugin");
             report.standing = standing;
         }
     }
 
     pub(crate) fn refused(&self, name: &str, kind: Kind, why: &Refused) {
-        let key = (kind.name().to_owned(), name.to_owned());
-        let reason = why.to_string();
+        let key = key(name, kind);
+        let mut reason = why.to_string();
+        if self.at_work.lock().contains(&key) {
+            reason.push_str("; as it was loaded before it goes on");
+        }
         error!(plugin = name, %kind, reason, "plugin refused");
         self.errors.with_label_values(&[name]).inc();
         let standing = Standing::Refused { reason };
@@ -166,9 +195,29 @@ impl Board {
         let reason = failure.to_string();
         error!(plugin = name, %kind, reason, instead, "plugin failed and is out of use");
         let standing = Standing::Failed { reason, instead: instead.to_owned() };
-        let mut reports = self.reports.lock();
-        if let Some(report) = reports.get_mut(&(kind.name().to_owned(), name.to_owned())) {
+        let key = key(name, kind);
+        if instead != name {
+            self.at_work.lock().remove(&key);
+        }
+        if let Some(report) = self.reports.lock().get_mut(&key) {
             report.standing = standing;
+        }
+    }
+
+    /// This one is to decide beside whoever is at work.
+    pub(crate) fn beside(&self, name: &str, kind: Kind) {
+        self.beside.lock().insert(key(name, kind));
+    }
+
+    /// The operator has chosen `chosen`: what failed before, or was refused, is no longer asked for, and
+    /// nobody need be alarmed of it any more.
+    pub(crate) fn forgive(&self, chosen: &str, kind: Kind) {
+        let beside = self.beside.lock();
+        for (key, report) in self.reports.lock().iter_mut() {
+            let is_out = report.standing.is_out();
+            if is_out && key.0 == kind.name() && key.1 != chosen && !beside.contains(key) {
+                report.standing = Standing::Retired;
+            }
         }
     }
 
@@ -194,9 +243,8 @@ impl Board {
         for report in self.reports() {
             let Report { name, kind, version, standing, .. } = &report;
             info.with_label_values(&[name, kind, version]).set(1);
-            let is_out = matches!(standing, Standing::Refused { .. } | Standing::Failed { .. });
             if *standing != Standing::Retired {
-                healthy.with_label_values(&[name, kind]).set(i64::from(!is_out));
+                healthy.with_label_values(&[name, kind]).set(i64::from(!standing.is_out()));
             }
         }
         let all = [self.calls.collect(), self.errors.collect(), info.collect(), healthy.collect()];

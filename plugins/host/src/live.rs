@@ -62,6 +62,7 @@ impl Live {
         {
             before.retire();
         }
+        self.board.forgive(self.name(), Kind::Allocator);
         Ok(())
     }
 
@@ -72,6 +73,7 @@ impl Live {
             before.retire();
             self.board.stand(BUILT_IN, Kind::Allocator, Standing::InUse);
         }
+        self.board.forgive(BUILT_IN, Kind::Allocator);
     }
 
     /// Lets go of a plugin that failed.

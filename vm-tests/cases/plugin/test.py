@@ -83,6 +83,8 @@ with subtest("one that somebody else can change is refused, and whoever decided 
 with subtest("the built-in allocator comes back, and no task was lost, nor the process"):
     configure("drf")
     wait_for_state("drf", "in_use")
+    # Nobody asks for it any more, so nobody is alarmed.
+    wait_for_state("misbehaves", "retired")
     run_app("after")
     t.assertTrue(before <= ids())
     t.assertEqual(main_pid(), process)
