@@ -7,12 +7,18 @@ use tepui_plugin_abi::Kind;
 use tepui_plugin_abi::allocator::{Message, read};
 use tepui_plugin_abi::isolator as wire;
 pub use tepui_plugin_abi::isolator::{Host, Setting, Wanted};
+use tepui_types::{Range, Ranges};
 
 use crate::{Board, Failure, Refused, Runner, Shelf};
 
 const PROBE: &str = "probe";
 const PREPARE: &str = "prepare";
 const CLEAN_UP: &str = "clean_up";
+
+/// As many processors as a kernel can have …
+const MOST_PROCESSORS: u64 = 8192;
+/// … and longer than any list of them that somebody means.
+const MOST_LIST: usize = 4096;
 
 /// Who does a failed isolator's work.
 const NOBODY: &str = "nothing";
@@ -102,31 +108,56 @@ impl PluginIsolator {
     }
 }
 
-/// A plugin may hold a run to less than it was given, never to more.
+/// A plugin may hold a run to less than it was given, never to more, and never to nothing: with that
+/// no run would start.
 fn sensible(wanted: &Wanted, setting: Setting) -> Result<Setting, String> {
-    let loosened = [
+    for (what, given, set) in [
         ("memory", wanted.memory_bytes, setting.memory_bytes),
         ("processes", wanted.processes, setting.processes),
+        ("the processor share", wanted.cpu_milli, setting.cpu_milli),
         ("the processor quota", wanted.cpu_quota_milli, setting.cpu_quota_milli),
-    ];
-    for (what, given, set) in loosened {
-        if let (Some(given), Some(set)) = (given, set)
-            && set > given
-        {
-            return Err(format!("{what} of {set} where a run was given {given}"));
+        ("the share of disks", wanted.io_weight, setting.io_weight),
+    ] {
+        match (given, set) {
+            (given, Some(0)) if given != Some(0) => {
+                return Err(format!("{what} of 0, with which no run starts"));
+            }
+            (Some(given), Some(set)) if set > given => {
+                return Err(format!("{what} of {set} where a run was given {given}"));
+            }
+            _ => {}
         }
     }
-    let is_list = |list: &String| {
-        let allowed = |byte: u8| byte.is_ascii_digit() || byte == b',' || byte == b'-';
-        !list.is_empty() && list.len() < 4096 && list.bytes().all(allowed)
-    };
-    if let Some(list) = setting.processors.as_ref().filter(|list| !is_list(list)) {
-        return Err(format!("'{}' is no list of processors", list.escape_debug()));
+    if let Some(list) = &setting.processors {
+        let set = processors(list)
+            .ok_or_else(|| format!("'{}' is no list of processors", list.escape_debug()))?;
+        let given = wanted.processors.as_deref().and_then(processors);
+        if given.is_some_and(|given| !given.contains_all(&set)) {
+            let given = wanted.processors.as_deref().unwrap_or_default();
+            return Err(format!("processors {list} where a run was given {given}"));
+        }
     }
-    if let Some(weight) = setting.io_weight.filter(|weight| !(1..=10_000).contains(weight)) {
+    if let Some(weight) = setting.io_weight.filter(|weight| *weight > 10_000) {
         return Err(format!("io weight {weight} is not within 1 to 10000"));
     }
     Ok(setting)
+}
+
+/// The processors that a list names, as `0-3,5`; `None` for what is no list.
+fn processors(list: &str) -> Option<Ranges> {
+    if list.len() >= MOST_LIST {
+        return None;
+    }
+    let number = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|number| digits && *number < MOST_PROCESSORS)
+    };
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Range::new(number(first)?, number(last)?).ok()
+    };
+    let ranges: Option<Vec<Range>> = list.split(',').map(range).collect();
+    ranges.map(Ranges::from_ranges)
 }
 
 #[cfg(test)]
@@ -142,6 +173,30 @@ mod tests {
         let list = |list: &str| Setting { processors: Some(list.into()), ..Setting::default() };
         assert!(sensible(&wanted, list("0-3,5")).is_ok());
         assert!(sensible(&wanted, list("0\n1")).is_err());
-        assert!(sensible(&wanted, list("")).is_err());
+        for none in ["", ",", "1,", "3-1", "0-", "99999", "-1", "+1"] {
+            assert!(sensible(&wanted, list(none)).is_err(), "{none}");
+        }
+        let given = Wanted { processors: Some("0-3".into()), ..Wanted::default() };
+        assert!(sensible(&given, list("1,3")).is_ok());
+        let why = sensible(&given, list("0-4")).unwrap_err();
+        assert_eq!(why, "processors 0-4 where a run was given 0-3");
+        let share = Setting { cpu_milli: Some(200), ..Setting::default() };
+        let given = Wanted { cpu_milli: Some(100), ..Wanted::default() };
+        assert!(sensible(&given, share.clone()).unwrap_err().contains("share of 200"));
+        assert!(sensible(&wanted, share).is_ok(), "it was given as much as it likes");
+    }
+
+    #[test]
+    fn what_no_run_starts_with_is_nonsense() {
+        for nothing in [
+            Setting { memory_bytes: Some(0), ..Setting::default() },
+            Setting { processes: Some(0), ..Setting::default() },
+            Setting { cpu_milli: Some(0), ..Setting::default() },
+            Setting { cpu_quota_milli: Some(0), ..Setting::default() },
+            Setting { io_weight: Some(0), ..Setting::default() },
+        ] {
+            let why = sensible(&Wanted::default(), nothing.clone()).unwrap_err();
+            assert!(why.ends_with("of 0, with which no run starts"), "{nothing:?}: {why}");
+        }
     }
 }

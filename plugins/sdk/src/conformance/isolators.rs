@@ -25,16 +25,22 @@ fn is_list(text: &str) -> bool {
     })
 }
 
-/// Never looser than what the run was given.
+/// Never looser than what the run was given, and nothing with which it would not start.
 fn check(wanted: &Wanted, set: &Setting) {
     let kept = |given: Option<u64>, set: Option<u64>, what: &str| {
+        assert!(
+            set != Some(0) || given == set,
+            "a promise is broken: {what} of 0, with which no run starts"
+        );
         if let (Some(given), Some(set)) = (given, set) {
             assert!(set <= given, "a promise is broken: {what} {set} is more than {given}");
         }
     };
     kept(wanted.memory_bytes, set.memory_bytes, "memory");
     kept(wanted.processes, set.processes, "processes");
+    kept(wanted.cpu_milli, set.cpu_milli, "processor share");
     kept(wanted.cpu_quota_milli, set.cpu_quota_milli, "processor quota");
+    kept(wanted.io_weight, set.io_weight, "share of disks");
     if let Some(list) = &set.processors {
         assert!(is_list(list), "a promise is broken: '{list}' is no list of processors");
     }
@@ -60,6 +66,11 @@ pub(super) fn all<I: Isolate>(open: &impl Fn() -> I) {
     let (one, other) = (isolator.prepare(&wanted), isolator.prepare(&wanted));
     assert_eq!(one, other, "a promise is broken: a run stays as it was prepared");
     check(&Wanted::default(), &isolator.prepare(&Wanted::default()));
+    let own = Wanted { processors: Some("0".to_owned()), ..run("run-of-one") };
+    let set = isolator.prepare(&own);
+    check(&own, &set);
+    let more = set.processors.filter(|list| list != "0" && list != "0-0");
+    assert_eq!(more, None, "a promise is broken: a run has more processors than it was given");
     for n in 0..50 {
         isolator.clean_up(&format!("run-{n}"));
     }
