@@ -12,6 +12,7 @@
 
 mod preempt;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -85,7 +86,7 @@ impl Policy for Priority {
     fn choose(&mut self, books: &Books, _: &AgentId, candidates: &[Candidate]) -> Option<usize> {
         let key = |at: &usize| {
             let client = &candidates[*at].client;
-            (-self.of(books, &client.role), books.dominant_share(client))
+            (Reverse(self.of(books, &client.role)), books.dominant_share(client))
         };
         (0..candidates.len()).min_by(|a, b| {
             let (a, b) = (key(a), key(b));

@@ -68,6 +68,14 @@ fn the_highest_priority_is_asked_first_and_the_others_get_what_it_leaves() {
 }
 
 #[test]
+fn the_lowest_number_that_can_be_written_is_the_lowest_priority() {
+    let mut cluster = Cluster::new(settings(&[("last", i64::MIN), ("first", i64::MAX)]));
+    cluster.tell([comes("low", &["last"]), comes("middle", &["*"]), comes("high", &["first"])]);
+    cluster.tell([added("a1", cpus(4))]);
+    assert_eq!(cluster.offers(), [("high".to_owned(), 4)]);
+}
+
+#[test]
 fn roles_without_a_setting_have_their_weight_and_equals_share_fairly() {
     let mut cluster = Cluster::new(Settings::default());
     cluster.tell([Input::Weights(vec![(role("a"), Weight(500))])]);

@@ -1,5 +1,6 @@
 //! What is taken back, and from whom.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use tepui_plugin_sdk::{
@@ -39,8 +40,8 @@ impl Priority {
         let hungry = wanting
             .into_iter()
             .filter(|client| books.unanswered(client) == 0 && !self.claims.contains_key(client));
-        let mut hungry: Vec<(i64, Client)> =
-            hungry.map(|client| (-self.of(books, &client.role), client)).collect();
+        let mut hungry: Vec<(Reverse<i64>, Client)> =
+            hungry.map(|client| (Reverse(self.of(books, &client.role)), client)).collect();
         hungry.sort();
         let mut claimed: BTreeSet<AgentId> =
             self.claims.values().map(|claim| claim.agent.clone()).collect();
