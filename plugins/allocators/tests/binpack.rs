@@ -64,6 +64,21 @@ fn who_has_enough_offers_keeps_nobody_else_from_the_rest() {
 }
 
 #[test]
+fn who_waits_for_answers_of_agents_that_are_gone_is_offered_others() {
+    let mut binpack = allocator(at_once(2)).unwrap();
+    let now = secs(1);
+    for at in 0..4 {
+        binpack.apply(now, partly_used(&format!("a{at}"), at));
+    }
+    binpack.apply(now, comes("f", &["*"]));
+    assert_eq!(places(&binpack.round(now).proposals), ["a3", "a2"]);
+    binpack.apply(now, Input::AgentRemoved(agent("a3")));
+    binpack.apply(now, Input::AgentRemoved(agent("a2")));
+    assert!(binpack.is_dirty(), "there is room for two more offers");
+    assert_eq!(places(&binpack.round(now).proposals), ["a1", "a0"]);
+}
+
+#[test]
 fn offers_at_once_is_at_least_one() {
     let error = allocator(at_once(0)).unwrap_err();
     assert!(error.contains("offers_at_once"));

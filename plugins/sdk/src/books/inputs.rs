@@ -142,6 +142,9 @@ impl Books {
         self.open.revocable.remove(id);
         for (client, _) in agent.unanswered {
             self.open.answered(&client, id, true);
+            if let Some(next) = self.open.take_held_back(&client) {
+                self.soil_for(&next, &client);
+            }
         }
         for (client, resources) in agent.booked {
             self.let_go(&client, &resources);
