@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tepui_allocator::{Allocate, Input, Plan, Reason};
 use tepui_api::Timings;
 use tepui_plugin_host::{Live, PluginAllocator};
-use tepui_types::{FrameworkId, Role};
+use tepui_types::{FrameworkId, Mono, Role};
 
 use tepui_process::Clock;
 
@@ -18,6 +18,8 @@ use crate::follow::Followers;
 
 /// How long the thread sleeps when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
+/// How long it sleeps at least before it wakes by itself, however short the batching delay is.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 enum Message {
     Inputs(Vec<Input>),
@@ -111,6 +113,14 @@ impl Allocation {
     }
 }
 
+/// How long to wait for news until the allocator wants to be woken. Never less than the batching
+/// delay, whatever a plugin says: one that wants to be woken in the past, again and again, costs a
+/// round now and then and not a processor.
+fn pause(now: Mono, wakeup: Option<Mono>, delay: Duration) -> Duration {
+    let until = wakeup.map_or(IDLE, |at| Duration::from(at.since(now)));
+    until.clamp(delay.max(SHORTEST_PAUSE), IDLE)
+}
+
 struct Worker {
     clock: Clock,
     delay: Duration,
@@ -128,7 +138,7 @@ impl Worker {
     fn turn(&mut self, planned: &impl Fn(Plan)) -> bool {
         let due = match self.allocator.is_dirty() {
             true => self.delay,
-            false => self.until_wakeup(),
+            false => pause(self.clock.now().mono, self.allocator.next_wakeup(), self.delay),
         };
         match self.receiver.recv_timeout(due) {
             Ok(message) => self.take(message),
@@ -151,11 +161,6 @@ impl Worker {
             }
         }
         true
-    }
-
-    fn until_wakeup(&self) -> Duration {
-        let now = self.clock.now().mono;
-        self.allocator.next_wakeup().map_or(IDLE, |at| Duration::from(at.since(now)))
     }
 
     /// Once something changed, waits out the batching delay and takes whatever comes.
@@ -191,6 +196,26 @@ impl Worker {
             Message::Swap(None) => self.allocator.unseat(),
             Message::Refusals(answer) => answer(self.allocator.refusals(now)),
             Message::Explain(framework, answer) => answer(self.allocator.explain(now, &framework)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tepui_types::Span;
+
+    use super::*;
+
+    #[test]
+    fn who_wants_to_be_woken_in_the_past_is_woken_now_and_then() {
+        let now = Mono::default() + Span::from_secs(100);
+        let delay = Duration::from_millis(20);
+        assert_eq!(pause(now, None, delay), IDLE);
+        let soon = now + Span::from_secs(5);
+        assert_eq!(pause(now, Some(soon), delay), Duration::from_secs(5));
+        for past in [Mono::default(), now] {
+            assert_eq!(pause(now, Some(past), delay), delay);
+            assert_eq!(pause(now, Some(past), Duration::ZERO), SHORTEST_PAUSE);
         }
     }
 }
