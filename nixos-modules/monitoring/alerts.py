@@ -427,6 +427,34 @@ ALERTS = [
                "1300000x10"},
     ),
     Alert(
+        name="TepuiPluginUnhealthy",
+        severity="warning",
+        expr="min by (instance, kind, plugin) (tepui_plugin_healthy) == 0",
+        holds="",
+        summary="A plugin is out of use",
+        description="The {{ $labels.kind }} {{ $labels.plugin }} of {{ $labels.instance }} failed or was"
+        " refused: it is not in use as it is configured.",
+        means="The daemon did not take the plugin, or put it out of use when it failed. An allocator that"
+        " is built in decides in its place; of an isolator, nothing is set for new tasks.",
+        look=[
+            "`tepui plugin list`, for an agent `--agent NAME`: the reason, and who does its work.",
+            "The daemon's journal: `plugin refused`, `plugin failed and is out of use`.",
+        ],
+        do=[
+            "Mend what the reason says: owner and mode of the file, its hash, its version, its settings.",
+            "`systemctl reload tepui-control-plane` (or `tepui-agentd`) tries again.",
+            "Or take it out of the configuration, and reload: who is not asked for is not missed.",
+        ],
+        fires=Fires(
+            {'tepui_plugin_healthy{instance="h:5050", kind="allocator", plugin="p"}': "0x5",
+             'tepui_plugin_healthy{instance="h:5050", kind="allocator", plugin="drf"}': "1x5"},
+            "1m", {"instance": "h:5050", "kind": "allocator", "plugin": "p"},
+            "The allocator p of h:5050 failed or was refused: it is not in use as it is configured.",
+        ),
+        quiet={'tepui_plugin_healthy{instance="h:5050", kind="allocator", plugin="p"}': "1x5"},
+        dashboard="allocator",
+    ),
+    Alert(
         name="TepuiPluginErrors",
         severity="warning",
         expr="sum by (plugin) (increase(tepui_plugin_errors_total[10m])) > 0",

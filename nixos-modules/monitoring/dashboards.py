@@ -310,9 +310,12 @@ ALLOCATOR = Dashboard(
         ("Plugins", [
             Panel("Calls", "s",
                   [(f"histogram_quantile(0.99, sum by (plugin, hook, le) (rate(tepui_plugin_call_seconds_bucket[{RATE}])))",
-                    "{{plugin}} {{hook}} p99")], width=12),
+                    "{{plugin}} {{hook}} p99")]),
             Panel("Errors", "short",
-                  [(f"sum by (plugin) (increase(tepui_plugin_errors_total[{RATE}]))", "{{plugin}}")], width=12),
+                  [(f"sum by (plugin) (increase(tepui_plugin_errors_total[{RATE}]))", "{{plugin}}")]),
+            Panel("Healthy", "short",
+                  [("min by (kind, plugin) (tepui_plugin_healthy)", "{{kind}} {{plugin}}")],
+                  "0: it failed or was refused. tepui plugin list says why, and who does its work."),
         ]),
     ],
 )  # fmt: skip
