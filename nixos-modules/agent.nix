@@ -124,13 +124,11 @@ in
         {
           assertion =
             controlPlane.enable
-            -> !builtins.elem (daemon.portOf cfg.settings.listen) (
-              map daemon.portOf [
-                controlPlane.settings.listen
-                controlPlane.settings.marathon_listen
-                controlPlane.settings.agent_listen
-              ]
-            );
+            -> !lib.any (daemon.clash cfg.settings.listen) [
+              controlPlane.settings.listen
+              controlPlane.settings.marathon_listen
+              controlPlane.settings.agent_listen
+            ];
           message = "${path}.settings.listen has a port at which the control plane of this host listens: ${cfg.settings.listen}. Give one of them another.";
         }
       ];
@@ -146,7 +144,7 @@ in
     };
 
     networking.firewall = {
-      allowedTCPPorts = mkIf cfg.openFirewall [ (daemon.portOf cfg.settings.listen) ];
+      allowedTCPPorts = mkIf cfg.openFirewall (daemon.portsOf [ cfg.settings.listen ]);
       allowedTCPPortRanges = mkIf (cfg.taskPorts != null) [ cfg.taskPorts ];
       allowedUDPPortRanges = mkIf (cfg.taskPorts != null) [ cfg.taskPorts ];
     };

@@ -6,15 +6,42 @@ let
   source = ../.;
   casesFolder = ../vm-tests/cases;
   hasNodes = name: builtins.pathExists (casesFolder + "/${name}/nodes.nix");
-  cases = builtins.filter hasNodes (builtins.attrNames (builtins.readDir casesFolder));
+  meta = name: builtins.fromTOML (builtins.readFile (casesFolder + "/${name}/meta.toml"));
+  # What clients of Mesos and Marathon need is in PyPI, not in nixpkgs: theirs run by vm-tests/run alone.
+  isHere = name: hasNodes name && !((meta name).clients or false);
+  cases = builtins.filter isHere (builtins.attrNames (builtins.readDir casesFolder));
   # Cases that show the same on other hosts name whose script they run.
-  scriptOf = name: (lib.importTOML (casesFolder + "/${name}/meta.toml")).script or name;
+  scriptOf = name: (meta name).script or name;
+
+  # The plugins that cases name, where their scripts look for them.
+  payload = pkgs.tepui.overrideAttrs {
+    pname = "tepui-payload";
+    buildPhase = ''
+      cargo build --release --locked --offline -p tepui-plugin-numa
+      cargo build --release --locked --offline -p tepui-plugin-broken --examples
+    '';
+    doCheck = false;
+    installPhase = ''
+      mkdir -p $out/bin/plugins
+      for library in target/release/libnuma.so target/release/examples/lib*.so; do
+        name=$(basename $library)
+        cp $library $out/bin/plugins/''${name#lib}
+      done
+    '';
+    postInstall = "";
+  };
+  withPayload = {
+    systemd.tmpfiles.rules = [ "L+ /payload - - - - ${payload}" ];
+  };
 
   case =
     name:
     pkgs.testers.runNixOSTest {
       inherit name;
-      defaults = self.nixosModules.default;
+      defaults.imports = [
+        self.nixosModules.default
+      ]
+      ++ lib.optional (meta name ? plugins) withPayload;
       nodes = import (casesFolder + "/${name}/nodes.nix") { timeFactor = 1; };
       testScript = builtins.readFile (casesFolder + "/${scriptOf name}/test.py");
     };

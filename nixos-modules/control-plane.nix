@@ -48,7 +48,35 @@ in
   };
 
   config = mkIf cfg.enable {
-    assertions = daemon.assertions { inherit cfg path addresses; };
+    assertions =
+      daemon.assertions { inherit cfg path addresses; }
+      ++
+        map
+          (
+            pair:
+            let
+              one = cfg.settings.${builtins.head pair};
+              other = cfg.settings.${lib.last pair};
+            in
+            {
+              assertion = !daemon.clash one other;
+              message = "${path}.settings.${lib.concatStringsSep " and " pair} cannot both be listened at: ${one} and ${other} have the same port. Give one of them another.";
+            }
+          )
+          [
+            [
+              "listen"
+              "marathon_listen"
+            ]
+            [
+              "listen"
+              "agent_listen"
+            ]
+            [
+              "marathon_listen"
+              "agent_listen"
+            ]
+          ];
 
     services.tepui.control-plane.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (
       mkDefault "/etc/tepui/plugins/control-plane"
@@ -61,8 +89,8 @@ in
     };
 
     networking.firewall.allowedTCPPorts = mkIf cfg.openFirewall (
-      map (key: daemon.portOf cfg.settings.${key}) (
-        lib.filter (key: !daemon.isLoopback cfg.settings.${key}) addresses
+      daemon.portsOf (
+        lib.filter (address: !daemon.isLoopback address) (map (key: cfg.settings.${key}) addresses)
       )
     );
 

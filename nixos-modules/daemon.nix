@@ -3,6 +3,7 @@
 { lib, pkgs }:
 let
   inherit (lib)
+    concatMap
     concatStringsSep
     filter
     filterAttrs
@@ -16,6 +17,25 @@ let
     ;
 
   toml = pkgs.formats.toml { };
+
+  # Every text among settings, with the names that lead to it.
+  textsOf =
+    path: value:
+    if isString value || builtins.isPath value then
+      [ { inherit path value; } ]
+    else if builtins.isList value then
+      concatMap (textsOf path) value
+    else if builtins.isAttrs value && value ? outPath then
+      [
+        {
+          inherit path;
+          value = toString value;
+        }
+      ]
+    else if builtins.isAttrs value then
+      concatMap (name: textsOf (path ++ [ name ]) value.${name}) (builtins.attrNames value)
+    else
+      [ ];
 
   # Settings by which a secret could end up where everybody reads it.
   looksSecret =
@@ -174,11 +194,29 @@ rec {
       found = builtins.match "\\[?([^]]*)]?:[0-9]+" address;
     in
     if found == null then address else builtins.head found;
-  portOf = address: lib.toInt (last (splitString ":" address));
+  # Nothing of what is no address, which is refused for that.
+  portOf = address: if isAddress address then lib.toInt (last (splitString ":" address)) else null;
+  portsOf = addresses: filter (port: port != null) (map portOf addresses);
+  # Not both can be listened at on one host.
+  clash =
+    one: other:
+    let
+      isEverywhere =
+        address:
+        builtins.elem (hostOf address) [
+          "0.0.0.0"
+          "::"
+        ];
+    in
+    portOf one != null
+    && portOf one != 0
+    && portOf one == portOf other
+    && (hostOf one == hostOf other || isEverywhere one || isEverywhere other);
   isLoopback =
     address: hasPrefix "127." address || hasPrefix "[::1]" address || hasPrefix "localhost:" address;
   hasPassword = address: isString address && builtins.match "[a-z]+://[^/]*:[^/]*@.*" address != null;
-  isAddress = address: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]{1,5})" address != null;
+  isAddress =
+    address: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+])(:(0|[1-9][0-9]{0,4}))" address != null;
 
   # What is refused for either daemon; `addresses` are the keys of settings that are addresses.
   assertions =
@@ -190,15 +228,17 @@ rec {
     let
       settings = cfg.settings;
       open = filter (key: !isLoopback settings.${key}) addresses;
-      secrets = builtins.attrNames (
-        filterAttrs (name: value: looksSecret name && isString value && !hasPrefix "/" value) settings
+      texts = textsOf [ ] settings;
+      namesOf = found: map (one: concatStringsSep "." one.path) found;
+      secrets = namesOf (
+        filter (one: looksSecret (last one.path) && isString one.value && !hasPrefix "/" one.value) texts
       );
-      inStore = builtins.attrNames (
-        filterAttrs (
-          name: value:
-          (looksSecret name || name == "docker_config")
-          && (builtins.isPath value || (isString value && hasPrefix builtins.storeDir value))
-        ) settings
+      inStore = namesOf (
+        filter (
+          one:
+          (looksSecret (last one.path) || last one.path == "docker_config")
+          && (builtins.isPath one.value || hasPrefix builtins.storeDir one.value)
+        ) texts
       );
       # The address of a store may hold a password.
       logins = filter (key: lib.any hasPassword (lib.toList (settings.${key} or [ ]))) [
@@ -207,6 +247,9 @@ rec {
       ];
       badCredentials = builtins.attrNames (
         filterAttrs (_: source: !hasPrefix "/" source || hasPrefix builtins.storeDir source) cfg.credentials
+      );
+      badNames = filter (name: builtins.match "[A-Za-z0-9_.-]+" name == null) (
+        builtins.attrNames cfg.credentials
       );
     in
     map (key: {
@@ -229,6 +272,10 @@ rec {
       {
         assertion = inStore == [ ];
         message = "${path}.settings.${concatStringsSep ", " inStore} names a file in the Nix store, where everybody can read it. Name a file outside of it in ${path}.credentials, and set the key to its path below /run/credentials.";
+      }
+      {
+        assertion = badNames == [ ];
+        message = "${path}.credentials: ${builtins.toJSON badNames} cannot be files below /run/credentials. Their names have letters, digits, dots, dashes and underscores.";
       }
       {
         assertion = badCredentials == [ ];

@@ -67,6 +67,7 @@ let
       httpPort = number;
       master = string;
       zookeeperHosts = strings;
+      user = string;
       extraCmdLineOptions = strings;
       environment = set;
     };
@@ -150,6 +151,10 @@ let
         store = kept "tepui-agentd" "agent" address;
       in
       [ "services.tepui.agent.settings.control_plane = [ ${store.value} ];" ] ++ store.credentials
+    else if hasPrefix "file://" address then
+      [
+        "# master: ${address} holds the address of a master; list the control planes instead: services.tepui.agent.settings.control_plane = [ \"http://HOST:5052\" ];"
+      ]
     else
       [
         "services.tepui.agent.settings.control_plane = [ \"http://${builtins.head (lib.splitString ":" (removePrefix "http://" address))}:5052\" ];"
@@ -192,6 +197,9 @@ let
     option "services.tepui.control-plane.enable" old.enable
     ++ listenAt "services.tepui.control-plane.settings.marathon_listen" old old.httpPort
     ++ nothing old.master "master" "Marathon is a part of the control plane"
+    ++
+      optional (old.user != null)
+        "services.tepui.control-plane.settings.marathon_user = ${quoted old.user}; # of apps that name none; the daemon has a user of its own"
     ++ optional (old.zookeeperHosts != null && old.zookeeperHosts != [ ]) (
       if options.services.mesos.isDefined && (said "mesos").master.zk != null then
         "# zookeeperHosts: apps are kept where the control plane keeps everything, in its settings.store"

@@ -104,10 +104,10 @@ in
         message = "services.tepui.monitoring.apps.servers takes addresses with their scheme, such as \"http://node1:8080\".";
       }
       {
-        assertion = builtins.all (target: builtins.match "https?://.*" target == null) (
+        assertion = builtins.all (target: builtins.match "[^/]+:[0-9]+" target != null) (
           cfg.controlPlanes ++ cfg.agents
         );
-        message = "services.tepui.monitoring.controlPlanes and agents take HOST:PORT, without http://.";
+        message = "services.tepui.monitoring.controlPlanes and agents take HOST:PORT, without http://, such as \"node1:5051\".";
       }
     ];
 

@@ -1,4 +1,5 @@
-# The daemons, the command `tepui`, and the programs that belong beside them.
+# The daemons, the command `tepui`, the programs that belong beside them, and the plugins that are
+# shipped.
 {
   lib,
   stdenv,
@@ -64,6 +65,9 @@ rustPlatform.buildRustPackage {
         "tepui-agentd"
         "tepui-control-plane"
         "tepui-launch"
+        "tepui-plugin-binpack"
+        "tepui-plugin-numa"
+        "tepui-plugin-priority"
         "tepui-runtime"
         "tepui-sim"
       ];
@@ -86,7 +90,15 @@ rustPlatform.buildRustPackage {
         "tepui-wire"
       ];
 
-  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+  # Plugins have the names by which they are configured, where services.tepui.*.plugins looks for them.
+  postInstall = ''
+    mkdir -p $out/lib/tepui/plugins
+    mv $out/lib/libnuma.so $out/lib/tepui/plugins/numa.so
+    for name in binpack priority; do
+      mv $out/lib/libtepui_plugin_$name.so $out/lib/tepui/plugins/$name.so
+    done
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd tepui \
       --bash <($out/bin/tepui completions bash) \
       --fish <($out/bin/tepui completions fish) \

@@ -39,6 +39,33 @@ in
     ];
   };
 
+  "a secret among the settings of a plugin" = {
+    config = plane { plugins.quota.settings.api_token = "hunter2"; };
+    says = [
+      "services.tepui.control-plane.settings.plugins.quota.settings.api_token would put a secret"
+    ];
+  };
+
+  "a secret file that a package makes" = {
+    config = agent {
+      control_plane = [ "http://plane:5052" ];
+      docker_config = {
+        type = "derivation";
+        name = "docker.json";
+        outPath = "/nix/store/00000000000000000000000000000000-docker.json";
+      };
+    };
+    says = [ "services.tepui.agent.settings.docker_config names a file in the Nix store" ];
+  };
+
+  "a credential with a name that is none" = {
+    config.services.tepui.control-plane = {
+      enable = true;
+      credentials."store:key" = "/run/keys/key";
+    };
+    says = [ ''credentials: ["store:key"] cannot be files below /run/credentials'' ];
+  };
+
   "a secret file that is copied to the store" = {
     config = agent {
       control_plane = [ "http://plane:5052" ];
@@ -59,6 +86,31 @@ in
     config = plane { listen = "0.0.0.0"; };
     says = [
       ''services.tepui.control-plane.settings.listen = "0.0.0.0" is not an address with a port''
+    ];
+  };
+
+  "an address without a port beside an agent, and a firewall that is opened for it" = {
+    config = {
+      services.tepui.agent.enable = true;
+      services.tepui.control-plane = {
+        enable = true;
+        openFirewall = true;
+        settings.listen = "0.0.0.0";
+      };
+    };
+    says = [
+      ''services.tepui.control-plane.settings.listen = "0.0.0.0" is not an address with a port''
+    ];
+  };
+
+  "two APIs at one port" = {
+    config = plane {
+      listen = "0.0.0.0:8080";
+      allow_unauthenticated = true;
+    };
+    says = [
+      "services.tepui.control-plane.settings.listen and marathon_listen cannot both be listened at"
+      "0.0.0.0:8080 and 127.0.0.1:8080 have the same port"
     ];
   };
 
@@ -118,6 +170,17 @@ in
       ''such as "http://node1:8080"''
       "take HOST:PORT, without http://"
     ];
+  };
+
+  "an agent to scrape without its port" = {
+    config = {
+      services.prometheus.enable = true;
+      services.tepui.monitoring = {
+        enable = true;
+        agents = [ "worker" ];
+      };
+    };
+    says = [ ''take HOST:PORT, without http://, such as "node1:5051"'' ];
   };
 
   "an option with a typing error" = {
@@ -182,6 +245,7 @@ in
       enable = true;
       httpPort = 9090;
       zookeeperHosts = [ "a:2181" ];
+      user = "root";
       environment.JAVA_OPTS = "-Xmx512m";
     };
     says = [
@@ -189,7 +253,13 @@ in
       "services.tepui.control-plane.settings.marathon_listen = \"0.0.0.0:9090\";"
       "services.tepui.control-plane.settings.store = \"zk://a:2181/tepui\"; # apps of Marathon"
       "# environment: there is no Java, and nothing to tell it"
+      "services.tepui.control-plane.settings.marathon_user = \"root\"; # of apps that name none"
     ];
+  };
+
+  "the former options with a master that a file names" = {
+    config.services.mesos.slave.master = "file:///etc/mesos/zk";
+    says = [ "# master: file:///etc/mesos/zk holds the address of a master" ];
   };
 
   "the former options with a password" = {
