@@ -90,6 +90,8 @@ fn candidate(config: &Config, id: Uuid) -> Candidate {
 struct Servers {
     mesos: Front,
     marathon: Front,
+    /// Calls that wait for a leader are answered by it.
+    leads: watch::Sender<Option<Router>>,
     agents: Gate,
     running: [JoinHandle<()>; 3],
     stop: watch::Sender<bool>,
@@ -99,7 +101,8 @@ impl Servers {
     fn start(config: &Config, listeners: Listeners, standby: &Standby, own: Router) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mesos = Front::new(tepui_standby::mesos(standby.clone(), own));
-        let marathon = Front::new(tepui_standby::marathon(standby.clone()));
+        let (leads, leading) = watch::channel(None);
+        let marathon = Front::new(tepui_standby::marathon(standby.clone(), leading));
         let agents = Gate::new(standby.heard.clone());
         let patience = Patience::default();
         let mut agents_stop = stopped.clone();
@@ -123,12 +126,13 @@ impl Servers {
                 }
             }),
         ];
-        Self { mesos, marathon, agents, running, stop }
+        Self { mesos, marathon, leads, agents, running, stop }
     }
 
     fn lead(&self, elected: &Elected) {
         self.agents.open(elected.driver.clone());
         self.marathon.replace(elected.marathon.clone());
+        self.leads.send_replace(Some(elected.marathon.clone()));
         self.mesos.replace(elected.mesos.clone());
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub use front::Front;
 pub use leading::{Leader, Leads, Standbys, leading};
-pub use marathon::marathon;
+pub use marathon::{Own, marathon};
 pub use mesos::mesos;
 pub use vigil::keep_vigil;
 

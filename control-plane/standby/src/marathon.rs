@@ -15,6 +15,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::json;
 use tepui_election::said;
+use tokio::sync::watch;
+use tower::ServiceExt;
 use tracing::warn;
 
 use crate::Standby;
@@ -43,8 +45,20 @@ const HOP: [&str; 8] = [
 
 type Connections = Client<HttpConnector, Body>;
 
-/// Passes everything on to the leader, but events, whose clients are sent there.
-pub fn marathon(standby: Standby) -> Router {
+/// What this process answers by once it leads; `None` until then.
+pub type Own = watch::Receiver<Option<Router>>;
+
+/// Who answers a call.
+enum Whose {
+    /// The leader at this address.
+    Leader(String),
+    /// This process, which leads by now.
+    Own(Router),
+}
+
+/// Passes everything on to the leader, but events, whose clients are sent there. A call that came
+/// while nobody led is answered by `own` if it is this process that leads next.
+pub fn marathon(standby: Standby, own: Own) -> Router {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT));
     connector.set_nodelay(true);
@@ -53,18 +67,28 @@ pub fn marathon(standby: Standby) -> Router {
         .pool_max_idle_per_host(CONNECTIONS)
         .build(connector);
     Router::new().fallback(move |request: Request| {
-        let (standby, client) = (standby.clone(), client.clone());
-        async move { serve(standby, client, request).await }
+        let (standby, own, client) = (standby.clone(), own.clone(), client.clone());
+        async move { serve(standby, own, client, request).await }
     })
 }
 
-async fn serve(mut standby: Standby, client: Connections, request: Request) -> Response {
-    let own = format!("1.1 {}", standby.me.marathon);
-    if came_through(request.headers(), &own) {
+async fn serve(
+    mut standby: Standby,
+    mut own: Own,
+    client: Connections,
+    request: Request,
+) -> Response {
+    let via = format!("1.1 {}", standby.me.marathon);
+    if came_through(request.headers(), &via) {
         return message(StatusCode::BAD_GATEWAY, "Detected proxying loop.");
     }
-    let Some(leader) = await_leader(&mut standby).await else {
-        return message(StatusCode::BAD_GATEWAY, said::UNDETERMINED);
+    let leader = match await_leader(&mut standby, &mut own).await {
+        Some(Whose::Leader(leader)) => leader,
+        Some(Whose::Own(router)) => {
+            let Ok(answer) = router.oneshot(request).await;
+            return answer;
+        }
+        None => return message(StatusCode::BAD_GATEWAY, said::UNDETERMINED),
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     if path.starts_with("/v2/events") {
@@ -73,18 +97,29 @@ async fn serve(mut standby: Standby, client: Connections, request: Request) -> R
         };
         return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     }
-    pass_on(&client, &leader, &own, request).await
+    pass_on(&client, &leader, &via, request).await
 }
 
-/// Where the leader serves Marathon's API, as soon as there is one.
-async fn await_leader(standby: &mut Standby) -> Option<String> {
+/// Where the leader serves Marathon's API, as soon as there is one: elsewhere, or here.
+async fn await_leader(standby: &mut Standby, own: &mut Own) -> Option<Whose> {
     let me = standby.me.clone();
-    let heard = standby.heard.wait_for(|heard| {
-        let leader = heard.as_ref().and_then(|heard| heard.leader.as_ref());
-        leader.is_some_and(|leader| leader.id != me.id)
-    });
-    let heard = tokio::time::timeout(LEADER_WAIT, heard).await.ok()?.ok()?;
-    Some(heard.as_ref()?.leader.as_ref()?.marathon.clone())
+    let elsewhere = async {
+        let heard = standby.heard.wait_for(|heard| {
+            let leader = heard.as_ref().and_then(|heard| heard.leader.as_ref());
+            leader.is_some_and(|leader| leader.id != me.id)
+        });
+        let leader = heard.await.ok()?.as_ref()?.leader.as_ref()?.marathon.clone();
+        Some(Whose::Leader(leader))
+    };
+    let here = async { own.wait_for(Option::is_some).await.ok()?.clone().map(Whose::Own) };
+    let either = async {
+        tokio::select! {
+            Some(whose) = elsewhere => Some(whose),
+            Some(whose) = here => Some(whose),
+            else => None,
+        }
+    };
+    tokio::time::timeout(LEADER_WAIT, either).await.ok()?
 }
 
 fn came_through(headers: &HeaderMap, own: &str) -> bool {

@@ -9,8 +9,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use tepui_election::said;
+use tepui_standby::Standby;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::rig::{Answer, ask, candidate, led_by, nobody, say, serve, standby};
@@ -28,12 +30,17 @@ async fn echo(request: Request) -> impl IntoResponse {
     (StatusCode::CREATED, headers, text)
 }
 
+/// Marathon's endpoints of a standby that never leads.
+fn never_leading(standby: Standby) -> Router {
+    tepui_standby::marathon(standby, watch::channel(None).1)
+}
+
 /// A standby whose leader is at this address.
 async fn before(leader: &str) -> std::net::SocketAddr {
     let (standby, hear) = standby(led_by(candidate("a", "a:5050", leader)));
     // It is told nothing more.
     drop(hear);
-    serve(tepui_standby::marathon(standby)).await
+    serve(never_leading(standby)).await
 }
 
 #[tokio::test]
@@ -96,7 +103,7 @@ async fn a_call_waits_for_a_leader_and_not_for_ever() {
     let (without, _hear) = standby(None);
     let begin = tokio::time::Instant::now();
     let request = || Request::get("/v2/apps").body(Body::empty()).unwrap();
-    let answer = tepui_standby::marathon(without).oneshot(request()).await.unwrap();
+    let answer = never_leading(without).oneshot(request()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(begin.elapsed(), Duration::from_millis(2_500));
     let body = axum::body::to_bytes(answer.into_body(), 1 << 10).await.unwrap();
@@ -104,13 +111,31 @@ async fn a_call_waits_for_a_leader_and_not_for_ever() {
 
     let (standby, hear) = standby(None);
     let asked = tokio::spawn(
-        tepui_standby::marathon(standby)
-            .oneshot(Request::get("/v2/events").body(Body::empty()).unwrap()),
+        never_leading(standby).oneshot(Request::get("/v2/events").body(Body::empty()).unwrap()),
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
     hear.send_replace(led_by(candidate("a", "a:5050", "a:8080")));
     let answer = asked.await.unwrap().unwrap();
     assert_eq!(answer.headers()["location"], "http://a:8080/v2/events");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_while_this_process_is_elected_is_answered_by_it() {
+    let (standby, hear) = standby(None);
+    let me = standby.me.as_ref().clone();
+    let (lead, own) = watch::channel(None);
+    let marathon = tepui_standby::marathon(standby, own);
+    let request = Request::post("/v2/apps?force=true").body(Body::from("{}")).unwrap();
+    let asked = tokio::spawn(marathon.oneshot(request));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // It is named as the leader before it serves.
+    hear.send_replace(led_by(me));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    lead.send_replace(Some(Router::new().fallback(any(echo))));
+    let answer = asked.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 10).await.unwrap();
+    assert_eq!(body, "POST /v2/apps?force=true HTTP/1.1\n{}");
 }
 
 #[tokio::test]
@@ -138,7 +163,7 @@ async fn a_leader_that_dies_in_the_middle_may_have_done_it() {
 #[tokio::test]
 async fn an_open_connection_is_served_by_who_leads_now() {
     let (standby, _hear) = standby(led_by(candidate("a", "a:5050", "a:8080")));
-    let front = tepui_standby::Front::new(tepui_standby::marathon(standby));
+    let front = tepui_standby::Front::new(never_leading(standby));
     let at = serve(front.router()).await;
     let mut stream = TcpStream::connect(at).await.unwrap();
     let mut ask = async |wanted: &str| {
