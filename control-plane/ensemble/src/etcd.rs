@@ -289,7 +289,7 @@ impl Etcd {
         // A watch that breaks goes on from where it was, at the next server; it ends when none of
         // them tells anything.
         let (mut failures, mut told) = (0, seen);
-        while failures < self.shared.servers.len() {
+        loop {
             let turn = self.shared.turn.load(Ordering::Relaxed);
             let watched = self.watch_from(&mut seen, news).await;
             if std::mem::replace(&mut told, seen) != seen {
@@ -304,10 +304,12 @@ impl Etcd {
                     debug!(error = &*wrong, "etcd's watch broke");
                     self.pass_on(turn);
                     failures += 1;
+                    if failures >= self.shared.servers.len() {
+                        return Err(self.wrong(what, wrong));
+                    }
                 }
             }
         }
-        Err(self.wrong(what, "no server keeps a watch".into()))
     }
 
     /// Passes on what follows the revision `seen`, until nobody listens.
