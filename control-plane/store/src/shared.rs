@@ -172,21 +172,19 @@ impl Shared {
     ) -> Result<Option<Stamp>, StoreError> {
         let bytes = leadership.encode();
         let begin = Instant::now();
-        let mut tried = false;
         loop {
             let swapped = self.runtime.block_on(self.ensemble.swap(stamp, &bytes, changes));
             let error = match swapped {
                 Ok(stamp) => return Ok(Some(stamp)),
-                // An earlier try of ours may be what changed it: no two writes of a leader leave
-                // the same record.
+                // An earlier try of ours may be what changed it, also one before a store that was
+                // full: no two writes leave the same record.
                 Err(SwapError::Conflict) => match self.runtime.block_on(self.ensemble.meta()) {
-                    Ok(Some((found, stamp))) if tried && found == bytes => return Ok(Some(stamp)),
+                    Ok(Some((found, stamp))) if found == bytes => return Ok(Some(stamp)),
                     Ok(_) => return Ok(None),
                     Err(error) => error,
                 },
                 Err(SwapError::Unknown(error)) => error,
             };
-            tried = true;
             (self.on_failure)();
             if let EnsembleError::NoSpace { servers } = error {
                 return Err(StoreError::NoSpace { path: servers });

@@ -6,6 +6,7 @@ mod place;
 mod secured;
 mod three;
 
+use tepui_election::Leadership;
 use tepui_ensemble::servers::Server;
 use tepui_store::{Batch, Campaign, Op, Revision, Store, StoreError, suite};
 use tepui_types::Term;
@@ -22,6 +23,7 @@ pub(crate) fn everything(place: &Place) {
     of_two_that_stand_up_one_leads(place);
     a_leader_that_wrote_since_stays(place);
     a_former_leader_writes_nothing_more(place);
+    a_write_that_came_through_after_all_is_the_leaders_own(place);
     who_steps_down_leaves_the_place_free(place);
 }
 
@@ -140,6 +142,25 @@ fn a_former_leader_writes_nothing_more(place: &Place) {
     }
     assert_eq!(leader.load("").unwrap(), [("a".to_owned(), b"1".to_vec())]);
     leader.commit(new, Batch { ops: vec![put("a", "2")] }).unwrap();
+}
+
+/// The answer to a write is lost, the store is full when it is made again, and takes it once there is
+/// room: it is there already.
+fn a_write_that_came_through_after_all_is_the_leaders_own(place: &Place) {
+    let address = place.fresh();
+    let mut leader = place.open(&address, "one");
+    let term = leader.acquire().unwrap();
+    leader.commit(term, Batch::default()).unwrap();
+    let ensemble = place.ensemble(&address);
+    let (meta, stamp) = place.runtime.block_on(ensemble.meta()).unwrap().unwrap();
+    let mut record = Leadership::decode(&meta).unwrap();
+    record.writes += 1;
+    record.revision += 1;
+    let lost = record.encode();
+    place.runtime.block_on(ensemble.swap(Some(stamp), &lost, &[])).unwrap();
+    assert_eq!(leader.commit(term, Batch::default()).unwrap(), Revision(record.revision));
+    let next = Revision(record.revision + 1);
+    assert_eq!(leader.commit(term, Batch { ops: vec![put("a", "1")] }).unwrap(), next);
 }
 
 fn who_steps_down_leaves_the_place_free(place: &Place) {
