@@ -17,7 +17,7 @@ pub enum Kind {
 /// Files for TLS, PEM each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Who signs the servers' certificates; without it, the system's authorities do not help.
+    /// Who signs the servers' certificates; without it none is believed.
     pub ca: Option<PathBuf>,
     /// The client's certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -108,6 +108,12 @@ impl Address {
         };
         let shown = address.to_string();
         match &mut address.tls {
+            Some(_) if files.ca.is_none() => {
+                return wrong(format!(
+                    "store_ca_file is needed for {shown}: without the certificates of who signs the \
+                     servers' none of these is believed"
+                ));
+            }
             Some(tls) => *tls = Tls { ca: files.ca.clone(), identity },
             None if files.ca.is_some() || identity.is_some() => {
                 return wrong(format!(
@@ -138,6 +144,10 @@ impl Address {
             Some(at) => rest.split_at(at),
             None => (rest, DEFAULT_PATH),
         };
+        // What comes before the / may be a part of a password: it is told nobody.
+        if path.contains('@') {
+            return Err(refuse("neither a password with a / nor a path with an @ is taken".into()));
+        }
         // A password may hold an @, a host may not.
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => {
@@ -224,10 +234,10 @@ fn check_server(server: &str) -> Result<(), String> {
     }
 }
 
+/// Hides what may be a password, whatever is in it.
 fn without_password(text: &str) -> String {
     let begin = text.find("://").map_or(0, |at| at + 3);
-    let end = text[begin..].find('/').map_or(text.len(), |at| begin + at);
-    match (text[begin..end].find(':'), text[begin..end].rfind('@')) {
+    match (text[begin..].find(':'), text[begin..].rfind('@')) {
         (Some(colon), Some(at)) if colon < at => {
             format!("{}:…{}", &text[..begin + colon], &text[begin + at..])
         }
@@ -263,6 +273,12 @@ mod tests {
         let error = Address::parse("zk://ada:secret@a/mesos").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
         assert!(error.to_string().contains("\"a\" has no port"), "{error}");
+        for text in
+            ["zk://ada:77s/77t@a:2181/mesos", "etcd://ada:77/r@t@a:2379", "zk://a:1@77/@a:1/"]
+        {
+            let error = Address::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("77") && error.contains("password with a /"), "{error}");
+        }
     }
 
     #[test]
@@ -286,6 +302,9 @@ mod tests {
         let error = Address::read("etcds://a:1", &certificate).unwrap_err().to_string();
         assert!(error.contains("belong together"), "{error}");
         let ca = TlsFiles { ca: Some("/ca.pem".into()), ..TlsFiles::default() };
+        let error = Address::read("etcds://u:secret@a:1", &TlsFiles::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("store_ca_file is needed") && !error.contains("secret"), "{error}");
         let error = Address::read("zk://u:secret@a:1/x", &ca).unwrap_err().to_string();
         assert!(error.contains("for etcds://") && !error.contains("secret"), "{error}");
     }

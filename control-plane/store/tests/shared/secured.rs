@@ -17,6 +17,12 @@ fn connect(place: &Place, address: &Address) -> Result<(), EnsembleError> {
     })
 }
 
+/// An error and what is below it, as the log shows them.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(|error| error.to_string().to_lowercase()).collect::<Vec<_>>().join(": ")
+}
+
 #[test]
 fn etcd_with_tls_and_a_login_keeps_everything_for_whoever_may() {
     let place = Place::new(Server::etcd_with_tls_and_login());
@@ -38,6 +44,9 @@ fn etcd_with_tls_and_a_login_keeps_everything_for_whoever_may() {
             matches!(refused, Err(EnsembleError::Unavailable { .. })),
             "{wrong:?}: {refused:?}"
         );
+        // Whoever reads the log knows what to mend.
+        let reasons = reasons(&refused.unwrap_err());
+        assert!(wrong.is_none() || reasons.contains("certificate"), "{wrong:?}: {reasons}");
     }
     let nowhere = Tls { ca: Some("/nowhere/ca.pem".into()), ..tls };
     let refused = connect(&place, &Address { tls: Some(nowhere), ..right });
