@@ -175,16 +175,6 @@ pub struct Config {
     pub lease: Span,
 }
 
-impl Config {
-    /// Name under which clients reach Marathon's API.
-    pub fn marathon_host(&self) -> String {
-        if self.hostname == self.listen.ip().to_string() {
-            return self.marathon_listen.ip().to_string();
-        }
-        self.hostname.clone()
-    }
-}
-
 impl Settings {
     /// These settings where they are given, else those of `file`.
     #[must_use]
@@ -258,11 +248,12 @@ impl Settings {
         let listen = address(self.listen, LISTEN)?;
         let marathon_listen = address(self.marathon_listen, MARATHON_LISTEN)?;
         let agent_listen = address(self.agent_listen, AGENT_LISTEN)?;
-        for (key, address) in [
+        let addresses = [
             ("listen", listen),
             ("marathon_listen", marathon_listen),
             ("agent_listen", agent_listen),
-        ] {
+        ];
+        for (key, address) in addresses {
             guard_address(key, address, self.allow_unauthenticated)?;
         }
         let patience = self.agent_patience_seconds.unwrap_or(AGENT_PATIENCE_SECONDS);
@@ -284,11 +275,12 @@ impl Settings {
         );
         let store = self.shared_store()?;
         let certificates = self.store_files().certificates();
-        ensure!(
-            store.is_none() || self.hostname.is_some() || !listen.ip().is_unspecified(),
-            "hostname is needed beside store: others cannot reach this process at {}",
-            listen.ip()
-        );
+        for (key, address) in addresses {
+            ensure!(
+                store.is_none() || self.hostname.is_some() || !address.ip().is_unspecified(),
+                "hostname is needed beside store: others cannot reach this process at {key} = {address}"
+            );
+        }
         let record_limit = self.allocator_record_limit_mb.unwrap_or(ALLOCATOR_RECORD_LIMIT_MB);
         ensure!(
             (1..=1 << 20).contains(&record_limit),
@@ -394,6 +386,11 @@ mod tests {
         let config = shared("0.0.0.0:5050", Some("here")).resolve().unwrap();
         assert_eq!(config.store.unwrap().servers, ["a:2181", "b:2181"]);
         assert!(shared("10.0.0.1:5050", None).resolve().is_ok());
+        // Agents would be sent to themselves.
+        let agents = Some("0.0.0.0:5052".parse().unwrap());
+        let error = Settings { agent_listen: agents, ..shared("10.0.0.1:5050", None) };
+        let error = error.resolve().unwrap_err().to_string();
+        assert!(error.contains("agent_listen = 0.0.0.0:5052"), "{error}");
         let error = Settings { store: Some("redis://x".into()), ..Settings::default() };
         assert!(error.resolve().unwrap_err().to_string().contains("etcd://"));
     }

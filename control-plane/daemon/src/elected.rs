@@ -1,7 +1,8 @@
 //! From a term to a leader at work: the driver's thread, the allocator's, and what they serve.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -29,6 +30,7 @@ use crate::follow::Followers;
 use crate::links::Links;
 use crate::plane::MesosPlane;
 use crate::probes::Probes;
+use crate::reached::Reached;
 use crate::recorder::Recorder;
 use crate::rest::MarathonApps;
 use crate::shadow::{Candidate as Shadow, Watched, opening};
@@ -61,6 +63,7 @@ pub struct Opened {
 pub struct Maker {
     pub config: Config,
     pub me: Candidate,
+    pub reached: Reached,
     pub clock: Clock,
     pub timings: Arc<Timings>,
     pub board: Arc<Board>,
@@ -107,9 +110,10 @@ impl Maker {
             move |plan| for_plans.event(tepui_cluster::Event::Planned(plan)),
         )
         .context("failed to start the allocator's thread")?;
-        let apps = apps_config(config)?;
-        let options = crate::rest::options(config, &apps);
-        let leader = Leader::new(cluster_config(config), apps, entropy);
+        let apps = apps_config(config, &self.me)?;
+        let options = crate::rest::options(config, &self.me, &apps);
+        let cluster = cluster_config(config, self.reached.mesos(config));
+        let leader = Leader::new(cluster, apps, entropy);
         let probes = Probes::new(tokio::runtime::Handle::current(), driver.clone());
         let turn = Turn {
             clock,
@@ -175,6 +179,11 @@ impl tepui_standby::Leader for Drilled {
     }
 }
 
+/// Why a leader does not begin that is to record its allocator.
+pub fn not_recorded(path: &Path) -> String {
+    format!("failed to record the allocator in {}", path.display())
+}
+
 /// Those who follow the allocator: who records, and a candidate that decides beside it.
 fn follow(
     config: &Config,
@@ -184,8 +193,7 @@ fn follow(
     let mut followers = Followers::default();
     if let Some(path) = &config.allocator_record {
         let limit = config.allocator_record_limit_mb << 20;
-        let recorder = Recorder::create(path, limit)
-            .with_context(|| format!("failed to record the allocator in {}", path.display()))?;
+        let recorder = Recorder::create(path, limit).with_context(|| not_recorded(path))?;
         info!(path = %path.display(), "recording what the allocator is told and decides");
         followers.add("recorder", recorder).context("failed to start the recorder's thread")?;
     }
@@ -220,25 +228,29 @@ pub fn open_own(
     Ok(Opened { store: Box::new(store), term, elected: Event::Elected { term, cluster, apps } })
 }
 
-fn cluster_config(config: &Config) -> tepui_cluster::Config {
-    let port = u32::from(config.listen.port());
-    tepui_cluster::Config {
-        leader: v1::MasterInfo {
-            port,
-            hostname: Some(config.hostname.clone()),
-            ip: match config.listen.ip() {
-                std::net::IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
-                std::net::IpAddr::V6(_) => 0,
-            },
-            pid: Some(format!("master@{}", config.listen)),
-            version: Some(tepui_wire::version::MESOS_VERSION.into()),
-            address: Some(v1::Address {
-                hostname: Some(config.hostname.clone()),
-                ip: Some(config.listen.ip().to_string()),
-                port: i32::from(config.listen.port()),
-            }),
-            ..v1::MasterInfo::default()
+/// What clients are told of this process, which they reach at this address.
+fn leader_info(config: &Config, reached: SocketAddr) -> v1::MasterInfo {
+    v1::MasterInfo {
+        port: u32::from(reached.port()),
+        hostname: Some(config.hostname.clone()),
+        ip: match reached.ip() {
+            IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
+            IpAddr::V6(_) => 0,
         },
+        pid: Some(format!("master@{reached}")),
+        version: Some(tepui_wire::version::MESOS_VERSION.into()),
+        address: Some(v1::Address {
+            hostname: Some(config.hostname.clone()),
+            ip: Some(reached.ip().to_string()),
+            port: i32::from(reached.port()),
+        }),
+        ..v1::MasterInfo::default()
+    }
+}
+
+fn cluster_config(config: &Config, reached: SocketAddr) -> tepui_cluster::Config {
+    tepui_cluster::Config {
+        leader: leader_info(config, reached),
         patience: Span::from_secs(config.agent_patience_seconds),
         agent_removal_rate: Some(RemovalRate {
             agents: config.agent_removals_per_minute,
@@ -252,13 +264,13 @@ fn cluster_config(config: &Config) -> tepui_cluster::Config {
     }
 }
 
-fn apps_config(config: &Config) -> anyhow::Result<tepui_apps::Config> {
+fn apps_config(config: &Config, me: &Candidate) -> anyhow::Result<tepui_apps::Config> {
     let defaults = tepui_apps::Config::default();
     let default_role = Role::parse(&config.marathon_role).context("marathon_role is no role")?;
     Ok(tepui_apps::Config {
         settings: tepui_marathon::Settings { default_role, ..defaults.settings },
         hostname: config.hostname.clone(),
-        webui_url: Some(format!("http://{}", config.marathon_listen)),
+        webui_url: Some(format!("http://{}", me.marathon)),
         min_revive_interval: MIN_REVIVE_INTERVAL,
         reconciliation_delay: FIRST_RECONCILIATION,
         user: config.marathon_user.clone().unwrap_or_default(),
@@ -283,5 +295,28 @@ pub(crate) fn facts(config: &Config, clock: Clock) -> tepui_api::Facts {
         cluster: config.cluster.clone(),
         started: clock.now(),
         flags,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn clients_are_told_where_they_reach_the_leader_and_not_where_it_listens() {
+        let settings = Settings {
+            listen: Some("0.0.0.0:5050".parse().unwrap()),
+            hostname: Some("one".into()),
+            allow_unauthenticated: true,
+            ..Settings::default()
+        };
+        let config = settings.resolve().unwrap();
+        let info = leader_info(&config, "10.1.2.3:5050".parse().unwrap());
+        let address = info.address.unwrap();
+        assert_eq!((address.ip.as_deref(), address.port), (Some("10.1.2.3"), 5050));
+        assert_eq!(address.hostname.as_deref(), Some("one"));
+        assert_eq!(info.pid.as_deref(), Some("master@10.1.2.3:5050"));
+        assert_eq!(info.ip.to_ne_bytes(), [10, 1, 2, 3]);
     }
 }

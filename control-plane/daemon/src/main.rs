@@ -14,6 +14,7 @@ mod links;
 mod plane;
 mod plugins;
 mod probes;
+mod reached;
 mod recorder;
 mod rest;
 mod serve;

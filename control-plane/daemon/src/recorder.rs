@@ -31,6 +31,16 @@ impl Recorder {
         Ok(Self { path: path.to_owned(), file, left: limit_bytes })
     }
 
+    /// Whether a file could be begun there, found out without touching an earlier one: who stands by
+    /// says it before anybody needs it to lead.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn check(path: &Path) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).open(path).map(drop)
+    }
+
     fn write(&mut self, step: &Step) -> io::Result<bool> {
         if matches!(&step.what, What::Planned(plan) if plan.is_empty()) {
             return Ok(true);
@@ -84,6 +94,17 @@ mod tests {
     fn step(at: u64) -> Step {
         let agent = AgentId::parse("a1").unwrap();
         Step { at: Mono::from_nanos(at), what: What::Told(vec![Input::AgentRemoved(agent)]) }
+    }
+
+    #[test]
+    fn whether_it_can_be_recorded_is_known_before_and_costs_no_recording() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.tepui");
+        Recorder::check(&path).unwrap();
+        std::fs::write(&path, "earlier").unwrap();
+        Recorder::check(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"earlier");
+        assert!(Recorder::check(&folder.path().join("nowhere/day.tepui")).is_err());
     }
 
     #[test]

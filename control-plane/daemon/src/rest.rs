@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_apps::{Command, Origin, Reply};
+use tepui_election::Candidate;
 use tepui_marathon::{Event, EventPayload, Version};
 use tepui_process::Clock;
 use tepui_rest::{Apps, InfoConfig, Leadership, Options, ServiceError};
@@ -84,14 +85,14 @@ impl Apps for MarathonApps {
 }
 
 /// What the REST layer shows of this process.
-pub fn options(config: &Config, apps: &tepui_apps::Config) -> Options {
+pub fn options(config: &Config, me: &Candidate, apps: &tepui_apps::Config) -> Options {
     Options {
-        address: format!("{}:{}", config.marathon_host(), config.marathon_listen.port()),
+        address: me.marathon.clone(),
         settings: apps.settings.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         info: InfoConfig {
-            master: config.listen.to_string(),
-            mesos_leader_ui_url: Some(format!("http://{}/", config.listen)),
+            master: me.mesos.clone(),
+            mesos_leader_ui_url: Some(format!("http://{}/", me.mesos)),
             http_port: Some(config.marathon_listen.port()),
             ..InfoConfig::default()
         },

@@ -25,9 +25,11 @@ use tracing::{error, info, warn};
 
 use crate::Configured;
 use crate::config::Config;
-use crate::elected::{Elected, Maker, facts, open_own};
+use crate::elected::{Elected, Maker, Opened, facts, not_recorded, open_own};
 use crate::grpc::{self, Gate};
 use crate::plugins::Plugins;
+use crate::reached::Reached;
+use crate::recorder::Recorder;
 use crate::standing::Standing;
 use crate::turn::Ended;
 
@@ -165,8 +167,8 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let own = tepui_api::own(facts(&config, clock), timings.clone(), term);
     let standby = Standby { me: Arc::new(me.clone()), heard };
     let board = Arc::new(Board::new().context("failed to make the metrics of plugins")?);
-    let maker = Maker { config, me, clock, timings, board };
-    let Maker { config, me, timings, .. } = &maker;
+    let maker = Maker { config, me, reached: Reached::default(), clock, timings, board };
+    let Maker { config, timings, .. } = &maker;
     // Where a file is the configuration, SIGHUP has it read anew.
     let has_file = source.file.is_some();
     let reloads = has_file.then(Hangups::new).transpose();
@@ -179,6 +181,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     let (servers, elected) = match &config.store {
         // Nobody else could lead: requests are taken when they can be answered.
         None => {
+            maker.reached.find(config).await;
             let opened = open_own(config, &mut entropy, timings)?;
             timings.leadership.changed();
             let elected = maker.lead(opened, entropy)?;
@@ -189,16 +192,9 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
         Some(address) => {
             let servers = Servers::start(config, listeners, &standby, own);
             said(config, "control plane stands by");
-            let mut standing = Standing::new(
-                address.clone(),
-                config.lease,
-                me.clone(),
-                clock,
-                timings.clone(),
-                hear,
-            );
+            let mut standing = Standing::new(address.clone(), &maker, hear);
             let opened = tokio::select! {
-                opened = standing.until_elected(entropy.uuid()) => opened?,
+                opened = stand_by(&mut standing, &maker, entropy.uuid()) => opened?,
                 signal = &mut signal => {
                     let signal = signal.context("failed to wait for signals")?;
                     info!(signal, "stopping before any election");
@@ -244,6 +240,24 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     reloading.abort();
     servers.stop().await;
     Ok(ended)
+}
+
+/// Stands by until this process leads. What could keep it from leading is found before; and where clients
+/// of Mesos reach it, for when the store answers, names of hosts are known too.
+async fn stand_by(standing: &mut Standing, maker: &Maker, fresh: Uuid) -> anyhow::Result<Opened> {
+    let Maker { config, reached, .. } = maker;
+    if let Some(path) = &config.allocator_record {
+        Recorder::check(path).with_context(|| not_recorded(path))?;
+    }
+    standing.connect().await?;
+    if !reached.find(config).await {
+        warn!(
+            told = %reached.mesos(config), hostname = config.hostname,
+            "clients that find the leader in ZooKeeper are told an address that other hosts do not \
+             reach: listen on one of this host's addresses, or let hostname stand for one"
+        );
+    }
+    standing.until_elected(fresh).await
 }
 
 fn said(config: &Config, what: &'static str) {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sd_notify::NotifyState;
 use serde_json::json;
 use tepui_api::Timings;
 use tepui_election::{Candidate, Effect, Election, Event, Leadership};
 use tepui_ensemble::{Address, Ensemble, EnsembleError, News};
-use tepui_process::{Clock, Watchdog};
+use tepui_process::{Clock, Watchdog, notify};
 use tepui_store::{Campaign, Replica, Shared, records};
 use tepui_types::{Span, Term, Uuid};
 use tepui_wire::v1;
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::driver::Driver;
-use crate::elected::Opened;
+use crate::elected::{Maker, Opened};
 
 /// The pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -79,16 +80,18 @@ type NewsOf = mpsc::Receiver<Result<News, EnsembleError>>;
 
 impl Standing {
     /// Stands by at the store of this address.
-    pub fn new(
-        address: Address,
-        lease: Span,
-        me: Candidate,
-        clock: Clock,
-        timings: Arc<Timings>,
-        hear: watch::Sender<Option<Leadership>>,
-    ) -> Self {
-        let watchdog = Watchdog::of_service_manager();
-        Self { address, lease, me, clock, timings, hear, ensemble: None, last_sign: None, watchdog }
+    pub fn new(address: Address, maker: &Maker, hear: watch::Sender<Option<Leadership>>) -> Self {
+        Self {
+            address,
+            lease: maker.config.lease,
+            me: maker.me.clone(),
+            clock: maker.clock,
+            timings: maker.timings.clone(),
+            hear,
+            ensemble: None,
+            last_sign: None,
+            watchdog: Watchdog::of_service_manager(),
+        }
     }
 
     /// Follows the store until this process leads, with everything that was durable at hand.
@@ -96,13 +99,20 @@ impl Standing {
     /// # Errors
     /// When what is stored is of no use to this program. A store that is away is waited for.
     pub async fn until_elected(&mut self, fresh: Uuid) -> anyhow::Result<Opened> {
-        let ensemble = self.connect().await?;
-        self.ensemble = Some(ensemble.clone());
+        let ensemble = match &self.ensemble {
+            Some(ensemble) => ensemble.clone(),
+            None => self.connect().await?,
+        };
         let lease = Duration::from(self.lease);
         let runtime = Handle::current();
         let timings = self.timings.clone();
         let mut store = Shared::new(ensemble.clone(), runtime, self.me.clone(), fresh, lease)
-            .on_failure(move || timings.leadership.store_failed("write"));
+            .on_failure(move || {
+                timings.leadership.store_failed("write");
+                // It is tried for as long as the lease, which may be longer than a service manager
+                // waits for a sign.
+                notify(NotifyState::Watchdog);
+            });
         let (gone, mut goings) = mpsc::channel(1);
         let election = Election::new(self.lease);
         let replica = Replica::default();
@@ -144,13 +154,19 @@ impl Standing {
         }
     }
 
-    /// Connects, as often as it takes; an address that is refused is an error.
-    async fn connect(&mut self) -> anyhow::Result<Ensemble> {
+    /// Connects to the store, as often as it takes.
+    ///
+    /// # Errors
+    /// When its address or the login is refused.
+    pub async fn connect(&mut self) -> anyhow::Result<Ensemble> {
         let mut said = false;
         loop {
             self.watchdog.beat();
             match Ensemble::connect(&self.address).await {
-                Ok(ensemble) => return Ok(ensemble),
+                Ok(ensemble) => {
+                    self.ensemble = Some(ensemble.clone());
+                    return Ok(ensemble);
+                }
                 Err(error @ EnsembleError::Unavailable { .. }) => {
                     self.timings.leadership.store_failed("connect");
                     if !std::mem::replace(&mut said, true) {

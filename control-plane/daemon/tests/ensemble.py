@@ -52,9 +52,9 @@ def start_zookeeper(stack, folder):
 class Planes:
     """Control planes that share a store, and an agent that finds the leader by it."""
 
-    def __init__(self, binaries, folder, store, count, options=()):
+    def __init__(self, binaries, folder, store, count, options=(), listen="127.0.0.1"):
         self.bin, self.folder, self.store = pathlib.Path(binaries), pathlib.Path(folder), store
-        self.options = list(options)
+        self.options, self.listen = list(options), listen
         self.ports = [[free_port() for _ in range(3)] for _ in range(count)]
         self.processes = [None] * count
         self.stack = Stack()
@@ -88,8 +88,8 @@ class Planes:
         mesos, marathon, agents = self.ports[number]
         self.processes[number] = self.stack.start(
             self.folder / f"plane-{number}.log", self.bin / "tepui-control-plane",
-            "--listen", f"127.0.0.1:{mesos}", "--marathon-listen", f"127.0.0.1:{marathon}",
-            "--agent-listen", f"127.0.0.1:{agents}", "--store", self.store,
+            "--listen", f"{self.listen}:{mesos}", "--marathon-listen", f"{self.listen}:{marathon}",
+            "--agent-listen", f"{self.listen}:{agents}", "--store", self.store,
             "--state-dir", self.folder / f"plane-{number}", *self.options,
         )
         wait_for("it serves", lambda: request("GET", f"{self.mesos(number)}/health")[0] == 200)
@@ -149,11 +149,11 @@ class Planes:
 
 
 @contextlib.contextmanager
-def on_zookeeper(binaries, count, path="/mesos", options=()):
+def on_zookeeper(binaries, count, path="/mesos", options=(), listen="127.0.0.1"):
     """Control planes on a ZooKeeper, with an agent."""
     with tempfile.TemporaryDirectory(prefix="tepui-ensemble-") as folder, Stack() as stack:
         store = start_zookeeper(stack, folder) + path
-        with Planes(binaries, folder, store, count, options) as planes:
+        with Planes(binaries, folder, store, count, options, listen) as planes:
             planes.start_agent()
             try:
                 yield planes

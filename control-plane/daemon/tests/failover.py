@@ -1,6 +1,7 @@
 """Clients through a change of leader: those that only know where the store is, and our own."""
 
 import contextlib
+import json
 import subprocess
 import threading
 import time
@@ -8,6 +9,7 @@ import time
 import pymesos
 from ensemble import as_json, on_zookeeper
 from harness import Failed, request, wait_for
+from kazoo.client import KazooClient
 
 
 class Keeper(pymesos.Scheduler):
@@ -52,11 +54,25 @@ def frameworks(planes):
     return {one["id"]: one for one in state["frameworks"] if one["name"] == "keeper"}
 
 
+def announced(planes):
+    """What clients that know only the store are told of the leader."""
+    zookeeper = KazooClient(planes.store.removeprefix("zk://"), timeout=10)
+    zookeeper.start()
+    try:
+        names = [one for one in zookeeper.get_children("/") if one.startswith("json.info_")]
+        return [json.loads(zookeeper.get(f"/{name}")[0])["address"] for name in names]
+    finally:
+        zookeeper.stop()
+        zookeeper.close()
+
+
 def pymesos_with_only_zookeeper_keeps_its_framework(cluster):
     """Twice: also the second leader is found, and its predecessor's announcement is gone."""
     keeper = Keeper()
     info = {"user": "root", "name": "keeper", "checkpoint": True, "failover_timeout": 60}
-    with on_zookeeper(cluster.bin, 2) as planes:
+    # They listen on all of their host, as the documentation has it: clients need one address.
+    options = ["--hostname", "localhost", "--allow-unauthenticated"]
+    with on_zookeeper(cluster.bin, 2, options=options, listen="0.0.0.0") as planes:
         driver = pymesos.MesosSchedulerDriver(keeper, info, planes.store)
         driver.start()
         took = []
@@ -79,6 +95,9 @@ def pymesos_with_only_zookeeper_keeps_its_framework(cluster):
                 wait_for("reconciliation", reconciled, 30)
                 planes.start(killed)
             known = frameworks(planes)
+            port = planes.ports[planes.leader()][0]
+            told = [{"hostname": "localhost", "ip": "127.0.0.1", "port": port}]
+            wait_for("the leader is announced", lambda: announced(planes) == told, 20)
         finally:
             driver.stop()
             driver.join()
