@@ -137,7 +137,8 @@ mod tests {
             followers.planned(Mono::default(), &Plan::default());
         }
         assert!(followers.is_empty(), "the allocator does not wait");
-        go.send(()).unwrap();
+        // It is at its first step, or comes so late that it takes none.
+        let _ = go.send(());
         assert!(end.recv().unwrap(), "it fell behind");
     }
 
