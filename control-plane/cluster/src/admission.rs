@@ -90,6 +90,8 @@ impl Cluster {
     ) -> Result<(Resources, Former), Refused> {
         if registration.term > self.term {
             // It follows a newer leader: this one has been succeeded and must not give orders.
+            let above = &mut self.counters.agents.term_above;
+            *above = registration.term.0.max(*above);
             return Err(Refused::Later);
         }
         let info = &registration.info;

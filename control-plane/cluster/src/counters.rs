@@ -81,6 +81,9 @@ pub struct AgentCounters {
     pub removals_held_back: u64,
     /// Links closed because the agent did not handle its directives.
     pub lagging_links: u64,
+    /// The highest term above this leader's that an agent obeys, which then is not admitted
+    /// (invariant I-15); 0 while there is none.
+    pub term_above: u64,
 }
 
 impl AgentCounters {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
 use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
 use tepui_process::guard_address;
-use tepui_types::Span;
+use tepui_types::{Span, Term};
 
 /// Where frameworks and operators speak the Mesos APIs.
 pub const LISTEN: &str = "127.0.0.1:5050";
@@ -26,6 +26,8 @@ pub const ALLOCATION_DELAY_MS: u64 = 20;
 pub const ALLOCATOR_RECORD_LIMIT_MB: u64 = 256;
 /// How long a leader is believed without a sign of life, in seconds.
 pub const LEASE_SECONDS: u64 = 5;
+/// No term is given by hand above this one, so that there are always later ones.
+const HIGHEST_TERM: u64 = 1_000_000_000_000;
 /// How long an agent may be silent before it is unreachable: Mesos's 5 pings of 15 s.
 pub const AGENT_PATIENCE_SECONDS: u64 = 75;
 
@@ -120,6 +122,10 @@ pub struct Settings {
     /// share a store [default: 5]
     #[arg(long)]
     pub lease_seconds: Option<u64>,
+    /// Lead in terms above this one only: after the store was emptied, replaced or set back, for agents
+    /// that obey a later term (the log of the leader names theirs)
+    #[arg(long)]
+    pub term_above: Option<u64>,
     /// Listen on other than loopback addresses although nobody has to log in
     #[arg(long)]
     #[serde(default)]
@@ -173,6 +179,8 @@ pub struct Config {
     pub certificates: Vec<(&'static str, PathBuf)>,
     /// How long a leader is believed without a sign of life.
     pub lease: Span,
+    /// Terms of this process are above this one.
+    pub term_above: Term,
 }
 
 impl Settings {
@@ -211,6 +219,7 @@ impl Settings {
             store_cert_file: self.store_cert_file.or(file.store_cert_file),
             store_key_file: self.store_key_file.or(file.store_key_file),
             lease_seconds: self.lease_seconds.or(file.lease_seconds),
+            term_above: self.term_above.or(file.term_above),
             allow_unauthenticated: self.allow_unauthenticated || file.allow_unauthenticated,
         }
     }
@@ -273,6 +282,11 @@ impl Settings {
             (2..=600).contains(&lease),
             "lease_seconds = {lease} is not within 2 to 600: shorter ones end with every hiccup"
         );
+        let term_above = self.term_above.unwrap_or_default();
+        ensure!(
+            term_above <= HIGHEST_TERM,
+            "term_above = {term_above} is above {HIGHEST_TERM}: no cluster had so many leaders"
+        );
         let store = self.shared_store()?;
         let certificates = self.store_files().certificates();
         for (key, address) in addresses {
@@ -325,6 +339,7 @@ impl Settings {
             store,
             certificates,
             lease: Span::from_secs(lease),
+            term_above: Term(term_above),
         })
     }
 

@@ -134,6 +134,7 @@ impl Maker {
             waiting: HashMap::new(),
             marks: Vec::new(),
             held_back: 0,
+            term_above: 0,
             committed: Instant::now(),
         };
         let (ended, over) = oneshot::channel();
@@ -219,7 +220,8 @@ pub fn open_own(
     let path = store_folder(config);
     std::fs::create_dir_all(&config.state_dir)
         .with_context(|| format!("failed to create {}", config.state_dir.display()))?;
-    let mut store = Embedded::open(&path, entropy.uuid()).context("failed to open the store")?;
+    let store = Embedded::open(&path, entropy.uuid()).context("failed to open the store")?;
+    let mut store = store.above(config.term_above);
     let term = store.acquire().context("failed to raise the term")?;
     let begin = Instant::now();
     let (cluster, apps) = records::load_all(&store).context("failed to load the state")?;

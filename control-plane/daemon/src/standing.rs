@@ -28,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Standing {
     address: Address,
     lease: Span,
+    above: Term,
     me: Candidate,
     clock: Clock,
     timings: Arc<Timings>,
@@ -84,6 +85,7 @@ impl Standing {
         Self {
             address,
             lease: maker.config.lease,
+            above: maker.config.term_above,
             me: maker.me.clone(),
             clock: maker.clock,
             timings: maker.timings.clone(),
@@ -107,6 +109,7 @@ impl Standing {
         let runtime = Handle::current();
         let timings = self.timings.clone();
         let mut store = Shared::new(ensemble.clone(), runtime, self.me.clone(), fresh, lease)
+            .above(self.above)
             .on_failure(move || {
                 timings.leadership.store_failed("write");
                 // It is tried for as long as the lease, which may be longer than a service manager

@@ -73,6 +73,8 @@ pub struct Turn {
     pub(crate) marks: Vec<oneshot::Sender<Term>>,
     /// How often agents were not given up because too many were silent, as far as it was said.
     pub(crate) held_back: u64,
+    /// The highest term above this one that an agent obeys, as far as it was said.
+    pub(crate) term_above: u64,
     /// When the last commit began: as far as others know, this leader lived then.
     pub(crate) committed: Instant,
 }
@@ -118,6 +120,7 @@ impl Turn {
             if let Err(ended) = self.act(&mut effects) {
                 return ended;
             }
+            self.warn_of_term_above();
             self.show(later.looks, &mut effects);
             if let Some(done) = later.stop {
                 let _ = done.send(());
@@ -164,6 +167,20 @@ impl Turn {
             error!(
                 "too many agents are silent at once, so none is given up: is the network between \
                  them and this control plane broken?"
+            );
+        }
+    }
+
+    /// Says that agents do not come because they obey a later term (invariant I-15). A former leader
+    /// finds out by its store; whoever lost its store leads on and waits in vain.
+    fn warn_of_term_above(&mut self) {
+        let above = self.leader.cluster().counters().agents.term_above;
+        if above > std::mem::replace(&mut self.term_above, above) {
+            error!(
+                term = self.term.0,
+                theirs = above,
+                "agents obey a later term and do not come: another control plane leads them, or the \
+                 store was emptied, replaced or set back (then start with --term-above {above})"
             );
         }
     }

@@ -88,6 +88,8 @@ pub struct Embedded {
     meta: Meta,
     /// The mark was gone when the store was opened.
     restored: bool,
+    /// Terms to come are above this one.
+    above: Term,
     /// A write failed half way: what is durable is unknown, so nothing is done any more.
     failed: bool,
     commits_since_checkpoint: u32,
@@ -95,6 +97,12 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// Takes terms above this one only: agents that obeyed another store's leader obey no lower one.
+    #[must_use]
+    pub fn above(self, term: Term) -> Self {
+        Self { above: term, ..self }
+    }
+
     /// Opens the store in the directory `path`, making both when there is none; a new store gets
     /// the random `fresh` as its cluster id.
     ///
@@ -137,6 +145,7 @@ impl Embedded {
             path: path.to_owned(),
             meta,
             restored,
+            above: Term::default(),
             failed: false,
             commits_since_checkpoint: 0,
             bytes_since_checkpoint: 0,
@@ -275,7 +284,7 @@ impl Store for Embedded {
     fn acquire(&mut self) -> Result<Term, StoreError> {
         self.ensure_working()?;
         let step = if self.restored { TERMS_PER_RESTORE } else { 1 };
-        let term = Term(self.meta.term.0.saturating_add(step));
+        let term = Term(self.meta.term.0.saturating_add(step).max(self.above.0.saturating_add(1)));
         self.write("raise the term of the store", Meta { term, ..self.meta }, &Batch::default())?;
         if let Err(source) = self.mark.sync() {
             return Err(self.poison("sync the mark of the store", source.into()));

@@ -47,6 +47,8 @@ pub struct Shared {
     /// How long a leader is believed without a sign of life; servers that are away longer end
     /// the leader's process.
     lease: Duration,
+    /// Terms to come are above this one.
+    above: Term,
     held: Option<Held>,
     /// Told of each write that the servers did not take, which is tried again.
     on_failure: Box<dyn Fn() + Send>,
@@ -79,7 +81,22 @@ impl Shared {
         fresh: Uuid,
         lease: Duration,
     ) -> Self {
-        Self { ensemble, runtime, me, fresh, lease, held: None, on_failure: Box::new(|| ()) }
+        Self {
+            ensemble,
+            runtime,
+            me,
+            fresh,
+            lease,
+            above: Term::default(),
+            held: None,
+            on_failure: Box::new(|| ()),
+        }
+    }
+
+    /// Takes terms above this one only: agents that obeyed another store's leader obey no lower one.
+    #[must_use]
+    pub fn above(self, term: Term) -> Self {
+        Self { above: term, ..self }
     }
 
     /// Has `told` called for each write that the servers did not take; most succeed when they are
@@ -115,7 +132,7 @@ impl Shared {
     }
 
     fn raise(&mut self, stamp: Option<Stamp>, current: Leadership) -> Result<Campaign, StoreError> {
-        let term = Term(current.term.0.saturating_add(1));
+        let term = Term(current.term.max(self.above).0.saturating_add(1));
         let leadership = Leadership {
             term,
             writes: current.writes.saturating_add(1),

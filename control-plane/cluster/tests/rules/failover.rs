@@ -23,6 +23,17 @@ fn nothing_is_offered_of_an_agent_before_it_registers_with_its_tasks() {
 }
 
 #[test]
+fn an_agent_that_obeys_a_later_leader_is_left_to_it() {
+    let mut rig = Rig::new();
+    assert!(rig.register_of_term("a1", 7).is_none());
+    assert!(rig.register_of_term("a2", 3).is_none());
+    assert_eq!(rig.closed_links.len(), 2, "they look for their leader");
+    assert!(rig.orders.is_empty(), "and were told nothing");
+    assert_eq!(rig.cluster.counters().agents.term_above, 7);
+    assert!(rig.register_of_term("a3", 0).is_some());
+}
+
+#[test]
 fn ids_are_never_handed_out_twice() {
     let mut rig = Rig::new();
     let first = rig.agent("a1", "cpus:1;mem:64");

@@ -227,6 +227,13 @@ impl Rig {
         self.send_registration(registration).unwrap()
     }
 
+    /// An agent asks to register that obeys this term.
+    pub(crate) fn register_of_term(&mut self, host: &str, term: u64) -> Option<AgentEnd> {
+        let info = agent_info(host, "cpus:1;mem:64");
+        let registration = self.registration(None, info, Vec::new(), Vec::new());
+        self.send_registration(Registration { term: Term(term), ..registration })
+    }
+
     pub(crate) fn register_with(
         &mut self,
         id: Option<&AgentId>,

@@ -143,6 +143,16 @@ fn a_vanished_database_is_not_a_new_one() {
 }
 
 #[test]
+fn a_new_store_may_begin_above_a_term() {
+    let place = TempDir::new().unwrap();
+    let mut store = open(place.path()).unwrap().above(Term(40));
+    assert_eq!(store.acquire().unwrap(), Term(41));
+    assert_eq!(store.acquire().unwrap(), Term(42));
+    drop(store);
+    assert_eq!(open(place.path()).unwrap().acquire().unwrap(), Term(43));
+}
+
+#[test]
 fn an_older_copy_is_noticed_and_a_wanted_one_raises_the_term_beyond_all_given() {
     let place = TempDir::new().unwrap();
     let mut store = fill(place.path());

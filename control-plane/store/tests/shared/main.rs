@@ -21,6 +21,7 @@ pub(crate) fn everything(place: &Place) {
     a_batch_of_any_size_is_whole_or_not_there(place);
     a_copy_that_follows_has_what_the_leader_wrote(place);
     of_two_that_stand_up_one_leads(place);
+    a_new_store_may_begin_above_a_term(place);
     a_leader_that_wrote_since_stays(place);
     a_former_leader_writes_nothing_more(place);
     a_write_that_came_through_after_all_is_the_leaders_own(place);
@@ -111,6 +112,16 @@ fn of_two_that_stand_up_one_leads(place: &Place) {
         });
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "round {round}: {won:?}");
     }
+}
+
+/// A store that was emptied begins anew, and agents do not.
+fn a_new_store_may_begin_above_a_term(place: &Place) {
+    let address = place.fresh();
+    let mut first = place.open(&address, "one").above(Term(40));
+    assert_eq!(first.campaign(None, true).unwrap(), Campaign::Won(Term(41)));
+    let seen = place.follow(&address, |_| true).leadership().cloned();
+    let mut next = place.open(&address, "two").above(Term(40));
+    assert_eq!(next.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(42)));
 }
 
 fn a_leader_that_wrote_since_stays(place: &Place) {
