@@ -314,6 +314,17 @@ in
     ];
   };
 
+  "an isolator that nobody has" = {
+    config = agent {
+      control_plane = [ "http://plane:5052" ];
+      isolation = "auto,numma";
+    };
+    buildSays = [
+      "isolation names 'numma', and this agent has "
+      "plugin_dir says in which folder plugins are"
+    ];
+  };
+
   "an app that the cluster would refuse" = {
     config.services.tepui.apps."/web".cpus = -1;
     buildSays = [

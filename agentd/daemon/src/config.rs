@@ -431,6 +431,7 @@ impl Settings {
         let limits = limits::policy(&self, &isolation)?;
         let shelf = Shelf::new(self.plugin_dir.clone(), self.plugins.clone());
         let shelf = shelf.map_err(anyhow::Error::msg)?;
+        isolation.check(&shelf)?;
         let disk_quota = limits::disk_quota(&self)?;
         let watch = self.container_disk_watch_interval.unwrap_or(DISK_WATCH_SECONDS);
         ensure!(watch > 0, "container_disk_watch_interval = 0 would never rest");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tepui_agent::Limits;
 use tepui_agent::limits::{DEVICES, Isolation};
 use tepui_launch::{Ceiling, Confinement};
+use tepui_plugin_host::Shelf;
 
 use crate::auto;
 use crate::cgroups;
@@ -47,6 +48,13 @@ pub enum NotHere {
         /// Why.
         why: String,
     },
+}
+
+impl NotHere {
+    fn unknown(name: &str, all: &[Box<dyn Isolator>], why: impl ToString) -> Self {
+        let known: Vec<_> = all.iter().map(|one| one.name()).collect();
+        Self::Unknown { name: name.to_owned(), known: known.join(", "), plugin: why.to_string() }
+    }
 }
 
 /// What the operator wants in force.
@@ -100,6 +108,28 @@ impl Wish {
         self.named.contains(name) || self.if_possible.contains(name)
     }
 
+    /// What can be known without a host: that every name is built in, or could be a plugin's.
+    ///
+    /// # Errors
+    ///
+    /// [`NotHere`], as [`Isolators::probe`] would say it.
+    pub fn check(&self, shelf: &Shelf) -> Result<(), NotHere> {
+        let all = auto::all();
+        for name in &self.named {
+            let Err(why) = shelf.check_name(name) else { continue };
+            match mesos::meaning(name) {
+                Some(Meaning::Absent(instead)) => {
+                    return Err(NotHere::Absent { name: name.clone(), instead });
+                }
+                None if all.iter().all(|one| one.name() != name) => {
+                    return Err(NotHere::unknown(name, &all, why));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Mesos's `linux/nnp` was named.
     #[must_use]
     pub fn no_new_privileges(&self) -> bool {
@@ -138,14 +168,7 @@ impl Isolators {
                 (Err(_), Some(Meaning::Absent(instead))) => {
                     return Err(NotHere::Absent { name: name.clone(), instead });
                 }
-                (Err(why), _) => {
-                    let known: Vec<_> = all.iter().map(|one| one.name()).collect();
-                    return Err(NotHere::Unknown {
-                        name: name.clone(),
-                        known: known.join(", "),
-                        plugin: why.to_string(),
-                    });
-                }
+                (Err(why), _) => return Err(NotHere::unknown(name, &all, why)),
             }
         }
         Ok(Self { always, ..Self::choose(all, host, wish)? })
@@ -284,6 +307,21 @@ mod tests {
             run_time: Some(Span::from_secs(9)),
             ..Limits::default()
         }
+    }
+
+    #[test]
+    fn a_name_that_nothing_can_have_is_refused_without_a_host() {
+        let check = |text: &str, shelf: &Shelf| Wish::read(text).check(shelf);
+        let none = Shelf::default();
+        for right in ["auto", "cgroups/all", "cgroups/cpu,cgroups/mem,linux/nnp", "auto,disk/du"] {
+            assert!(check(right, &none).is_ok(), "{right}");
+        }
+        let why = check("auto,numma", &none).unwrap_err().to_string();
+        assert!(why.starts_with("isolation names 'numma', and this agent has "), "{why}");
+        assert!(why.contains("plugin_dir says in which folder plugins are"), "{why}");
+        let shelf = Shelf::new(Some("/plugins".into()), Default::default()).unwrap();
+        assert!(check("auto,numma", &shelf).is_ok(), "it may be there on the host");
+        assert!(matches!(check("cgroups/net_cls", &shelf), Err(NotHere::Absent { .. })));
     }
 
     #[test]
