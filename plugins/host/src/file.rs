@@ -11,6 +11,8 @@ use ring::digest::{SHA256, digest};
 const MOST_BYTES: u64 = 256 << 20;
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
+/// The user that others are, where they have no number (`user_namespaces(7)`).
+const NOBODY: u32 = 65_534;
 
 /// Why a file is not to be trusted.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +34,7 @@ pub enum Untrusted {
         what: String,
     },
     /// Somebody else owns it.
-    #[error("{path} is owned by user {owner}, not by root")]
+    #[error("{path} is owned by {}, not by root", whom(*owner))]
     Owner {
         /// The file, or a folder above it.
         path: PathBuf,
@@ -57,6 +59,15 @@ pub enum Untrusted {
         /// What is configured.
         wanted: String,
     },
+}
+
+/// An owner in words: whoever a service with users of its own does not see (`PrivateUsers=`) is 65534
+/// to it, whatever `ls` says.
+fn whom(owner: u32) -> String {
+    if owner == NOBODY {
+        return format!("user {owner}, who stands for everybody that this service does not see");
+    }
+    format!("user {owner}")
 }
 
 /// A file that nobody but root, or the daemon's own user, can have made or can change.
@@ -191,6 +202,9 @@ mod tests {
         if chown(&path, Some(4711), None).is_ok() {
             let error = open(&path, None).unwrap_err().to_string();
             assert!(error.contains("owned by user 4711, not by root"), "{error}");
+            chown(&path, Some(NOBODY), None).unwrap();
+            let error = open(&path, None).unwrap_err().to_string();
+            assert!(error.contains("everybody that this service does not see"), "{error}");
         }
     }
 }
