@@ -151,6 +151,12 @@ t.assertEqual(len({term(host) for host in hosts}), 1)
 before = facts(hosts)
 t.assertEqual(len(before), 6)
 
+with subtest("every host reaches the leader at the address that clients are told"):
+    state = json.loads(alpha.succeed("curl -sfL -m 5 http://localhost:5050/state"))
+    address = state["leader"].removeprefix("master@")
+    for host in hosts:
+        host.succeed(f"curl -sf -m 5 http://{address}/metrics | grep -x 'tepui_leader 1'")
+
 with subtest("the leader is killed in mid-deployment"):
     deployment, former, victim = begin_deployment(2), term(alpha), leader(alpha)
     (witness, other) = [host for host in hosts if host is not victim]
