@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tepui_api::Subscription;
 use tepui_apps::{Command, Origin, Reply};
@@ -16,6 +17,7 @@ use tepui_process::Clock;
 use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId, Term};
 use tepui_wire::v1::{master, scheduler};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::links::Outbox;
 use crate::streams::MOST_WAITING;
@@ -295,15 +297,44 @@ impl Driver {
         let _ = self.app_events.send(Arc::new(event));
     }
 
-    /// Ends the loop after what is under way; everything acknowledged is durable.
-    pub async fn stop(&self) {
+    /// Ends the loop after what is under way; everything acknowledged is durable. `false` when it did
+    /// not end in time: then it waits for a store that takes nothing, with what nobody was told.
+    pub async fn stop(&self, limit: Duration) -> bool {
         let (done, ended) = oneshot::channel();
-        if self.send(Input::Stop(done)).is_ok() {
-            let _ = ended.await;
+        match self.send(Input::Stop(done)) {
+            Ok(()) => timeout(limit, ended).await.is_ok(),
+            // It is gone.
+            Err(Unavailable::Stopping | Unavailable::Overloaded) => true,
         }
     }
 }
 
 fn refuse(kind: RefusalKind, message: String) -> Refusal {
     Refusal { kind, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_waits_for_its_store_keeps_nobody_from_stopping() {
+        let (sender, inbox) = channel();
+        let driver = Driver::new(Clock::start(), sender, broadcast::channel(1).0);
+        assert!(!driver.stop(Duration::from_millis(10)).await, "nobody takes it");
+        let taking = std::thread::spawn(move || {
+            while let Ok((_, input)) = inbox.recv() {
+                if let Input::Stop(done) = input
+                    && done.send(()).is_ok()
+                {
+                    return;
+                }
+            }
+        });
+        assert!(driver.stop(Duration::from_secs(60)).await);
+        taking.join().unwrap();
+        assert!(driver.stop(Duration::from_secs(60)).await, "it is gone");
+    }
 }

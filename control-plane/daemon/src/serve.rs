@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::Configured;
 use crate::config::Config;
+use crate::driver::Driver;
 use crate::elected::{Elected, Maker, Opened, facts, not_recorded, open_own};
 use crate::grpc::{self, Gate};
 use crate::plugins::Plugins;
@@ -35,6 +36,9 @@ use crate::turn::Ended;
 
 /// How long open requests may take to end once the process stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long the store may take for what is under way. A process that waits for room would not end
+/// before its service manager kills it.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 /// From a client's request to give up leadership to doing so (`spec/marathon-api.md` 8).
 const ABDICATION_DELAY: Duration = Duration::from_millis(500);
 
@@ -216,13 +220,13 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
         signal = signal => {
             info!(signal = signal.context("failed to wait for signals")?, "stopping");
             notify(NotifyState::Stopping);
-            driver.stop().await;
+            end_loop(&driver).await;
             Ended::Stopped
         }
         _ = abdicated.wait_for(|wanted| *wanted) => {
             info!("leadership given up on a client's request, stopping");
             tokio::time::sleep(ABDICATION_DELAY).await;
-            driver.stop().await;
+            end_loop(&driver).await;
             Ended::Abdicated
         }
         ended = &mut over => ended.map_err(|_| anyhow!("the driver's thread is gone"))?,
@@ -240,6 +244,13 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
     reloading.abort();
     servers.stop().await;
     Ok(ended)
+}
+
+/// Ends the loop; what the store does not take in time nobody was told.
+async fn end_loop(driver: &Driver) {
+    if !driver.stop(LAST_WRITES).await {
+        warn!("the store takes nothing, stopping with changes that nobody was told are made");
+    }
 }
 
 /// Stands by until this process leads. What could keep it from leading is found before; and where clients
