@@ -39,6 +39,22 @@ pub fn decline(framework: &Option<v1::FrameworkId>, offer: &v1::Offer) -> Call {
     }
 }
 
+/// What a task needs.
+const TASK: [(&str, f64); 2] = [("cpus", 0.01), ("mem", 1.0)];
+
+/// How many tasks an offer has room for.
+pub fn tasks_in(offer: &v1::Offer) -> usize {
+    let room = |(name, each): (&str, f64)| {
+        let all = offer.resources.iter().filter(|one| one.name == name);
+        let sum: f64 = all.filter_map(|one| Some(one.scalar.as_ref()?.value)).sum();
+        // Amounts are thousandths: a little more than the quotient is the quotient.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let times = (sum / each + 1e-6) as usize;
+        times
+    };
+    TASK.into_iter().map(room).min().unwrap_or_default()
+}
+
 /// Launches these tasks from an offer, each a name and a command, and wants nothing more of it.
 pub fn launch(
     framework: &Option<v1::FrameworkId>,
@@ -50,7 +66,7 @@ pub fn launch(
             name: name.clone(),
             task_id: v1::TaskId { value: name },
             agent_id: offer.agent_id.clone(),
-            resources: vec![amount("cpus", 0.01), amount("mem", 1.0)],
+            resources: TASK.map(|(name, value)| amount(name, value)).into(),
             command: Some(v1::CommandInfo {
                 value: Some(command.into()),
                 ..v1::CommandInfo::default()
@@ -241,6 +257,14 @@ async fn read_answers(mut reader: OwnedReadHalf) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offer_has_room_for_what_its_scarcest_resource_allows() {
+        let offer = |resources: Vec<_>| v1::Offer { resources, ..v1::Offer::default() };
+        assert_eq!(tasks_in(&offer(vec![amount("cpus", 0.03), amount("mem", 512.0)])), 3);
+        assert_eq!(tasks_in(&offer(vec![amount("cpus", 4.0), amount("mem", 1.9)])), 1);
+        assert_eq!(tasks_in(&offer(vec![amount("mem", 8.0)])), 0);
+    }
 
     #[test]
     fn a_chunk_is_taken_when_it_is_whole() {

@@ -12,15 +12,15 @@ use tepui_wire::v1::{self, TaskState};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::framework::{Calls, Stream, acknowledge, decline, launch, plain};
+use super::framework::{Calls, Stream, acknowledge, decline, launch, plain, tasks_in};
 use super::story::Story;
 
 /// Between two tries to find the leader.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Connections for the calls of one framework.
 const WAYS: usize = 4;
-/// Tasks of one framework that are launched and not heard of yet: each brings several events, and
-/// whoever has more of them waiting than a stream holds loses it.
+/// Tasks of all frameworks that are launched and not heard of yet: each brings several events, and
+/// agents tell again what is not acknowledged in ten seconds.
 const UNDER_WAY: usize = 4000;
 /// Longer than any failover.
 const FAILOVER_SECONDS: f64 = 3600.0;
@@ -65,10 +65,16 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let deadline = tokio::time::sleep(Duration::from_secs(shared.options.seconds));
     let mut deadline = std::pin::pin!(deadline);
     let mut stopped = std::pin::pin!(tepui_process::stop_requested());
+    let mut is_late = false;
     loop {
         tokio::select! {
             Some(ended) = frameworks.join_next() => ended.context("a framework panicked")??,
-            () = &mut deadline, if !shared.is_ready() => bail!("not all tasks came to be in time"),
+            () = &mut deadline, if !is_late => {
+                is_late = true;
+                if !shared.is_ready() {
+                    bail!("not all tasks came to be in time");
+                }
+            }
             signal = &mut stopped => {
                 signal.context("failed to wait for signals")?;
                 return Ok(());
@@ -266,7 +272,8 @@ impl Holder {
             for event in batch {
                 self.take(event, &mut calls, returned)?;
             }
-            while self.launched.saturating_sub(self.settled) < UNDER_WAY
+            let most = UNDER_WAY.div_ceil(self.shared.options.frameworks.max(1));
+            while self.launched.saturating_sub(self.settled) < most
                 && let Some(offer) = self.offers.pop_front()
             {
                 let call = self.answer(&offer);
@@ -326,8 +333,9 @@ impl Holder {
     fn answer(&mut self, offer: &v1::Offer) -> Call {
         let mut tasks = Vec::new();
         let kinds = [("done", "true"), ("held", "endless")];
+        let most = self.shared.options.per_offer.min(tasks_in(offer));
         for (left, (name, command)) in self.wanted.iter_mut().zip(kinds) {
-            while *left > 0 && tasks.len() < self.shared.options.per_offer {
+            while *left > 0 && tasks.len() < most {
                 *left -= 1;
                 tasks.push((format!("{name}-{}-{}", self.number, self.launched), command));
                 self.launched += 1;
