@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tepui_agent::{Record, RunSpec};
-use tepui_apps::InstanceRecord;
+use tepui_apps::{Condition, InstanceRecord};
 use tepui_leader::{Effect, Event, Leader};
 use tepui_link::{Order, Report};
 use tepui_types::{AgentId, FrameworkId, Now, Resources, TaskId, TaskState, UpdateId, Uuid};
@@ -219,6 +219,10 @@ impl Checks {
         let Some(task) = &instance.task else { return };
         let first = self.ended.insert(task.id.to_string());
         if !first || self.excused.contains(&task.id.to_string()) {
+            return;
+        }
+        // What was saved with it may be newer: it counts as what it was when that was decided.
+        if instance.condition != Condition::Running {
             return;
         }
         let apps = leader.apps();
