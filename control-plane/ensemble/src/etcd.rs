@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -57,6 +58,24 @@ impl fmt::Debug for Etcd {
 }
 
 type Wrong = Box<dyn std::error::Error + Send + Sync>;
+
+/// A server that closes may do so before its reason was read, and then nothing names it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server closed the connection; one that wants a certificate of its clients does that, and \
+     none is given"
+)]
+struct Stranger(#[source] Wrong);
+
+/// Whether a connection was ended by its other side.
+fn is_cut(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut all = std::iter::successors(Some(error), |error| error.source());
+    all.any(|error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        })
+    })
+}
 
 impl Etcd {
     pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
@@ -169,6 +188,10 @@ impl Etcd {
         if denied {
             return EnsembleError::Denied { servers, what, source };
         }
+        let is_stranger =
+            self.shared.address.tls.as_ref().is_some_and(|tls| tls.identity.is_none());
+        let is_cut = status.is_some_and(|status| is_cut(status)) || is_cut(&*source);
+        let source = if is_stranger && is_cut { Box::new(Stranger(source)) } else { source };
         EnsembleError::Unavailable { servers, what, source }
     }
 
