@@ -39,7 +39,7 @@ nix_names() {
       libelf-dev) printf 'elfutils ' ;;
       zlib1g-dev) printf 'zlib ' ;;
       libseccomp-dev) printf 'libseccomp ' ;;
-      protobuf-compiler) printf 'protobuf ' ;;
+      protobuf-compiler | libprotobuf-dev) printf 'protobuf ' ;;
       python3*) printf 'python3 ' ;;
       qemu-system-x86) printf 'qemu ' ;;
       systemd-container) printf 'systemd ' ;;
@@ -53,6 +53,16 @@ missing() {
   command -v "$1" >/dev/null || printf '%s\n' "$2"
 }
 
+# Whether protoc finds the types that come with it.
+protoc_knows_own_types() {
+  local folder known=0
+  folder=$(mktemp -d)
+  echo 'syntax = "proto3"; import "google/protobuf/descriptor.proto";' >"$folder/probe.proto"
+  protoc -I "$folder" -o /dev/null "$folder/probe.proto" 2>/dev/null || known=1
+  rm -r "$folder"
+  return "$known"
+}
+
 need_build_tools() { # need_build_tools yes|no
   if ! command -v cargo >/dev/null; then
     echo "install: no Rust toolchain; see https://rustup.rs, or: apt-get install rustup" >&2
@@ -64,8 +74,9 @@ need_build_tools() { # need_build_tools yes|no
   packages+=" $(missing clang clang; missing pkg-config pkg-config)"
   pkg-config --exists libelf 2>/dev/null || packages+=" libelf-dev"
   pkg-config --exists zlib 2>/dev/null || packages+=" zlib1g-dev"
-  # etcd's messages are compiled by protoc.
+  # etcd's messages are compiled by protoc; they name types that Debian keeps apart from it.
   packages+=" $(missing protoc protobuf-compiler)"
+  protoc_knows_own_types || packages+=" libprotobuf-dev"
   # The filters of containers are built by libseccomp.
   pkg-config --exists libseccomp 2>/dev/null || packages+=" libseccomp-dev"
   packages=$(xargs <<<"$packages")
