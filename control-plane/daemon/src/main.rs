@@ -22,6 +22,7 @@ mod shadow;
 mod standing;
 mod streams;
 mod turn;
+mod vigils;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

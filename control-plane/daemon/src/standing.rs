@@ -10,16 +10,17 @@ use tepui_api::Timings;
 use tepui_election::{Candidate, Effect, Election, Event, Leadership};
 use tepui_ensemble::{Address, Ensemble, EnsembleError, News};
 use tepui_process::{Clock, Watchdog, notify};
+use tepui_standby::Sign;
 use tepui_store::{Campaign, Replica, Shared, records};
 use tepui_types::{Span, Term, Uuid};
 use tepui_wire::v1;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::driver::Driver;
 use crate::elected::{Maker, Opened};
+use crate::vigils::Vigils;
 
 /// The pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -43,38 +44,9 @@ pub struct Standing {
 
 /// What is under way while a control plane stands by.
 struct Watch {
-    me: Candidate,
     election: Election,
     replica: Replica,
-    /// Waits for the end of the leader's process.
-    vigil: Option<JoinHandle<()>>,
-    gone: mpsc::Sender<Term>,
-}
-
-impl Watch {
-    /// Waits for the end of this leader's process instead of any other's.
-    fn keep_vigil(&mut self, term: Term, leader: Candidate) {
-        info!(term = term.0, leader = %leader.mesos, "standing by");
-        self.end_vigil();
-        let (gone, me) = (self.gone.clone(), self.me.clone());
-        self.vigil = Some(tokio::spawn(async move {
-            tepui_standby::keep_vigil(&leader, &me).await;
-            // Nobody listens when this process leads by now.
-            let _ = gone.send(term).await;
-        }));
-    }
-
-    fn end_vigil(&mut self) {
-        if let Some(vigil) = self.vigil.take() {
-            vigil.abort();
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.end_vigil();
-    }
+    vigils: Vigils,
 }
 
 type NewsOf = mpsc::Receiver<Result<News, EnsembleError>>;
@@ -116,21 +88,19 @@ impl Standing {
                 // waits for a sign.
                 notify(NotifyState::Watchdog);
             });
-        let (gone, mut goings) = mpsc::channel(1);
-        let election = Election::new(self.lease);
-        let replica = Replica::default();
-        let mut watch = Watch { me: self.me.clone(), election, replica, vigil: None, gone };
+        let (signs, mut seen) = mpsc::channel(1);
+        let mut watch = Watch {
+            election: Election::new(self.lease),
+            replica: Replica::default(),
+            vigils: Vigils::new(self.me.clone(), signs),
+        };
         let mut news = ensemble.follow();
         loop {
             self.watchdog.beat();
             let wait = self.next_wakeup(&watch.election).min(self.watchdog.pause());
             let event = tokio::select! {
                 told = news.recv() => self.take(told, &mut watch, &mut news, &ensemble).await?,
-                Some(term) = goings.recv() => {
-                    info!(term = term.0, "leader's process is gone");
-                    self.last_sign = Some(Instant::now());
-                    Event::LeaderGone { term }
-                }
+                Some((term, sign)) = seen.recv() => self.sees(term, sign),
                 () = tokio::time::sleep(wait) => Event::Tick,
             };
             let mut pending = vec![event];
@@ -139,8 +109,8 @@ impl Standing {
                 watch.election.handle(self.clock.now().mono, event, &mut effects);
                 for effect in effects {
                     match effect {
-                        Effect::Watch { term, leader } => watch.keep_vigil(term, leader),
-                        Effect::WatchNobody => watch.end_vigil(),
+                        Effect::Watch { term, leader } => watch.vigils.keep(term, leader),
+                        Effect::WatchNobody => watch.vigils.end(),
                         Effect::Listen => {
                             warn!("store told less than it has, following it anew");
                             news = ensemble.follow();
@@ -180,6 +150,17 @@ impl Standing {
                 Err(error) => return Err(error).context("the store is of no use"),
             }
             tokio::time::sleep(PAUSE.min(self.watchdog.pause())).await;
+        }
+    }
+
+    fn sees(&mut self, term: Term, sign: Sign) -> Event {
+        match sign {
+            Sign::Gone => {
+                info!(term = term.0, "leader's process is gone");
+                self.last_sign = Some(Instant::now());
+                Event::LeaderGone { term }
+            }
+            Sign::Refused => Event::LeaderRefuses { term },
         }
     }
 

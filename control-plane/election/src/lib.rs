@@ -10,4 +10,4 @@ mod machine;
 pub mod said;
 
 pub use leadership::{Candidate, Leadership, LeadershipError};
-pub use machine::{Effect, Election, Event};
+pub use machine::{Effect, Election, Event, RENEWALS};

@@ -15,6 +15,13 @@ pub enum Event {
         /// The term.
         term: Term,
     },
+    /// Nobody accepts connections at the address of the leader of this term, and no leader was ever
+    /// met there: its process may be gone, or live where this host does not reach it. Told again
+    /// while it is so.
+    LeaderRefuses {
+        /// The term.
+        term: Term,
+    },
     /// The last attempt raised the term to this one; the record is told by itself.
     Won {
         /// The term.
@@ -56,6 +63,11 @@ pub enum Effect {
         term: Term,
     },
 }
+
+/// Signs of life of a leader in one lease, so that some may be late.
+pub const RENEWALS: u32 = 5;
+/// So many of them in a row does a leader that lives hardly ever miss.
+const MISSED: u64 = 2;
 
 /// How long after a failed attempt the next one comes, where nobody's lease has to be waited for.
 const RETRY: Span = Span::from_millis(250);
@@ -146,6 +158,11 @@ impl Election {
                     self.stand_up(out);
                 }
             }
+            Event::LeaderRefuses { term } => {
+                if self.leads(term) && self.since + self.missed() <= now {
+                    self.stand_up(out);
+                }
+            }
             Event::Won { term } => {
                 self.sit_down(now, self.lease);
                 self.standing = Standing::Won(term);
@@ -178,6 +195,19 @@ impl Election {
             self.patience = left.max(Span::from_nanos(self.lease.as_nanos() / 2));
             self.deaf = true;
         }
+    }
+
+    /// Whether somebody leads in this term, as far as all that was heard says.
+    fn leads(&self, term: Term) -> bool {
+        let heard = matches!(&self.heard, Heard::Record(heard) if heard.term == term);
+        heard && !self.deaf && !self.missing
+    }
+
+    /// A leader that lives, and that nobody reaches at the address that it tells, must keep its term;
+    /// otherwise control planes that cannot reach each other would take it in turns. A whole lease
+    /// is too long for one whose process is most likely gone.
+    fn missed(&self) -> Span {
+        Span::from_nanos(self.lease.as_nanos() / u64::from(RENEWALS) * MISSED)
     }
 
     /// Whether it is known that no process leads; a silent leader may live.

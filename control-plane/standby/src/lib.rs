@@ -17,7 +17,7 @@ pub use front::Front;
 pub use leading::{Leader, Leads, Standbys, leading};
 pub use marathon::{Own, marathon};
 pub use mesos::mesos;
-pub use vigil::keep_vigil;
+pub use vigil::{Met, Sign, Vigil};
 
 /// Who leads, as this process has heard; it changes.
 pub type Heard = watch::Receiver<Option<Leadership>>;

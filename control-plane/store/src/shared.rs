@@ -10,7 +10,7 @@ mod replica;
 
 use std::time::{Duration, Instant};
 
-use tepui_election::{Candidate, Leadership};
+use tepui_election::{Candidate, Leadership, RENEWALS};
 use tepui_ensemble::{Change, Ensemble, EnsembleError, News, Place, Stamp, SwapError};
 use tepui_types::{Term, Uuid};
 use tokio::runtime::Handle;
@@ -23,9 +23,6 @@ use replica::read_leadership;
 
 /// The pause before a request is made again.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Signs of life in one lease, so that some may be late.
-const RENEWALS: u32 = 5;
 
 /// How an attempt to lead ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -103,6 +103,33 @@ fn the_end_of_the_leaders_process_is_enough() {
 }
 
 #[test]
+fn a_leader_that_was_never_met_and_refuses_loses_with_two_signs_of_life_and_not_before() {
+    let mut election = Election::new(LEASE);
+    let record = led_by("a", 4, 1);
+    let refuses = || Event::LeaderRefuses { term: Term(4) };
+    let stands_up =
+        |record: &Leadership| Effect::StandUp { seen: Some(record.clone()), gone: false };
+    hear(&mut election, at(0), &record);
+    // It may only just begin, or tell an address that nobody else reaches.
+    assert_eq!(handle(&mut election, at(1), refuses()), []);
+    let alive = led_by("a", 4, 2);
+    hear(&mut election, at(1000), &alive);
+    assert_eq!(handle(&mut election, at(2999), refuses()), []);
+    assert_eq!(handle(&mut election, at(3000), Event::LeaderRefuses { term: Term(3) }), []);
+    assert_eq!(handle(&mut election, at(3000), refuses()), [stands_up(&alive)]);
+    // It wrote after all, which is told soon or asked for.
+    handle(&mut election, at(3001), Event::Lost);
+    assert_eq!(handle(&mut election, at(6000), refuses()), []);
+    assert_eq!(handle(&mut election, at(8001), Event::Tick), [Effect::Listen]);
+    // Nobody knows what a leader does while the store tells nothing.
+    handle(&mut election, at(8002), Event::Deaf);
+    assert_eq!(handle(&mut election, at(60_000), refuses()), []);
+    hear(&mut election, at(60_001), &alive);
+    assert_eq!(handle(&mut election, at(62_000), refuses()), []);
+    assert_eq!(handle(&mut election, at(62_001), refuses()), [stands_up(&alive)]);
+}
+
+#[test]
 fn one_attempt_at_a_time_and_after_a_lost_one_the_lease_begins_anew() {
     let mut election = Election::new(LEASE);
     let record = led_by("a", 1, 1);

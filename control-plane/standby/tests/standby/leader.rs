@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tepui_election::Candidate;
-use tepui_standby::{Leader, Standbys, keep_vigil, leading};
+use tepui_standby::{Leader, Met, Sign, Standbys, Vigil, leading};
 use tepui_types::Term;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -60,7 +60,8 @@ async fn who_stands_by_is_known_for_as_long_as_it_does() {
     let one = candidate("one", "one:5050", "one:8080");
     let watching = led.me.clone();
     let standing = one.clone();
-    let vigil = tokio::spawn(async move { keep_vigil(&watching, &standing).await });
+    let mut vigil = Vigil::over(watching, standing, Met::default());
+    let vigil = tokio::spawn(async move { vigil.sign().await });
     until("it is seen", || led.standbys.list() == [one.clone()]).await;
     let said = ask(led.at, "GET /tepui/v1/leadership").await;
     assert_eq!(
@@ -122,10 +123,9 @@ async fn the_end_of_the_leaders_process_is_seen_at_once() {
     let leader = candidate("a", &address.to_string(), "x:2");
     let me = candidate("me", "me:1", "me:2");
     let (seen, mut sign) = mpsc::unbounded_channel();
-    let vigil = tokio::spawn(async move {
-        keep_vigil(&leader, &me).await;
-        seen.send(()).unwrap();
-    });
+    let met = Met::default();
+    let mut first = Vigil::over(leader, me.clone(), met.clone());
+    let vigil = tokio::spawn(async move { seen.send(first.sign().await).unwrap() });
     // It is connected when the leader knows it.
     let known = async {
         loop {
@@ -139,8 +139,12 @@ async fn the_end_of_the_leaders_process_is_seen_at_once() {
     timeout(LONG, known).await.unwrap();
     assert!(sign.try_recv().is_err());
     process.shutdown_background();
-    timeout(LONG, sign.recv()).await.unwrap().unwrap();
+    assert_eq!(timeout(LONG, sign.recv()).await.unwrap(), Some(Sign::Gone));
     vigil.await.unwrap();
+    // The next life of that control plane led, and died before anybody was connected to it.
+    let next = candidate("b", &address.to_string(), "x:2");
+    let mut next = Vigil::over(next, me, met);
+    assert_eq!(timeout(LONG, next.sign()).await.unwrap(), Sign::Gone);
 }
 
 #[tokio::test]
@@ -148,12 +152,15 @@ async fn a_leader_that_was_never_met_may_live_elsewhere() {
     let gone = crate::rig::nobody().await.to_string();
     let me = candidate("me", "me:1", "me:2");
     let leader = candidate("a", &gone, "x:2");
-    let vigil = timeout(Duration::from_secs(1), keep_vigil(&leader, &me)).await;
-    assert!(vigil.is_err(), "nobody can tell");
+    let mut vigil = Vigil::over(leader, me.clone(), Met::default());
+    for _ in 0..2 {
+        assert_eq!(timeout(LONG, vigil.sign()).await.unwrap(), Sign::Refused);
+    }
     // Somebody else answers at its address: that may be its successor, or a wrong address.
     let (process, address) = mortal("b", "127.0.0.1:0");
     let leader = candidate("a", &address.to_string(), "x:2");
-    let vigil = timeout(Duration::from_secs(1), keep_vigil(&leader, &me)).await;
+    let mut vigil = Vigil::over(leader, me, Met::default());
+    let vigil = timeout(Duration::from_secs(1), vigil.sign()).await;
     process.shutdown_background();
     assert!(vigil.is_err());
 }
