@@ -290,6 +290,11 @@ in
     buildSays = [ "store_ca_file and store_cert_file are for etcds://" ];
   };
 
+  "a store that is shared with hosts that do not reach this one" = {
+    config = plane { store = "etcd://a:2379"; };
+    buildSays = [ "is told to others as 127.0.0.1" ];
+  };
+
   "a key that the daemon does not know" = {
     config = plane { lisen = "127.0.0.1:1"; };
     buildSays = [

@@ -12,6 +12,8 @@ use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
 use tepui_process::guard_address;
 use tepui_types::{Span, Term};
 
+use crate::told;
+
 /// Where frameworks and operators speak the Mesos APIs.
 pub const LISTEN: &str = "127.0.0.1:5050";
 /// Where clients speak Marathon's REST.
@@ -181,6 +183,8 @@ pub struct Config {
     pub lease: Span,
     /// Terms of this process are above this one.
     pub term_above: Term,
+    /// What may be wrong with it, in sentences.
+    pub warnings: Vec<String>,
 }
 
 impl Settings {
@@ -235,11 +239,11 @@ impl Settings {
             return Ok(self);
         };
         ensure!(file.starts_with('/'), "store = \"file://{file}\" is not an absolute path");
-        // Whatever stands there is shared, and may speak TLS or not.
+        // Whatever stands there is shared, on that host or with others, and may speak TLS or not.
         let anything = if self.store_ca_file.is_some() || self.store_cert_file.is_some() {
-            "etcds://anywhere:2379"
+            "etcds://localhost:2379"
         } else {
-            "etcd://anywhere:2379"
+            "etcd://localhost:2379"
         };
         self.store = Some(anything.to_owned());
         Ok(self)
@@ -289,12 +293,10 @@ impl Settings {
         );
         let store = self.shared_store()?;
         let certificates = self.store_files().certificates();
-        for (key, address) in addresses {
-            ensure!(
-                store.is_none() || self.hostname.is_some() || !address.ip().is_unspecified(),
-                "hostname is needed beside store: others cannot reach this process at {key} = {address}"
-            );
-        }
+        let warnings = match &store {
+            Some(store) => told::check(self.hostname.as_deref(), &addresses, store)?,
+            None => Vec::new(),
+        };
         let record_limit = self.allocator_record_limit_mb.unwrap_or(ALLOCATOR_RECORD_LIMIT_MB);
         ensure!(
             (1..=1 << 20).contains(&record_limit),
@@ -340,6 +342,7 @@ impl Settings {
             certificates,
             lease: Span::from_secs(lease),
             term_above: Term(term_above),
+            warnings,
         })
     }
 
@@ -400,12 +403,18 @@ mod tests {
         assert!(error.to_string().contains("hostname is needed"), "{error}");
         let config = shared("0.0.0.0:5050", Some("here")).resolve().unwrap();
         assert_eq!(config.store.unwrap().servers, ["a:2181", "b:2181"]);
-        assert!(shared("10.0.0.1:5050", None).resolve().is_ok());
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+        let with = |agents: &str, marathon: &str| Settings {
+            agent_listen: Some(agents.parse().unwrap()),
+            marathon_listen: Some(marathon.parse().unwrap()),
+            ..shared("10.0.0.1:5050", None)
+        };
+        assert!(with("10.0.0.1:5052", "10.0.0.1:8080").resolve().unwrap().warnings.is_empty());
         // Agents would be sent to themselves.
-        let agents = Some("0.0.0.0:5052".parse().unwrap());
-        let error = Settings { agent_listen: agents, ..shared("10.0.0.1:5050", None) };
-        let error = error.resolve().unwrap_err().to_string();
-        assert!(error.contains("agent_listen = 0.0.0.0:5052"), "{error}");
+        for agents in ["0.0.0.0:5052", AGENT_LISTEN] {
+            let error = with(agents, "10.0.0.1:8080").resolve().unwrap_err().to_string();
+            assert!(error.contains(&format!("agent_listen = {agents}")), "{error}");
+        }
         let error = Settings { store: Some("redis://x".into()), ..Settings::default() };
         assert!(error.resolve().unwrap_err().to_string().contains("etcd://"));
     }

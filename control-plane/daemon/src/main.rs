@@ -21,6 +21,7 @@ mod serve;
 mod shadow;
 mod standing;
 mod streams;
+mod told;
 mod turn;
 mod vigils;
 
@@ -82,7 +83,10 @@ fn main() -> ExitCode {
         let settings = if *elsewhere { settings.and_then(Settings::elsewhere) } else { settings };
         let checked = settings.and_then(Settings::resolve);
         return match checked {
-            Ok(_) => {
+            Ok(config) => {
+                for warning in config.warnings {
+                    eprintln!("warning: {warning}");
+                }
                 println!("{} is a valid configuration", file.display());
                 ExitCode::SUCCESS
             }

@@ -32,6 +32,7 @@ use crate::plugins::Plugins;
 use crate::reached::Reached;
 use crate::recorder::Recorder;
 use crate::standing::Standing;
+use crate::told;
 use crate::turn::Ended;
 
 /// How long open requests may take to end once the process stops.
@@ -76,13 +77,7 @@ fn candidate(config: &Config, id: Uuid) -> Candidate {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     };
-    let host = |address: SocketAddr| {
-        if config.hostname == config.listen.ip().to_string() {
-            address.ip().to_string()
-        } else {
-            config.hostname.clone()
-        }
-    };
+    let host = |address: SocketAddr| told::host(&config.hostname, config.listen, address);
     Candidate {
         id: id.to_string(),
         hostname: config.hostname.clone(),
@@ -155,6 +150,9 @@ impl Servers {
 }
 
 async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     let clock = Clock::start();
     let mut entropy = Entropy::seeded(seed().context("failed to read /dev/urandom")?);
     let listeners = Listeners {
