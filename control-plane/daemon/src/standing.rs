@@ -135,7 +135,7 @@ impl Standing {
         let mut said = false;
         loop {
             self.watchdog.beat();
-            match Ensemble::connect(&self.address).await {
+            match Ensemble::connect_to_lead(&self.address, self.lease.into()).await {
                 Ok(ensemble) => {
                     self.ensemble = Some(ensemble.clone());
                     return Ok(ensemble);

@@ -17,6 +17,7 @@ use tracing::debug;
 
 use crate::address::{Address, Tls};
 use crate::error::{EnsembleError, SwapError};
+use crate::pace::Pace;
 use crate::place::{Change, Limits, News, Place, Stamp};
 
 /// Below etcd's defaults: 128 operations in a transaction, 1.5 MiB in a request.
@@ -25,8 +26,6 @@ pub(crate) const LIMITS: Limits = Limits { changes: 120, bytes: 1_200_000 };
 /// [`MAX_ANSWER`].
 const PAGE: i64 = 256;
 const MAX_ANSWER: usize = 512 << 20;
-/// How long one request may take before another server is asked.
-const REQUEST: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(1);
 /// Finds servers that went away without a word while a watch waits.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(2));
@@ -39,6 +38,7 @@ pub struct Etcd {
 
 struct Shared {
     address: Address,
+    pace: Pace,
     servers: Vec<Server>,
     /// The server that answered last.
     turn: AtomicUsize,
@@ -78,9 +78,9 @@ fn is_cut(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Etcd {
-    pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
+    pub(crate) async fn connect(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
         let mut options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT)
+            .with_connect_timeout(CONNECT.min(pace.silence))
             .with_keep_alive(KEEPALIVE.0, KEEPALIVE.1)
             .with_keep_alive_while_idle(true)
             .with_require_leader(true)
@@ -106,7 +106,7 @@ impl Etcd {
         // Each process begins at another server, so that the end of one does not stop them all.
         let first = RandomState::new().hash_one(std::process::id());
         let first = AtomicUsize::new(usize::try_from(first % 1024).unwrap_or_default());
-        let shared = Shared { address: address.clone(), servers, turn: first };
+        let shared = Shared { address: address.clone(), pace, servers, turn: first };
         let etcd = Self { shared: Arc::new(shared) };
         etcd.meta().await?;
         Ok(etcd)
@@ -119,8 +119,13 @@ impl Etcd {
         let made = server.client.get_or_try_init(|| {
             Client::connect([server.url.as_str()], Some(server.options.clone()))
         });
-        match tokio::time::timeout(REQUEST, made).await {
-            Ok(client) => Ok(client?.clone()),
+        Ok(made.await?.clone())
+    }
+
+    /// Gives up a server that takes too long, so that another one is asked.
+    async fn timely<T>(&self, asked: impl Future<Output = Result<T, Wrong>>) -> Result<T, Wrong> {
+        match tokio::time::timeout(self.shared.pace.silence, asked).await {
+            Ok(answer) => answer,
             Err(late) => Err(late.into()),
         }
     }
@@ -160,11 +165,7 @@ impl Etcd {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let client = self.client().await?;
-        match tokio::time::timeout(REQUEST, ask(client)).await {
-            Ok(answer) => Ok(answer?),
-            Err(late) => Err(late.into()),
-        }
+        self.timely(async { Ok(ask(self.client().await?).await?) }).await
     }
 
     fn wrong(&self, what: &'static str, source: Wrong) -> EnsembleError {
@@ -341,11 +342,14 @@ impl Etcd {
         seen: &mut i64,
         news: &Sender<Result<News, EnsembleError>>,
     ) -> Result<(), Wrong> {
-        let client = self.client().await?;
         let (from, end) = self.range();
         let options = WatchOptions::new().with_range(end).with_start_revision(*seen + 1);
-        let mut watch = client.watch_client().max_decoding_message_size(MAX_ANSWER);
-        let mut stream = tokio::time::timeout(REQUEST, watch.watch(from, Some(options))).await??;
+        let watching = async {
+            let client = self.client().await?;
+            let mut watch = client.watch_client().max_decoding_message_size(MAX_ANSWER);
+            Ok(watch.watch(from, Some(options)).await?)
+        };
+        let mut stream = self.timely(watching).await?;
         loop {
             let answer = tokio::select! {
                 answer = stream.message() => answer?,

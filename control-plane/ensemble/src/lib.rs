@@ -7,6 +7,7 @@
 mod address;
 mod error;
 mod etcd;
+mod pace;
 mod place;
 #[cfg(feature = "servers")]
 pub mod servers;
@@ -16,6 +17,9 @@ pub use address::{Address, AddressError, Kind, Tls, TlsFiles};
 pub use error::{EnsembleError, SwapError};
 pub use place::{Change, Limits, News, Place, Stamp};
 
+use std::time::Duration;
+
+use pace::Pace;
 use tokio::sync::mpsc;
 
 /// News that may wait for a slow follower before the watch waits too.
@@ -36,9 +40,27 @@ impl Ensemble {
     /// # Errors
     /// When none answers in time, or they refuse the credentials.
     pub async fn connect(address: &Address) -> Result<Self, EnsembleError> {
+        Self::connect_at(address, Pace::default()).await
+    }
+
+    /// Connects as [`Ensemble::connect`] does, for somebody who leads with this lease or may come to:
+    /// no request waits so long for a server that hangs that the lease ends before another is asked.
+    ///
+    /// # Errors
+    /// When no server answers in time, or they refuse the credentials.
+    pub async fn connect_to_lead(
+        address: &Address,
+        lease: Duration,
+    ) -> Result<Self, EnsembleError> {
+        Self::connect_at(address, Pace::within(lease)).await
+    }
+
+    async fn connect_at(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
         match address.kind {
-            Kind::Etcd => etcd::Etcd::connect(address).await.map(Self::Etcd),
-            Kind::ZooKeeper => zookeeper::ZooKeeper::connect(address).await.map(Self::ZooKeeper),
+            Kind::Etcd => etcd::Etcd::connect(address, pace).await.map(Self::Etcd),
+            Kind::ZooKeeper => {
+                zookeeper::ZooKeeper::connect(address, pace).await.map(Self::ZooKeeper)
+            }
         }
     }
 
@@ -48,9 +70,10 @@ impl Ensemble {
     /// # Errors
     /// When no server answers in time, or they refuse the credentials.
     pub async fn connect_to_read(address: &Address) -> Result<Self, EnsembleError> {
+        let pace = Pace::default();
         match address.kind {
-            Kind::Etcd => etcd::Etcd::connect(address).await.map(Self::Etcd),
-            Kind::ZooKeeper => zookeeper::ZooKeeper::open(address).await.map(Self::ZooKeeper),
+            Kind::Etcd => etcd::Etcd::connect(address, pace).await.map(Self::Etcd),
+            Kind::ZooKeeper => zookeeper::ZooKeeper::open(address, pace).await.map(Self::ZooKeeper),
         }
     }
 

@@ -17,6 +17,7 @@ use zookeeper_client::{
 
 use crate::address::Address;
 use crate::error::{EnsembleError, SwapError};
+use crate::pace::Pace;
 use crate::place::{Change, Limits, News, Place, Stamp};
 use paths::{BUCKETS, SPACES};
 
@@ -24,10 +25,6 @@ use paths::{BUCKETS, SPACES};
 pub(crate) const LIMITS: Limits = Limits { changes: 2_000, bytes: 900_000 };
 /// How long the servers keep a silent session, and with it the leader's announcement.
 const SESSION: Duration = Duration::from_secs(10);
-/// How long a server may be silent before the session goes to another one.
-const SILENCE: Duration = Duration::from_secs(2);
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(3);
 /// Reads on their way at once while everything is loaded.
 const READS: usize = 512;
 /// Where ours is below the path of the address; beside it stand the nodes that Mesos's clients read.
@@ -51,6 +48,7 @@ pub struct ZooKeeper {
 
 struct Shared {
     address: Address,
+    pace: Pace,
     /// The session in use; another takes its place when it expires.
     client: RwLock<Client>,
 }
@@ -62,16 +60,16 @@ impl fmt::Debug for ZooKeeper {
 }
 
 impl ZooKeeper {
-    pub(crate) async fn connect(address: &Address) -> Result<Self, EnsembleError> {
-        let zookeeper = Self::open(address).await?;
+    pub(crate) async fn connect(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
+        let zookeeper = Self::open(address, pace).await?;
         zookeeper.prepare().await?;
         Ok(zookeeper)
     }
 
     /// A session, and nothing made yet.
-    pub(crate) async fn open(address: &Address) -> Result<Self, EnsembleError> {
-        let client = session(address).await?;
-        let shared = Shared { address: address.clone(), client: RwLock::new(client) };
+    pub(crate) async fn open(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
+        let client = session(address, pace).await?;
+        let shared = Shared { address: address.clone(), pace, client: RwLock::new(client) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -118,7 +116,8 @@ impl ZooKeeper {
         }
         let mut client = self.shared.client.write().await;
         if client.state().is_terminated() {
-            *client = tokio::time::timeout(REQUEST, session(&self.shared.address))
+            let Shared { address, pace, .. } = &*self.shared;
+            *client = tokio::time::timeout(pace.with_another(), session(address, *pace))
                 .await
                 .map_err(|late| self.unavailable(what, late.into()))??;
         }
@@ -130,7 +129,7 @@ impl ZooKeeper {
         what: &'static str,
         asked: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, EnsembleError> {
-        match tokio::time::timeout(REQUEST, asked).await {
+        match tokio::time::timeout(self.shared.pace.with_another(), asked).await {
             Ok(answer) => answer.map_err(|error| self.wrong(what, error)),
             Err(late) => Err(self.unavailable(what, late.into())),
         }
@@ -211,7 +210,7 @@ impl ZooKeeper {
             None => multi.add_create(&path, meta, &CreateMode::Persistent.with_acls(self.shown())),
         }
         .map_err(unknown)?;
-        let made = tokio::time::timeout(REQUEST, multi.commit()).await;
+        let made = tokio::time::timeout(self.shared.pace.with_another(), multi.commit()).await;
         let made = made.map_err(|late| SwapError::Unknown(self.unavailable(what, late.into())))?;
         match made {
             Ok(results) => match results.last() {
@@ -268,7 +267,7 @@ impl ZooKeeper {
                         error = &error as &dyn std::error::Error,
                         "leader not announced to clients of Mesos, retrying"
                     );
-                    tokio::time::sleep(REQUEST).await;
+                    tokio::time::sleep(self.shared.pace.with_another()).await;
                 }
             }
         }
@@ -349,9 +348,9 @@ fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
     }
 }
 
-async fn session(address: &Address) -> Result<Client, EnsembleError> {
+async fn session(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
     let connector = Client::connector().with_session_timeout(SESSION);
-    let mut connector = connector.with_connection_timeout(SILENCE);
+    let mut connector = connector.with_connection_timeout(pace.silence);
     if let Some((user, password)) = &address.login {
         connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
     }
