@@ -41,6 +41,42 @@ async fn swap(ensemble: &Ensemble, stamp: Option<Stamp>, meta: &[u8]) -> Stamp {
     ensemble.swap(stamp, meta, &[]).await.unwrap()
 }
 
+/// An error and what is below it.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn a_follower_that_is_cut_off_hears_of_it_long_before_its_session_is_over() {
+    let server = Server::zookeeper();
+    let address = server.address("/cut-off");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let follower = Ensemble::connect(&address).await.unwrap();
+        let mut news = follower.follow();
+        swap(&follower, None, b"first").await;
+        wait_for(&mut news, b"first").await;
+        server.signal("STOP");
+        let told = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap().unwrap();
+        let why = reasons(&told.unwrap_err());
+        assert!(why.contains("without a server"), "{why}");
+        // It hears that each time, and as soon as the server is back whatever is there.
+        let told = tokio::time::timeout(PATIENCE, follower.follow().recv()).await.unwrap().unwrap();
+        assert!(told.is_err());
+        server.signal("CONT");
+        let told = async {
+            loop {
+                let mut news = follower.follow();
+                if let Some(Ok(first)) = news.recv().await {
+                    return metas(first);
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(PATIENCE, told).await.unwrap(), [b"first"]);
+    });
+}
+
 #[test]
 fn a_session_that_comes_back_to_a_server_is_told_what_changes_from_then_on() {
     let server = Server::zookeeper();

@@ -1,6 +1,7 @@
 //! Reading everything, and being told what changes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -66,28 +67,62 @@ async fn read(client: Client, path: String) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// Tells everything, then what changes, until nobody listens or the session is over.
+const WHAT: &str = "tell what changes";
+
+/// Why nothing is told any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the session has been without a server for {0:?}")]
+struct CutOff(Duration);
+
+/// Tells everything, then what changes, until nobody listens, the session is over, or it has been
+/// without a server for longer than going to another one takes.
 pub(super) async fn follow(
     zookeeper: &ZooKeeper,
     news: &Sender<Result<News, EnsembleError>>,
 ) -> Result<(), EnsembleError> {
-    let what = "tell what changes";
-    let client = zookeeper.client(what).await?;
+    let client = zookeeper.client(WHAT).await?;
+    let patience = zookeeper.shared.pace.silence;
+    tokio::select! {
+        ended = follow_with(zookeeper, &client, news) => ended,
+        () = cut_off(&client, patience) => {
+            Err(zookeeper.unavailable(WHAT, CutOff(patience).into()))
+        }
+    }
+}
+
+/// Waits until the session is without a server for so long. It lasts longer than that, and its
+/// requests wait as long.
+async fn cut_off(client: &Client, patience: Duration) {
+    let mut states = client.state_watcher();
+    loop {
+        if states.peek_state() == SessionState::SyncConnected {
+            states.changed().await;
+        } else if tokio::time::timeout(patience, states.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow_with(
+    zookeeper: &ZooKeeper,
+    client: &Client,
+    news: &Sender<Result<News, EnsembleError>>,
+) -> Result<(), EnsembleError> {
     let ours = format!("{}{OURS}", zookeeper.shared.address.path);
     loop {
         // Anew for every server that the session comes to: zookeeper-client 0.11.2 takes only
         // watches of one shot with it, so the next server would tell nothing.
         let watching = client.watch(&ours, AddWatchMode::PersistentRecursive);
-        let mut watcher = watching.await.map_err(|error| zookeeper.wrong(what, error))?;
-        let all = load(zookeeper, &client).await.map_err(|error| zookeeper.wrong(what, error))?;
+        let mut watcher = watching.await.map_err(|error| zookeeper.wrong(WHAT, error))?;
+        let all = load(zookeeper, client).await.map_err(|error| zookeeper.wrong(WHAT, error))?;
         if news.send(Ok(News::Snapshot(all))).await.is_err() {
             return Ok(());
         }
-        match changes(zookeeper, &client, &mut watcher, news).await {
+        match changes(zookeeper, client, &mut watcher, news).await {
             Ok(Over::NobodyListens) => return Ok(()),
             // What changed while the session was without a server is not told: read it all.
             Ok(Over::Missed) => {}
-            Err(error) => return Err(zookeeper.wrong(what, error)),
+            Err(error) => return Err(zookeeper.wrong(WHAT, error)),
         }
     }
 }
