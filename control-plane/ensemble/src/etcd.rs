@@ -1,6 +1,8 @@
 //! etcd's v3 API. One client per server, tried in turn: a server that hangs costs one timeout
 //! and is then left alone.
 
+mod watch;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -9,16 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, EventType, GetOptions, Identity,
-    SortOrder, SortTarget, TlsOptions, Txn, TxnOp, WatchOptions,
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, SortOrder,
+    SortTarget, TlsOptions, Txn, TxnOp,
 };
-use tokio::sync::mpsc::Sender;
 use tracing::debug;
 
 use crate::address::{Address, Tls};
 use crate::error::{EnsembleError, SwapError};
 use crate::pace::Pace;
-use crate::place::{Change, Limits, News, Place, Stamp};
+use crate::place::{Change, Limits, Place, Stamp};
 
 /// Below etcd's defaults: 128 operations in a transaction, 1.5 MiB in a request.
 pub(crate) const LIMITS: Limits = Limits { changes: 120, bytes: 1_200_000 };
@@ -75,6 +76,13 @@ fn is_cut(error: &(dyn std::error::Error + 'static)) -> bool {
             matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
         })
     })
+}
+
+/// Whether users or roles changed since the caller logged in: etcd refuses signed tokens from before. The
+/// client logs in again by itself only where a token is over or not known.
+fn is_of_old_token(error: &etcd_client::Error) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status)
+        if status.message().contains("revision of auth store is old"))
 }
 
 impl Etcd {
@@ -165,7 +173,18 @@ impl Etcd {
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        self.timely(async { Ok(ask(self.client().await?).await?) }).await
+        let asked = async {
+            let client = self.client().await?;
+            match ask(client.clone()).await {
+                // Nothing was done: once more, as who it is by now.
+                Err(error) if is_of_old_token(&error) => {
+                    client.refresh_token().await?;
+                    Ok(ask(client).await?)
+                }
+                answer => Ok(answer?),
+            }
+        };
+        self.timely(asked).await
     }
 
     fn wrong(&self, what: &'static str, source: Wrong) -> EnsembleError {
@@ -293,92 +312,6 @@ impl Etcd {
         }
     }
 
-    pub(crate) async fn follow(&self, news: Sender<Result<News, EnsembleError>>) {
-        if let Err(error) = self.try_follow(&news).await {
-            // Nobody may listen any more.
-            let _ = news.send(Err(error)).await;
-        }
-    }
-
-    async fn try_follow(
-        &self,
-        news: &Sender<Result<News, EnsembleError>>,
-    ) -> Result<(), EnsembleError> {
-        let what = "tell what changes";
-        let (all, revision) = self.load_at().await?;
-        if news.send(Ok(News::Snapshot(all))).await.is_err() {
-            return Ok(());
-        }
-        let mut seen = revision;
-        // A watch that breaks goes on from where it was, at the next server; it ends when none of
-        // them tells anything.
-        let (mut failures, mut told) = (0, seen);
-        loop {
-            let turn = self.shared.turn.load(Ordering::Relaxed);
-            let watched = self.watch_from(&mut seen, news).await;
-            if std::mem::replace(&mut told, seen) != seen {
-                failures = 0;
-            }
-            match watched {
-                Ok(()) => return Ok(()),
-                Err(wrong) => {
-                    if let Some(Compacted) = wrong.downcast_ref::<Compacted>() {
-                        return Err(self.wrong(what, wrong));
-                    }
-                    debug!(error = &*wrong, "etcd's watch broke");
-                    self.pass_on(turn);
-                    failures += 1;
-                    if failures >= self.shared.servers.len() {
-                        return Err(self.wrong(what, wrong));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Passes on what follows the revision `seen`, until nobody listens.
-    async fn watch_from(
-        &self,
-        seen: &mut i64,
-        news: &Sender<Result<News, EnsembleError>>,
-    ) -> Result<(), Wrong> {
-        let (from, end) = self.range();
-        let options = WatchOptions::new().with_range(end).with_start_revision(*seen + 1);
-        let watching = async {
-            let client = self.client().await?;
-            let mut watch = client.watch_client().max_decoding_message_size(MAX_ANSWER);
-            Ok(watch.watch(from, Some(options)).await?)
-        };
-        let mut stream = self.timely(watching).await?;
-        loop {
-            let answer = tokio::select! {
-                answer = stream.message() => answer?,
-                () = news.closed() => return Ok(()),
-            };
-            let Some(answer) = answer else { return Err("the watch ended".into()) };
-            if answer.compact_revision() > 0 {
-                return Err(Box::new(Compacted));
-            }
-            if answer.canceled() {
-                return Err(answer.cancel_reason().to_owned().into());
-            }
-            let mut changes = Vec::new();
-            for event in answer.events() {
-                let Some(kv) = event.kv() else { continue };
-                *seen = kv.mod_revision().max(*seen);
-                let Some(place) = self.place(kv.key()) else { continue };
-                let value = match event.event_type() {
-                    EventType::Put => Some(kv.value().to_vec()),
-                    EventType::Delete => None,
-                };
-                changes.push((place, value));
-            }
-            if !changes.is_empty() && news.send(Ok(News::Changes(changes))).await.is_err() {
-                return Ok(());
-            }
-        }
-    }
-
     fn key(&self, place: &Place) -> Vec<u8> {
         let root = &self.shared.address.path;
         match place {
@@ -412,11 +345,6 @@ impl Etcd {
     }
 }
 
-/// etcd has forgotten what followed: everything has to be listed again.
-#[derive(Debug, thiserror::Error)]
-#[error("the changes since are compacted")]
-struct Compacted;
-
 pub(crate) async fn tls_options(tls: &Tls) -> Result<TlsOptions, EnsembleError> {
     let read = async |path: &std::path::Path| {
         tokio::fs::read(path).await.map_err(|error| {
@@ -432,3 +360,6 @@ pub(crate) async fn tls_options(tls: &Tls) -> Result<TlsOptions, EnsembleError> 
     }
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{Address, Ensemble, Kind, Tls};
 use certificates::Certificates;
-use programs::{Node, launch};
+use programs::{Node, Security, launch};
 
 /// How long servers may take to answer. A virtual machine for Java needs some seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,7 +26,7 @@ const PASSWORD: &str = "s@cret";
 pub struct Server {
     kind: Kind,
     folder: TempDir,
-    certificates: Option<Certificates>,
+    security: Security,
     login: Option<(String, String)>,
     nodes: Vec<Running>,
 }
@@ -43,7 +43,7 @@ impl Server {
     /// # Panics
     /// When it is not installed or does not answer: `./test` installs `etcd-server`.
     pub fn etcd() -> Self {
-        Self::start(Kind::Etcd, 1, None)
+        Self::start(Kind::Etcd, 1, Security::default())
     }
 
     /// Starts ZooKeeper.
@@ -51,7 +51,7 @@ impl Server {
     /// # Panics
     /// When it is not installed or does not answer: `./test` installs `zookeeper` and a Java.
     pub fn zookeeper() -> Self {
-        Self::start(Kind::ZooKeeper, 1, None)
+        Self::start(Kind::ZooKeeper, 1, Security::default())
     }
 
     /// Starts three servers that elect a leader among themselves.
@@ -59,7 +59,7 @@ impl Server {
     /// # Panics
     /// When they are not installed or do not answer.
     pub fn three(kind: Kind) -> Self {
-        Self::start(kind, 3, None)
+        Self::start(kind, 3, Security::default())
     }
 
     /// Starts etcd that speaks only TLS, wants a certificate of its clients, and a login.
@@ -68,11 +68,31 @@ impl Server {
     /// When it is not installed or does not answer.
     pub fn etcd_with_tls_and_login() -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        let mut server = Self::start(Kind::Etcd, 1, Some(Certificates::make(folder)));
-        let address = server.address("/x");
-        runtime().block_on(programs::enable_auth(&address, USER, PASSWORD));
-        server.login = Some((USER.to_owned(), PASSWORD.to_owned()));
-        server
+        let certificates = Some(Certificates::make(folder));
+        Self::start(Kind::Etcd, 1, Security { certificates, ..Security::default() }).log_in()
+    }
+
+    /// Starts etcd that wants a login and gives signed tokens, which it refuses when users have changed
+    /// since.
+    ///
+    /// # Panics
+    /// When it is not installed or does not answer.
+    pub fn etcd_with_login() -> Self {
+        Self::start(Kind::Etcd, 1, Security { signed_tokens: true, ..Security::default() }).log_in()
+    }
+
+    fn log_in(mut self) -> Self {
+        runtime().block_on(programs::enable_auth(&self.address("/x"), USER, PASSWORD));
+        self.login = Some((USER.to_owned(), PASSWORD.to_owned()));
+        self
+    }
+
+    /// Adds a user to etcd.
+    ///
+    /// # Panics
+    /// When it does not take that.
+    pub fn add_user(&self, name: &str) {
+        runtime().block_on(programs::add_user(&self.address("/x"), name, PASSWORD));
     }
 
     /// Has every address carry this login; ZooKeeper believes any, and holds nodes to it.
@@ -82,7 +102,7 @@ impl Server {
         self
     }
 
-    fn start(kind: Kind, count: usize, certificates: Option<Certificates>) -> Self {
+    fn start(kind: Kind, count: usize, security: Security) -> Self {
         let begin = Instant::now();
         let runtime = runtime();
         // Another test may take a port meanwhile: then others.
@@ -90,13 +110,13 @@ impl Server {
             let folder = TempDir::new().expect("a folder can be made");
             let all: Vec<Node> = (0..count).map(|_| Node::with(free_port)).collect();
             let nodes = all.iter().enumerate().map(|(number, node)| {
-                let child = launch(kind, folder.path(), &all, number, certificates.as_ref());
+                let child = launch(kind, folder.path(), &all, number, &security);
                 let child = child.expect("the server's package is installed (./test does it)");
                 Running { node: node.clone(), child }
             });
             let nodes = nodes.collect();
-            let certificates = certificates.clone();
-            let mut server = Self { kind, folder, certificates, login: None, nodes };
+            let security = security.clone();
+            let mut server = Self { kind, folder, security, login: None, nodes };
             for number in 0..count {
                 // Each one, so that none is still on its way when a test begins.
                 let address = server.address_of("/ready", &[number]);
@@ -119,7 +139,7 @@ impl Server {
     }
 
     fn address_of(&self, path: &str, which: &[usize]) -> Address {
-        let host = if self.certificates.is_some() { "localhost" } else { "127.0.0.1" };
+        let host = if self.security.certificates.is_some() { "localhost" } else { "127.0.0.1" };
         Address {
             kind: self.kind,
             servers: which
@@ -128,7 +148,7 @@ impl Server {
                 .collect(),
             login: self.login.clone(),
             path: path.to_owned(),
-            tls: self.certificates.as_ref().map(Certificates::of_client),
+            tls: self.security.certificates.as_ref().map(Certificates::of_client),
         }
     }
 
@@ -137,7 +157,7 @@ impl Server {
     /// # Panics
     /// When the server does not speak TLS.
     pub fn wrong_authority(&self) -> Tls {
-        self.certificates.as_ref().expect("it speaks TLS").of_another()
+        self.security.certificates.as_ref().expect("it speaks TLS").of_another()
     }
 
     /// Sends the first server a signal, by name.
@@ -170,9 +190,8 @@ impl Server {
     /// When it does not start.
     pub fn start_again(&mut self, number: usize) {
         let all: Vec<Node> = self.nodes.iter().map(|running| running.node.clone()).collect();
-        let certificates = self.certificates.as_ref();
         self.nodes[number].stop();
-        let child = launch(self.kind, self.folder.path(), &all, number, certificates);
+        let child = launch(self.kind, self.folder.path(), &all, number, &self.security);
         self.nodes[number].child = child.expect("the server starts again");
     }
 

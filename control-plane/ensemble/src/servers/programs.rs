@@ -27,6 +27,15 @@ impl Node {
     }
 }
 
+/// How etcd knows who asks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Security {
+    /// It speaks only TLS, with these.
+    pub(super) certificates: Option<Certificates>,
+    /// Its tokens are signed, and name the state of its users.
+    pub(super) signed_tokens: bool,
+}
+
 /// The folder of one of the servers.
 pub(super) fn folder(root: &Path, number: usize) -> PathBuf {
     root.join(number.to_string())
@@ -38,12 +47,12 @@ pub(super) fn launch(
     root: &Path,
     all: &[Node],
     number: usize,
-    certificates: Option<&Certificates>,
+    security: &Security,
 ) -> io::Result<Child> {
     let folder = folder(root, number);
     std::fs::create_dir_all(&folder)?;
     let mut command = match kind {
-        Kind::Etcd => etcd(&folder, all, number, certificates),
+        Kind::Etcd => etcd(&folder, all, number, security)?,
         Kind::ZooKeeper => zookeeper(&folder, all, number)?,
     };
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))?;
@@ -51,12 +60,8 @@ pub(super) fn launch(
     command.current_dir(&folder).stdin(Stdio::null()).stdout(log).stderr(both).spawn()
 }
 
-fn etcd(
-    folder: &Path,
-    all: &[Node],
-    number: usize,
-    certificates: Option<&Certificates>,
-) -> Command {
+fn etcd(folder: &Path, all: &[Node], number: usize, security: &Security) -> io::Result<Command> {
+    let certificates = security.certificates.as_ref();
     let name = |number: usize| format!("s{number}");
     let (scheme, host) =
         if certificates.is_some() { ("https", "localhost") } else { ("http", "127.0.0.1") };
@@ -83,7 +88,11 @@ fn etcd(
     if let Some(certificates) = certificates {
         command.args(certificates.flags_of_etcd());
     }
-    command
+    if security.signed_tokens {
+        std::fs::write(folder.join("token.key"), "the key of a test")?;
+        command.args(["--auth-token", "jwt,priv-key=token.key,sign-method=HS256,ttl=1h"]);
+    }
+    Ok(command)
 }
 
 fn zookeeper(folder: &Path, all: &[Node], number: usize) -> io::Result<Command> {
@@ -116,17 +125,34 @@ fn zookeeper(folder: &Path, all: &[Node], number: usize) -> io::Result<Command> 
     Ok(command)
 }
 
+async fn client(address: &Address) -> Result<Client, etcd_client::Error> {
+    let mut options = etcd_client::ConnectOptions::new();
+    let mut scheme = "http";
+    if let Some(tls) = &address.tls {
+        let tls = crate::etcd::tls_options(tls).await;
+        options = options.with_tls(tls.expect("its files are there"));
+        scheme = "https";
+    }
+    if let Some((user, password)) = &address.login {
+        options = options.with_user(user, password);
+    }
+    Client::connect([format!("{scheme}://{}", address.servers[0])], Some(options)).await
+}
+
 /// Has etcd ask for a login from now on.
 pub(super) async fn enable_auth(address: &Address, user: &str, password: &str) {
-    let tls = crate::etcd::tls_options(address.tls.as_ref().expect("it speaks TLS")).await;
-    let options = etcd_client::ConnectOptions::new().with_tls(tls.expect("its files are there"));
-    let url = format!("https://{}", address.servers[0]);
     let asked = async {
-        let mut client = Client::connect([url], Some(options)).await?;
+        let mut client = client(address).await?;
         client.user_add(user, password, None).await?;
         client.role_add("root").await?;
         client.user_grant_role(user, "root").await?;
         client.auth_enable().await
     };
     asked.await.expect("etcd takes a login");
+}
+
+/// Adds a user, which changes what etcd's tokens are worth.
+pub(super) async fn add_user(address: &Address, user: &str, password: &str) {
+    let asked = async { client(address).await?.user_add(user, password, None).await };
+    asked.await.expect("etcd takes a user");
 }
