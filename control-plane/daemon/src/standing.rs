@@ -16,7 +16,7 @@ use tepui_types::{Span, Term, Uuid};
 use tepui_wire::v1;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::driver::Driver;
 use crate::elected::{Maker, Opened};
@@ -118,6 +118,10 @@ impl Standing {
                         Effect::StandUp { seen, gone } => {
                             pending.push(self.stand_up(&mut store, seen.as_ref(), gone));
                         }
+                        Effect::Forgotten { term } => error!(
+                            term = term.0,
+                            "store was emptied or set back after this process won in it, standing by anew"
+                        ),
                         Effect::Lead { term } => {
                             return take_over(store, term, &watch.replica);
                         }

@@ -57,6 +57,12 @@ pub enum Effect {
         /// The leader is known to be gone. Otherwise it stays if it wrote since.
         gone: bool,
     },
+    /// The store does not know the term that this process won in it: it was emptied, replaced or set
+    /// back. This process stands by again, in the store as it is now.
+    Forgotten {
+        /// The term.
+        term: Term,
+    },
     /// Lead: the term is this process's, and everything committed before it has been heard.
     Lead {
         /// The term.
@@ -90,6 +96,8 @@ pub struct Election {
     gone: Option<Term>,
     /// An attempt was lost to a record that was not heard yet.
     missing: bool,
+    /// What is heard next is read anew, so no swap of this process is missing in it.
+    anew: bool,
     standing: Standing,
 }
 
@@ -124,6 +132,7 @@ impl Election {
             patience: lease,
             gone: None,
             missing: false,
+            anew: false,
             standing: Standing::No,
         }
     }
@@ -146,6 +155,11 @@ impl Election {
     pub fn handle(&mut self, now: Mono, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Heard(None) => {
+                if std::mem::take(&mut self.anew) {
+                    self.forget(now, Term::default(), out);
+                }
+                // Terms begin anew.
+                self.gone = None;
                 self.heard = Heard::Nothing;
                 (self.deaf, self.missing) = (false, false);
                 self.stand_up(out);
@@ -166,6 +180,7 @@ impl Election {
             Event::Won { term } => {
                 self.sit_down(now, self.lease);
                 self.standing = Standing::Won(term);
+                self.anew = false;
                 self.lead_when_heard(out);
             }
             Event::Lost => {
@@ -181,6 +196,7 @@ impl Election {
             // A watch that tells nothing and does not end would leave the cluster without a leader.
             Event::Tick if self.missing || self.standing != Standing::No => {
                 self.since = now;
+                self.anew = true;
                 out.push(Effect::Listen);
             }
             Event::Tick => self.stand_up(out),
@@ -190,6 +206,7 @@ impl Election {
     /// The lease stands still while nothing is heard: when the store is away the leader cannot
     /// write either. It has some time to do so once the store is back.
     fn fall_deaf(&mut self, now: Mono) {
+        self.anew = true;
         if !self.deaf {
             let left = self.patience.saturating_sub(now.since(self.since));
             self.patience = left.max(Span::from_nanos(self.lease.as_nanos() / 2));
@@ -219,7 +236,22 @@ impl Election {
         }
     }
 
+    /// Drops a term that was won if the store is at a lower one: it is not the store that it was won
+    /// in, and its next leaders may have that term again.
+    fn forget(&mut self, now: Mono, current: Term, out: &mut Vec<Effect>) {
+        if let Standing::Won(term) = self.standing
+            && current < term
+        {
+            self.sit_down(now, self.lease);
+            (self.heard, self.gone) = (Heard::Never, None);
+            out.push(Effect::Forgotten { term });
+        }
+    }
+
     fn hear(&mut self, now: Mono, record: Leadership, out: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.anew) {
+            self.forget(now, record.term, out);
+        }
         if let Standing::Won(term) = self.standing {
             if record.term > term {
                 // Somebody raised it again before this process was ready to lead.

@@ -152,6 +152,14 @@ impl Server {
         }
     }
 
+    /// Removes the record of who leads from what is kept at this address, as whoever empties a store does.
+    ///
+    /// # Panics
+    /// When the servers do not do that.
+    pub fn forget_leader(&self, address: &Address) {
+        runtime().block_on(programs::remove_meta(address));
+    }
+
     /// An authority that signed none of its certificates.
     ///
     /// # Panics

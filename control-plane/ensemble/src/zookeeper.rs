@@ -348,7 +348,7 @@ fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
     }
 }
 
-async fn session(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
+pub(crate) async fn session(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
     let connector = Client::connector().with_session_timeout(SESSION);
     let mut connector = connector.with_connection_timeout(pace.silence);
     if let Some((user, password)) = &address.login {

@@ -46,6 +46,18 @@ pub enum StoreError {
         /// The term in force.
         current: Term,
     },
+    /// The store does not know the writer's term: it was emptied, replaced or set back, so it is not
+    /// what the writer has in memory.
+    #[error(
+        "the store was emptied, replaced or set back: it is at term {current}, and this process led in \
+         term {ours}", ours = ours.0, current = current.0
+    )]
+    SetBack {
+        /// The writer's term.
+        ours: Term,
+        /// The store's; 0 where nobody ever led.
+        current: Term,
+    },
     /// Stored bytes are not what was written (invariant I-49).
     #[error("stored record {key:?} is corrupt: {why}")]
     Corrupt {

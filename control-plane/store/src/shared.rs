@@ -228,6 +228,9 @@ impl Shared {
             None => {
                 self.held = None;
                 let (_, current) = self.current()?;
+                if current.term < ours {
+                    return Err(StoreError::SetBack { ours, current: current.term });
+                }
                 if current.term == ours {
                     let why = "it is not what the leader of this term left there".to_owned();
                     return Err(StoreError::Corrupt { key: "meta".to_owned(), why });

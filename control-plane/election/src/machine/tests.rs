@@ -218,6 +218,41 @@ fn who_won_and_does_not_hear_it_follows_the_store_anew() {
 }
 
 #[test]
+fn who_won_in_a_store_that_was_emptied_begins_anew() {
+    for told in [Event::Tick, Event::Deaf] {
+        let mut election = Election::new(LEASE);
+        hear(&mut election, at(0), &led_by("a", 6, 1));
+        handle(&mut election, at(1), Event::LeaderGone { term: Term(6) });
+        handle(&mut election, at(2), Event::Won { term: Term(7) });
+        // It may have been told before that term was won.
+        assert_eq!(handle(&mut election, at(3), Event::Heard(None)), []);
+        handle(&mut election, at(5002), told);
+        assert_eq!(
+            handle(&mut election, at(5003), Event::Heard(None)),
+            [Effect::Forgotten { term: Term(7) }, Effect::StandUp { seen: None, gone: true },]
+        );
+    }
+}
+
+#[test]
+fn who_won_in_a_store_that_was_set_back_stands_by_who_leads_there_now() {
+    let mut election = Election::new(LEASE);
+    hear(&mut election, at(0), &led_by("a", 6, 1));
+    handle(&mut election, at(1), Event::LeaderGone { term: Term(6) });
+    handle(&mut election, at(2), Event::Won { term: Term(7) });
+    let other = led_by("b", 6, 3);
+    assert_eq!(hear(&mut election, at(3), &other), []);
+    assert_eq!(handle(&mut election, at(5002), Event::Tick), [Effect::Listen]);
+    let forgotten = Effect::Forgotten { term: Term(7) };
+    assert_eq!(hear(&mut election, at(5003), &other), [forgotten, watch(&other)]);
+    assert_eq!(handle(&mut election, at(10_002), Event::Tick), []);
+    assert_eq!(
+        handle(&mut election, at(10_003), Event::Tick),
+        [Effect::StandUp { seen: Some(other), gone: false }]
+    );
+}
+
+#[test]
 fn who_lost_to_a_record_that_is_never_told_follows_the_store_anew() {
     let mut election = Election::new(LEASE);
     hear(&mut election, at(0), &led_by("a", 1, 1));

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use etcd_client::Client;
 
 use super::certificates::Certificates;
+use crate::pace::Pace;
 use crate::{Address, Kind};
 
 const ZOOKEEPER: &str = "/usr/share/java/zookeeper.jar";
@@ -155,4 +156,20 @@ pub(super) async fn enable_auth(address: &Address, user: &str, password: &str) {
 pub(super) async fn add_user(address: &Address, user: &str, password: &str) {
     let asked = async { client(address).await?.user_add(user, password, None).await };
     asked.await.expect("etcd takes a user");
+}
+
+pub(super) async fn remove_meta(address: &Address) {
+    let path = &address.path;
+    match address.kind {
+        Kind::Etcd => {
+            let asked = async { client(address).await?.delete(format!("{path}/meta"), None).await };
+            asked.await.expect("etcd removes a key");
+        }
+        Kind::ZooKeeper => {
+            let client = crate::zookeeper::session(address, Pace::default()).await;
+            let client = client.expect("ZooKeeper takes a session");
+            // It may be gone already.
+            let _ = client.delete(&format!("{path}/tepui/meta"), None).await;
+        }
+    }
 }

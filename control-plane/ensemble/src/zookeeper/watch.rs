@@ -114,6 +114,8 @@ async fn follow_with(
         // watches of one shot with it, so the next server would tell nothing.
         let watching = client.watch(&ours, AddWatchMode::PersistentRecursive);
         let mut watcher = watching.await.map_err(|error| zookeeper.wrong(WHAT, error))?;
+        // Also after another session, what this process wrote is there.
+        client.sync("/").await.map_err(|error| zookeeper.wrong(WHAT, error))?;
         let all = load(zookeeper, client).await.map_err(|error| zookeeper.wrong(WHAT, error))?;
         if news.send(Ok(News::Snapshot(all))).await.is_err() {
             return Ok(());

@@ -25,6 +25,7 @@ pub(crate) fn everything(place: &Place) {
     a_leader_that_wrote_since_stays(place);
     a_former_leader_writes_nothing_more(place);
     a_write_that_came_through_after_all_is_the_leaders_own(place);
+    a_leader_of_a_store_that_was_emptied_writes_nothing_into_it(place);
     who_steps_down_leaves_the_place_free(place);
 }
 
@@ -172,6 +173,26 @@ fn a_write_that_came_through_after_all_is_the_leaders_own(place: &Place) {
     assert_eq!(leader.commit(term, Batch::default()).unwrap(), Revision(record.revision));
     let next = Revision(record.revision + 1);
     assert_eq!(leader.commit(term, Batch { ops: vec![put("a", "1")] }).unwrap(), next);
+}
+
+fn a_leader_of_a_store_that_was_emptied_writes_nothing_into_it(place: &Place) {
+    let address = place.fresh();
+    for (leads_by_now, late) in [(false, "late".into()), (true, vec![0; 2_000_000])] {
+        let mut leader = place.open(&address, "one").above(Term(5));
+        let ours = leader.acquire().unwrap();
+        leader.commit(ours, Batch { ops: vec![put("a", "1")] }).unwrap();
+        place.server.forget_leader(&address);
+        let mut next = place.open(&address, "two");
+        let current = if leads_by_now { next.acquire().unwrap() } else { Term(0) };
+        let refused = leader.commit(ours, Batch { ops: vec![put("a", late)] });
+        assert!(
+            matches!(refused, Err(StoreError::SetBack { ours: term, current: found })
+                if term == ours && found == current),
+            "{refused:?}"
+        );
+        assert_eq!(next.load("").unwrap(), [("a".to_owned(), b"1".to_vec())]);
+        place.server.forget_leader(&address);
+    }
 }
 
 fn who_steps_down_leaves_the_place_free(place: &Place) {
