@@ -68,3 +68,21 @@ fn whoever_is_logged_in_stays_so_when_a_server_forgot_it() {
     assert_eq!(runtime.block_on(told_from(&watching, before)), meta(b"first"));
     assert_eq!(runtime.block_on(asking.meta()).unwrap().unwrap().0, b"first");
 }
+
+#[test]
+fn a_connection_that_the_other_side_ended_is_known_however_deep_it_lies() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("it failed")]
+    struct Around(#[source] Wrong);
+    let of = |kind: io::ErrorKind| -> Wrong { Box::new(io::Error::from(kind)) };
+    for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset] {
+        let wrong = of(kind);
+        assert!(is_cut(&*wrong), "{kind}");
+        assert!(is_cut(&Around(Box::new(Around(of(kind))))), "{kind}");
+    }
+    for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut] {
+        assert!(!is_cut(&Around(of(kind))), "{kind}");
+    }
+    let other: Wrong = "broken pipe".into();
+    assert!(!is_cut(&*other), "a text is no error of the system");
+}
