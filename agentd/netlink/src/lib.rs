@@ -4,6 +4,8 @@
 //! groups, counters of nftables, and what the kernel tells everybody. Reading never panics and
 //! allocates nothing, whatever the bytes.
 
+pub mod sockets;
+
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -267,25 +269,6 @@ mod tests {
     use rustix::net::netlink::SOCK_DIAG;
 
     use super::*;
-
-    /// `SOCK_DIAG_BY_FAMILY` for sockets of UDP over IPv4 in every state.
-    fn sockets() -> Request {
-        let mut fixed = vec![2, 17, 0, 0];
-        fixed.extend(u32::MAX.to_ne_bytes());
-        fixed.resize(56, 0);
-        Request::all(20, &fixed)
-    }
-
-    #[test]
-    fn the_kernel_lists_a_socket_of_this_process() {
-        let own = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = own.local_addr().unwrap().port();
-        let ports: Vec<u16> = ask(SOCK_DIAG, sockets(), |ports: &mut Vec<u16>, body| {
-            ports.extend(body.get(4..6).map(|two| u16::from_be_bytes([two[0], two[1]])));
-        })
-        .unwrap();
-        assert!(ports.contains(&port), "{ports:?}");
-    }
 
     #[test]
     fn what_the_kernel_does_not_know_is_its_error() {
