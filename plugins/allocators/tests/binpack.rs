@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use tepui_plugin_allocators::binpack::{Settings, allocator};
+use tepui_plugin_allocators::binpack::{Binpack, Settings, allocator};
 use tepui_plugin_sdk::conformance::{self, words::*};
-use tepui_plugin_sdk::{Allocate, Input, Proposal};
+use tepui_plugin_sdk::{Allocate, Input, Kept, Mono, Proposal};
 
 fn at_once(offers_at_once: usize) -> Settings {
     Settings { offers_at_once }
@@ -20,6 +20,25 @@ fn partly_used(name: &str, used: u64) -> Input {
     Input::AgentAdded { agent: agent(name), facts: facts(cpus(8)), used }
 }
 
+/// Told of these agents in this order.
+fn with_agents(now: Mono, most: usize, agents: impl IntoIterator<Item = Input>) -> Kept<Binpack> {
+    let mut binpack = allocator(at_once(most)).unwrap();
+    for agent in agents {
+        binpack.apply(now, agent);
+    }
+    binpack
+}
+
+/// Agents `a0`, `a1` and so on, each fuller than those before it.
+fn fuller_and_fuller(agents: u64) -> impl Iterator<Item = Input> {
+    (0..agents).map(|at| partly_used(&format!("a{at}"), at))
+}
+
+/// So many empty agents.
+fn empty(agents: usize, each: u64) -> impl Iterator<Item = Input> {
+    (0..agents).map(move |at| added(&format!("a{at}"), cpus(each)))
+}
+
 #[test]
 fn it_keeps_what_every_allocator_promises() {
     conformance::allocator(|_| allocator(Settings::default()).unwrap());
@@ -28,11 +47,10 @@ fn it_keeps_what_every_allocator_promises() {
 
 #[test]
 fn the_fullest_agents_are_offered_first_and_no_more_than_are_asked_for() {
-    let mut binpack = allocator(at_once(2)).unwrap();
     let now = secs(1);
-    for (name, used) in [("empty", 0), ("half", 4), ("nearly", 7), ("some", 2)] {
-        binpack.apply(now, partly_used(name, used));
-    }
+    let agents = [("empty", 0), ("half", 4), ("nearly", 7), ("some", 2)];
+    let agents = agents.map(|(name, used)| partly_used(name, used));
+    let mut binpack = with_agents(now, 2, agents);
     binpack.apply(now, comes("f", &["*"]));
     let first = binpack.round(now).proposals;
     assert_eq!(places(&first), ["nearly", "half"]);
@@ -49,11 +67,8 @@ fn the_fullest_agents_are_offered_first_and_no_more_than_are_asked_for() {
 
 #[test]
 fn who_has_enough_offers_keeps_nobody_else_from_the_rest() {
-    let mut binpack = allocator(at_once(1)).unwrap();
     let now = secs(1);
-    for at in 0..3 {
-        binpack.apply(now, partly_used(&format!("a{at}"), at));
-    }
+    let mut binpack = with_agents(now, 1, fuller_and_fuller(3));
     binpack.apply(now, comes("one", &["*"]));
     binpack.apply(now, comes("two", &["*"]));
     let offered = binpack.round(now).proposals;
@@ -65,11 +80,8 @@ fn who_has_enough_offers_keeps_nobody_else_from_the_rest() {
 
 #[test]
 fn who_waits_for_answers_of_agents_that_are_gone_is_offered_others() {
-    let mut binpack = allocator(at_once(2)).unwrap();
     let now = secs(1);
-    for at in 0..4 {
-        binpack.apply(now, partly_used(&format!("a{at}"), at));
-    }
+    let mut binpack = with_agents(now, 2, fuller_and_fuller(4));
     binpack.apply(now, comes("f", &["*"]));
     assert_eq!(places(&binpack.round(now).proposals), ["a3", "a2"]);
     binpack.apply(now, Input::AgentRemoved(agent("a3")));
@@ -86,11 +98,8 @@ fn offers_at_once_is_at_least_one() {
 
 #[test]
 fn an_answer_costs_a_look_at_one_agent_however_many_are_kept_back() {
-    let mut binpack = allocator(at_once(3)).unwrap();
     let now = secs(1);
-    for at in 0..500 {
-        binpack.apply(now, added(&format!("a{at}"), cpus(4)));
-    }
+    let mut binpack = with_agents(now, 3, empty(500, 4));
     binpack.apply(now, comes("f", &["*"]));
     let mut offered = binpack.round(now).proposals;
     assert_eq!(offered.len(), 3);
@@ -105,11 +114,8 @@ fn an_answer_costs_a_look_at_one_agent_however_many_are_kept_back() {
 proptest! {
     #[test]
     fn nobody_waits_for_more_answers_than_allowed(most in 1_usize..4, uses in prop::collection::vec(any::<bool>(), 1..40)) {
-        let mut binpack = allocator(at_once(most)).unwrap();
         let now = secs(1);
-        for at in 0..10 {
-            binpack.apply(now, added(&format!("a{at}"), cpus(2)));
-        }
+        let mut binpack = with_agents(now, most, empty(10, 2));
         binpack.apply(now, comes("f", &["*"]));
         let mut open: Vec<Proposal> = Vec::new();
         for used in uses {
