@@ -4,7 +4,7 @@
 //! After each round its books are brought to what was really decided: what it alone proposed comes
 //! back to it, what it did not propose is booked. So every round begins from the same cluster.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use tepui_allocator::{Allocate, Input, Plan, Proposal};
 use tepui_types::{AgentId, FrameworkId, Mono, Resources, Role};
@@ -79,17 +79,8 @@ impl<A: Allocate> Shadow<A> {
 
     /// Compares the two plans of a round, and brings the candidate's books to the one that counts.
     pub fn compare(&mut self, at: Mono, live: &Plan, candidate: &Plan) {
-        let mut theirs: Vec<&Proposal> = live.proposals.iter().collect();
-        let mut mine: Vec<&Proposal> = Vec::new();
-        for proposal in &candidate.proposals {
-            let same = theirs.iter().position(|other| same(other, proposal));
-            match same {
-                Some(position) => {
-                    theirs.remove(position);
-                }
-                None => mine.push(proposal),
-            }
-        }
+        let theirs = beyond(&live.proposals, &candidate.proposals);
+        let mine = beyond(&candidate.proposals, &live.proposals);
         let tally = &mut self.tally;
         tally.rounds += 1;
         tally.same_rounds += u64::from(mine.is_empty() && theirs.is_empty());
@@ -144,7 +135,86 @@ impl<A: Allocate> Shadow<A> {
     }
 }
 
-fn same(a: &Proposal, b: &Proposal) -> bool {
-    (&a.agent, &a.framework, &a.role, &a.resources)
-        == (&b.agent, &b.framework, &b.role, &b.resources)
+/// What makes two proposals the same: not the epoch, which is the agent's affair.
+type Key<'a> = (&'a AgentId, &'a FrameworkId, &'a Role, &'a Resources);
+
+fn key(one: &Proposal) -> Key<'_> {
+    (&one.agent, &one.framework, &one.role, &one.resources)
+}
+
+/// Those of `all`, in their order, that have no equal in `others`; each of the others makes up for one.
+/// A look at each, however many there are.
+fn beyond<'a>(all: &'a [Proposal], others: &[Proposal]) -> Vec<&'a Proposal> {
+    let mut equals: HashMap<Key<'_>, usize> = HashMap::with_capacity(others.len());
+    for other in others {
+        *equals.entry(key(other)).or_default() += 1;
+    }
+    let mut beyond = Vec::new();
+    for one in all {
+        match equals.get_mut(&key(one)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => beyond.push(one),
+        }
+    }
+    beyond
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tepui_allocator::Epoch;
+    use tepui_plugin_sdk::conformance::words::{agent, cpus, framework, role};
+
+    use super::*;
+
+    fn proposal(at: usize, to: usize, amount: u64, epoch: u64) -> Proposal {
+        Proposal {
+            framework: framework(&format!("f{to}")),
+            role: role("*"),
+            agent: agent(&format!("a{at}")),
+            resources: cpus(amount),
+            epoch: Epoch(epoch),
+        }
+    }
+
+    fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
+        let one = (0..3_usize, 0..2_usize, 1..3_u64, 0..2_u64);
+        prop::collection::vec(
+            one.prop_map(|(at, to, much, epoch)| proposal(at, to, much, epoch)),
+            0..30,
+        )
+    }
+
+    /// What only the one in charge proposes and what only the candidate does, found by looking at
+    /// each pair.
+    fn pair_by_pair<'a>(
+        live: &'a [Proposal],
+        candidate: &'a [Proposal],
+    ) -> (Vec<&'a Proposal>, Vec<&'a Proposal>) {
+        let mut theirs: Vec<&Proposal> = live.iter().collect();
+        let mut mine = Vec::new();
+        for one in candidate {
+            match theirs.iter().position(|other| key(other) == key(one)) {
+                Some(position) => drop(theirs.remove(position)),
+                None => mine.push(one),
+            }
+        }
+        (theirs, mine)
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_is_what_a_look_at_each_pair_finds(live in proposals(), candidate in proposals()) {
+            let found = (beyond(&live, &candidate), beyond(&candidate, &live));
+            prop_assert_eq!(found, pair_by_pair(&live, &candidate));
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_proposals_in_another_order_are_the_same() {
+        let live: Vec<Proposal> = (0..100_000).map(|at| proposal(at, at % 7, 1, 0)).collect();
+        let candidate: Vec<Proposal> = live.iter().rev().cloned().collect();
+        assert_eq!(beyond(&live, &candidate), Vec::<&Proposal>::new());
+        assert_eq!(beyond(&candidate, &live[1..]), [&live[0]]);
+    }
 }
