@@ -494,4 +494,31 @@ ALERTS = [
                'tepui_plugin_call_seconds_bucket{plugin="p", hook="plan", le="+Inf"}': "0+10x20"},
         dashboard="allocator",
     ),
+    Alert(
+        name="TepuiShadowStopped",
+        severity="warning",
+        expr="max by (instance) (tepui_shadow_running) == 0",
+        holds="1m",
+        summary="The shadow allocator follows no more",
+        description="The shadow allocator of {{ $labels.instance }} failed or fell behind: what it would"
+        " decide is not compared any more.",
+        means="The candidate panicked, could not be opened, or was too slow for the allocator in charge,"
+        " whose offers go on as ever. Nothing is compared until the control plane is started anew.",
+        look=[
+            "`tepui allocator shadow`: `failed` with the reason, or `fell_behind`.",
+            "The control plane's journal: `shadow allocator failed, follows no more`, `fell behind the"
+            " allocator, follows no more`.",
+        ],
+        do=[
+            "Do not put this candidate in charge; play a recording to it (`tepui allocator replay`).",
+            "Take it out of the configuration, or mend it, and start the control plane anew.",
+        ],
+        fires=Fires(
+            {'tepui_shadow_running{instance="h:5050"}': "1x5 0x5"}, "8m", {"instance": "h:5050"},
+            "The shadow allocator of h:5050 failed or fell behind: what it would decide is not compared"
+            " any more.",
+        ),
+        quiet={'tepui_shadow_running{instance="h:5050"}': "1x15"},
+        dashboard="allocator",
+    ),
 ]

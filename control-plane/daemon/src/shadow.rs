@@ -1,6 +1,9 @@
 //! The shadow: a candidate that decides beside the allocator in charge, and is only looked at.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::mem::forget;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -139,14 +142,36 @@ impl Candidate {
     }
 
     /// It failed, or could not be opened: nobody waits for it.
-    fn fail(&self, reason: String) {
+    fn fail(&self, reason: &str) {
         let mut view = self.watched.0.lock();
         error!(allocator = view.allocator, reason, "shadow allocator failed, follows no more");
-        view.failed = Some(reason);
+        view.failed = Some(reason.to_owned());
         view.running = false;
         if let Some(families) = &*FAMILIES {
             families.running.set(0);
         }
+    }
+
+    /// Takes a step, or says why it takes no more.
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        if let Some(opening) = self.opening.take() {
+            self.decider = Some(opening()?);
+        }
+        let Some(Decider { shadow, fault }) = &mut self.decider else { return Ok(()) };
+        match &step.what {
+            What::Told(inputs) => shadow.told(step.at, inputs),
+            What::Planned(live) => {
+                let begin = Instant::now();
+                let plan = shadow.round(step.at);
+                let took = begin.elapsed();
+                if let Some(failure) = fault.seen() {
+                    return Err(failure.to_string());
+                }
+                shadow.compare(step.at, live, &plan);
+                self.publish(took);
+            }
+        }
+        Ok(())
     }
 
     fn publish(&mut self, took: Duration) {
@@ -197,33 +222,27 @@ fn difference(one: &tepui_replay::Difference) -> ShadowDifference {
     }
 }
 
+/// What somebody panicked with.
+fn words(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a word")
+}
+
 impl Follow for Candidate {
     fn step(&mut self, step: &Step) -> bool {
-        if let Some(opening) = self.opening.take() {
-            match opening() {
-                Ok(decider) => self.decider = Some(decider),
-                Err(why) => {
-                    self.fail(why);
-                    return false;
-                }
-            }
+        if self.opening.is_none() && self.decider.is_none() {
+            return false;
         }
-        let Some(Decider { shadow, fault }) = &mut self.decider else { return false };
-        match &step.what {
-            What::Told(inputs) => shadow.told(step.at, inputs),
-            What::Planned(live) => {
-                let begin = Instant::now();
-                let plan = shadow.round(step.at);
-                let took = begin.elapsed();
-                if let Some(failure) = fault.seen() {
-                    self.fail(failure.to_string());
-                    return false;
-                }
-                shadow.compare(step.at, live, &plan);
-                self.publish(took);
-            }
-        }
-        true
+        // Plugins are guarded by their host; one that is built in may be as wrong.
+        let taken = catch_unwind(AssertUnwindSafe(|| self.take(step)));
+        let taken = taken.unwrap_or_else(|payload| {
+            let why = format!("it panicked: {}", words(&*payload));
+            // Nobody knows what state it is in, and dropping either may panic again.
+            forget((payload, self.decider.take()));
+            Err(why)
+        });
+        taken.inspect_err(|why| self.fail(why)).is_ok()
     }
 
     fn end(&mut self, fell_behind: bool) {
@@ -238,8 +257,10 @@ impl Follow for Candidate {
 
 #[cfg(test)]
 mod tests {
-    use tepui_allocator::Plan;
-    use tepui_types::Mono;
+    use std::collections::BTreeMap;
+
+    use tepui_allocator::{Input, Plan, Reason};
+    use tepui_types::{FrameworkId, Mono, Role};
 
     use super::*;
 
@@ -257,6 +278,53 @@ mod tests {
         assert!(!view.running && view.failed.unwrap().contains("plugin_dir"));
         assert!(check_name("priority", &Shelf::default()).is_ok());
         assert!(check_name("fifo", &Shelf::default()).unwrap_err().contains("drf, priority"));
+    }
+
+    /// Panics when it is asked for a plan, and again when it is dropped.
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    impl Allocate for Panics {
+        fn apply(&mut self, _: Mono, _: Input) {}
+        fn is_dirty(&self) -> bool {
+            true
+        }
+        fn next_wakeup(&self) -> Option<Mono> {
+            None
+        }
+        fn round(&mut self, _: Mono) -> Plan {
+            panic!("lost the plan")
+        }
+        fn explain(&self, _: Mono, _: &FrameworkId) -> Vec<Reason> {
+            Vec::new()
+        }
+        fn refusals(&self, _: Mono) -> BTreeMap<Role, u64> {
+            BTreeMap::new()
+        }
+    }
+
+    fn built_in(name: &str, candidate: impl Allocate + Send + 'static) -> (Candidate, Watched) {
+        let shadow = Shadow::new(Box::new(candidate) as Box<dyn Allocate + Send>);
+        let decider = Decider { shadow, fault: Fault::default() };
+        Candidate::new(name, Box::new(|| Ok(decider)))
+    }
+
+    #[test]
+    fn a_candidate_that_is_built_in_and_panics_follows_no_more_and_says_why() {
+        let (mut candidate, watched) = built_in("drf", Panics);
+        let told = Step { at: Mono::default(), what: What::Told(Vec::new()) };
+        let planned = Step { at: Mono::default(), what: What::Planned(Plan::default()) };
+        assert!(candidate.step(&told));
+        assert!(!candidate.step(&planned));
+        let view = watched.view();
+        assert_eq!(view.failed.as_deref(), Some("it panicked: lost the plan"));
+        assert!(!view.running && !view.fell_behind);
+        assert!(!candidate.step(&planned), "it is asked nothing any more");
     }
 
     #[test]
