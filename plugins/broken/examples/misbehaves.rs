@@ -1,5 +1,6 @@
 //! Misbehaves in the way that its settings say, once it is asked for a plan.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::thread::park;
 
@@ -24,6 +25,10 @@ enum How {
     PanicsTwice,
     /// Never comes back from a call.
     Hangs,
+    /// Never comes back from being told something.
+    HangsWhenTold,
+    /// Never comes back from a call that tells it more than a thousand things.
+    HangsWhenToldMuch,
     /// Offers more than there is.
     Invents,
     /// Offers the same twice.
@@ -43,6 +48,8 @@ struct Settings {
 struct Misbehaves {
     how: How,
     drf: Drf,
+    /// Inputs of the call that is under way: each ends with a question for its state.
+    told: Cell<usize>,
 }
 
 struct Bomb;
@@ -65,16 +72,23 @@ fn open(start: &Start) -> Result<Misbehaves, String> {
         How::Refuses => Err("nothing here is good enough".to_owned()),
         How::PanicsOnLoad => panic!("cannot stand it here"),
         How::HangsOnLoad => hang(),
-        _ => Ok(Misbehaves { how, drf: Drf::new(start.entropy()) }),
+        _ => Ok(Misbehaves { how, drf: Drf::new(start.entropy()), told: Cell::default() }),
     }
 }
 
 impl Allocate for Misbehaves {
     fn apply(&mut self, now: Mono, input: Input) {
+        self.told.set(self.told.get() + 1);
+        match self.how {
+            How::HangsWhenTold => hang(),
+            How::HangsWhenToldMuch if self.told.get() > 1000 => hang(),
+            _ => {}
+        }
         self.drf.apply(now, input);
     }
 
     fn is_dirty(&self) -> bool {
+        self.told.set(0);
         self.drf.is_dirty()
     }
 

@@ -169,6 +169,37 @@ fn one_that_hangs_when_it_is_put_in_force_leaves_the_one_before_in_force() {
     assert_eq!(reported(&rig.board, "misbehaves").standing, Standing::InUse);
 }
 
+/// A cluster of so many agents, before a plugin that behaves so is put in force.
+fn large_cluster(agents: usize, how: &str, budget_ms: u64) -> (Rig, Live) {
+    let mut rig = Rig::new();
+    rig.install("misbehaves", "misbehaves");
+    rig.configure(&format!("[misbehaves]\nbudget_ms = {budget_ms}\nsettings.how = '{how}'"));
+    let mut live = Live::new(Entropy::seeded(1), rig.board.clone());
+    live.apply(Mono::default(), framework("f1"));
+    for at in 0..agents {
+        live.apply(Mono::default(), agent(&format!("a{at}"), 1));
+    }
+    (rig, live)
+}
+
+#[test]
+fn one_that_needs_its_time_for_each_agent_is_put_in_force_however_many_there_are() {
+    let (rig, mut live) = large_cluster(20_000, "hangs_when_told_much", 60_000);
+    live.seat(Mono::default(), rig.open("misbehaves").unwrap()).unwrap();
+    assert_eq!(live.name(), "misbehaves");
+    assert_eq!(offered(&live.round(Mono::default())), 20_000);
+    assert_eq!(reported(&rig.board, "misbehaves").standing, Standing::InUse);
+}
+
+#[test]
+fn one_that_hangs_when_it_is_told_of_a_large_cluster_is_given_up_within_one_budget() {
+    let (rig, mut live) = large_cluster(20_000, "hangs_when_told", 200);
+    let why = live.seat(Mono::default(), rig.open("misbehaves").unwrap()).unwrap_err();
+    assert_eq!(why.to_string(), "apply took longer than its 200 ms");
+    assert_eq!((live.name(), failure(&rig)), ("drf", format!("drf instead: {why}")));
+    assert_eq!(offered(&live.round(Mono::default())), 20_000);
+}
+
 /// A plugin as a plain allocator: a failure fails the test.
 struct Unwrapped(PluginAllocator);
 

@@ -16,11 +16,16 @@ const ROUND: &str = "round";
 const EXPLAIN: &str = "explain";
 const REFUSALS: &str = "refusals";
 
+/// Inputs of one call at most. A time budget is then for so much work, however large the cluster is
+/// that a plugin is told of when it is put in force: one that is right is not late because there is
+/// much to tell, one that hangs is late with the first call.
+const TOLD_AT_ONCE: usize = 256;
+
 /// An allocator in a library. Every call may fail; after a failure it is of no use.
 #[derive(Debug)]
 pub struct PluginAllocator {
     runner: Runner,
-    /// What it has not been told yet: several inputs are one call.
+    /// What it has not been told yet: up to [`TOLD_AT_ONCE`] inputs are one call.
     untold: RefCell<Vec<(Mono, Input)>>,
     state: RefCell<wire::State>,
 }
@@ -59,20 +64,18 @@ impl PluginAllocator {
         understood.map_err(|error| self.runner.nonsense(hook, error))
     }
 
-    /// Tells it what it has not been told.
+    /// Tells it what it has not been told, in calls that have their time budget each.
     ///
     /// # Errors
     ///
-    /// [`Failure`].
+    /// [`Failure`] of the first call that fails; the rest is not told.
     pub fn tell(&self) -> Result<(), Failure> {
-        let inputs = self.untold.take();
-        if inputs.is_empty() {
-            return Ok(());
+        for inputs in self.untold.take().chunks(TOLD_AT_ONCE) {
+            let bytes = wire::tell(inputs.iter().map(|(at, input)| (*at, input)));
+            let state =
+                self.call(APPLY, wire::APPLY, bytes, |state: &wire::State| Ok(state.clone()))?;
+            self.state.replace(state);
         }
-        let bytes = wire::tell(inputs.iter().map(|(at, input)| (*at, input)));
-        let state =
-            self.call(APPLY, wire::APPLY, bytes, |state: &wire::State| Ok(state.clone()))?;
-        self.state.replace(state);
         Ok(())
     }
 
