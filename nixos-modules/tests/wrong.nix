@@ -330,6 +330,28 @@ in
     ];
   };
 
+  "a word on a plugin whose name is misspelt" = {
+    config = plane {
+      allocator = "priority";
+      plugin_dir = "/plugins";
+      plugins.prioritty.budget_ms = 200;
+    };
+    buildSays = [
+      "[plugins.prioritty] is of no plugin"
+      "right would be priority"
+    ];
+  };
+
+  "a word on an isolator whose name is misspelt" = {
+    config = agent {
+      control_plane = [ "http://plane:5052" ];
+      isolation = "auto,numa";
+      plugin_dir = "/plugins";
+      plugins.numma.settings.strict = true;
+    };
+    buildSays = [ "right would be numa" ];
+  };
+
   "an app that the cluster would refuse" = {
     config.services.tepui.apps."/web".cpus = -1;
     buildSays = [

@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod limits;
+mod plugins;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -27,12 +27,12 @@ mod sessions;
 mod turn;
 mod wiring;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::{Config, Settings};
 use crate::turn::Ended;
@@ -65,14 +65,17 @@ enum Verb {
     },
 }
 
+fn check(file: &Path, elsewhere: bool) -> anyhow::Result<()> {
+    let settings = load_settings::<Settings>(file)?;
+    let settings = if elsewhere { settings.elsewhere()? } else { settings };
+    settings.resolve()?.check_tables().map_err(anyhow::Error::msg)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Verb::CheckConfig { file, elsewhere }) = &arguments.verb {
-        let settings = load_settings::<Settings>(file);
-        let settings = if *elsewhere { settings.and_then(Settings::elsewhere) } else { settings };
-        let checked = settings.and_then(Settings::resolve);
-        return match checked {
-            Ok(_) => {
+        return match check(file, *elsewhere) {
+            Ok(()) => {
                 println!("{} is a valid configuration", file.display());
                 ExitCode::SUCCESS
             }
@@ -111,6 +114,11 @@ impl Configured {
             Some(path) => load_settings(path)?,
             None => Settings::default(),
         };
-        self.flags.clone().over(file).resolve()
+        let config = self.flags.clone().over(file).resolve()?;
+        // Their files may come and go: no reason not to start.
+        if let Err(why) = config.check_tables() {
+            warn!(why, "settings of a plugin that is none, ignored");
+        }
+        Ok(config)
     }
 }

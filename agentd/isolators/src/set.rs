@@ -130,6 +130,16 @@ impl Wish {
         Ok(())
     }
 
+    /// Those that were named and are plugins: neither built in nor in force in any case.
+    pub fn plugins(&self) -> impl Iterator<Item = &str> {
+        let built_in = auto::all();
+        let is_plugin = move |name: &&str| {
+            let is_known = matches!(mesos::meaning(name), Some(Meaning::Always(_) | Meaning::Here));
+            !is_known && built_in.iter().all(|one| one.name() != *name)
+        };
+        self.named.iter().map(String::as_str).filter(is_plugin)
+    }
+
     /// Mesos's `linux/nnp` was named.
     #[must_use]
     pub fn no_new_privileges(&self) -> bool {
@@ -322,6 +332,15 @@ mod tests {
         let shelf = Shelf::new(Some("/plugins".into()), Default::default()).unwrap();
         assert!(check("auto,numma", &shelf).is_ok(), "it may be there on the host");
         assert!(matches!(check("cgroups/net_cls", &shelf), Err(NotHere::Absent { .. })));
+    }
+
+    #[test]
+    fn what_was_named_and_is_not_built_in_is_a_plugin() {
+        let plugins =
+            |text: &str| -> Vec<String> { Wish::read(text).plugins().map(str::to_owned).collect() };
+        let named = "auto,numa,cgroups/cpu,disk/du,docker/runtime,linux/nnp,mine";
+        assert_eq!(plugins(named), ["mine", "numa"]);
+        assert!(plugins("cgroups/all").is_empty());
     }
 
     #[test]

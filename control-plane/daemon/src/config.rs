@@ -187,6 +187,24 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The plugins that this configuration puts in force, or lets follow.
+    fn plugins(&self) -> Vec<&str> {
+        let shadow = self.shadow_allocator.as_deref();
+        let shadow = shadow.filter(|name| crate::shadow::is_plugin(name, &self.shelf));
+        let allocator = Some(self.allocator.as_str()).filter(|name| *name != BUILT_IN);
+        allocator.into_iter().chain(shadow).collect()
+    }
+
+    /// Checks that what is said of plugins is said of some.
+    ///
+    /// # Errors
+    /// The name that none has, and what would be right.
+    pub fn check_tables(&self) -> Result<(), String> {
+        self.shelf.check_tables(&self.plugins())
+    }
+}
+
 impl Settings {
     /// These settings where they are given, else those of `file`.
     #[must_use]
@@ -450,6 +468,28 @@ mod tests {
         assert_eq!(config(named).unwrap().allocator, "binpack");
         let error = config(&format!("{named}sha256 = 'x'")).unwrap_err().to_string();
         assert!(error.contains("64 hexadecimal digits"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_of_a_plugin_is_said_of_one_that_is_configured() {
+        let check = |text: &str| {
+            let text = format!("plugin_dir = '/p'\n{text}");
+            toml::from_str::<Settings>(&text).unwrap().resolve().unwrap().check_tables()
+        };
+        for right in [
+            "allocator = 'priority'\n[plugins.priority]",
+            "shadow_allocator = 'priority'\n[plugins.priority]",
+            "allocator = 'mine'\nshadow_allocator = 'other'\n[plugins.mine]\n[plugins.other]",
+        ] {
+            assert_eq!(check(right), Ok(()), "{right}");
+        }
+        let why = check("allocator = 'priority'\n[plugins.prioritty]").unwrap_err();
+        assert!(why.ends_with("right would be priority"), "{why}");
+        let why = check("shadow_allocator = 'drf'\n[plugins.dfr]").unwrap_err();
+        assert!(why.ends_with("none that it could be of"), "{why}");
+        let nowhere = "shadow_allocator = 'priority'\n[plugins.priority]";
+        let error = toml::from_str::<Settings>(nowhere).unwrap().resolve().unwrap_err().to_string();
+        assert!(error.contains("plugin_dir says in which folder"), "{error}");
     }
 
     #[test]

@@ -25,13 +25,13 @@ mod told;
 mod turn;
 mod vigils;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
 use tepui_store::StoreError;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::{Config, Settings};
 use crate::turn::Ended;
@@ -76,13 +76,18 @@ fn exit_code(ended: &Ended) -> u8 {
     }
 }
 
+fn check(file: &Path, elsewhere: bool) -> anyhow::Result<Config> {
+    let settings = load_settings::<Settings>(file)?;
+    let settings = if elsewhere { settings.elsewhere()? } else { settings };
+    let config = settings.resolve()?;
+    config.check_tables().map_err(anyhow::Error::msg)?;
+    Ok(config)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Verb::CheckConfig { file, elsewhere }) = &arguments.verb {
-        let settings = load_settings::<Settings>(file);
-        let settings = if *elsewhere { settings.and_then(Settings::elsewhere) } else { settings };
-        let checked = settings.and_then(Settings::resolve);
-        return match checked {
+        return match check(file, *elsewhere) {
             Ok(config) => {
                 for warning in config.warnings {
                     eprintln!("warning: {warning}");
@@ -120,6 +125,11 @@ impl Configured {
             Some(path) => load_settings(path)?,
             None => Settings::default(),
         };
-        self.flags.clone().over(file).resolve()
+        let config = self.flags.clone().over(file).resolve()?;
+        // Their files may come and go: no reason not to start.
+        if let Err(why) = config.check_tables() {
+            warn!(why, "settings of a plugin that is none, ignored");
+        }
+        Ok(config)
     }
 }

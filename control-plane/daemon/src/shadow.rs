@@ -76,12 +76,18 @@ impl Watched {
 /// Candidates that are built in; a plugin of the name comes first.
 const BUILT_IN: [&str; 3] = ["drf", "priority", "binpack"];
 
+/// Whether a candidate of this name is a plugin: one that is there, or that something is said of,
+/// comes before what is built in.
+pub fn is_plugin(name: &str, shelf: &Shelf) -> bool {
+    shelf.has(name) || !BUILT_IN.contains(&name)
+}
+
 /// Whether a candidate of this name could be here at all.
 ///
 /// # Errors
 /// Why not, and what would be right.
 pub fn check_name(name: &str, shelf: &Shelf) -> Result<(), String> {
-    if BUILT_IN.contains(&name) {
+    if !is_plugin(name, shelf) {
         return Ok(());
     }
     let built_in = BUILT_IN.join(", ");
@@ -104,7 +110,7 @@ pub fn opening(shelf: Shelf, name: &str, seed: u64, board: &Arc<Board>) -> Openi
     let (name, board) = (name.to_owned(), board.clone());
     Box::new(move || {
         let built_in: Box<dyn Allocate + Send> = match name.as_str() {
-            name if shelf.has(name) => return plugin(&shelf, name, seed, &board),
+            name if is_plugin(name, &shelf) => return plugin(&shelf, name, seed, &board),
             "drf" => Box::new(Drf::new(Entropy::seeded(seed))),
             "priority" => Box::new(priority::allocator(Default::default())?),
             "binpack" => Box::new(binpack::allocator(Default::default())?),

@@ -1,6 +1,6 @@
 //! What the operator says of plugins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -84,6 +84,46 @@ impl Shelf {
         self.path(name).map(|_| ())
     }
 
+    /// Whether everything that the operator says is said of a plugin: of one of `named`, which are
+    /// those that the configuration puts in force, or of one whose file is in the folder, which another
+    /// configuration may put in force. What is said of a name that is misspelt would hold for nobody.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is none of them, and which would be right.
+    pub fn check_tables(&self, named: &[&str]) -> Result<(), String> {
+        let is_known =
+            |name: &str| named.contains(&name) || self.path(name).is_ok_and(|path| path.exists());
+        let Some(stray) = self.by_name.keys().find(|name| !is_known(name)) else { return Ok(()) };
+        let mut right = self.names();
+        right.extend(named.iter().map(|&name| name.to_owned()));
+        let right = if right.is_empty() {
+            "there is none that it could be of".to_owned()
+        } else {
+            format!("right would be {}", Vec::from_iter(right).join(", "))
+        };
+        let folder = match &self.dir {
+            Some(dir) => format!("is in plugin_dir = \"{}\"", dir.display()),
+            None => "can be here without plugin_dir".to_owned(),
+        };
+        Err(format!(
+            "[plugins.{stray}] is of no plugin: none of that name is put in force, and none {folder}; \
+             {right}"
+        ))
+    }
+
+    /// The names of plugins whose files are in the folder, as far as it can be read.
+    fn names(&self) -> BTreeSet<String> {
+        let files = self.dir.iter().filter_map(|dir| dir.read_dir().ok()).flatten().flatten();
+        let named = files.filter_map(|file| {
+            let file = file.file_name().into_string().ok()?;
+            let stem = file.strip_suffix(".so")?;
+            let built = stem.strip_prefix("lib").map(|stem| stem.replace('_', "-"));
+            Some(built.unwrap_or_else(|| stem.to_owned()))
+        });
+        named.filter(|name| is_name(name)).collect()
+    }
+
     /// Whether the operator has put a plugin of this name here, or says something of one.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
@@ -150,6 +190,31 @@ mod tests {
             assert!(shelf.path(bad).is_err(), "{bad}");
         }
         assert!(Shelf::default().path("x").unwrap_err().contains("plugin_dir"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_name_that_no_plugin_has_is_refused_with_those_that_have_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["binpack.so", "libbin_sort.so", "README", "Not A Name.so"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let check = |dir: Option<&std::path::Path>, table: &str| {
+            let tables = BTreeMap::from([(table.to_owned(), PluginSettings::default())]);
+            let shelf = Shelf::new(dir.map(Into::into), tables).unwrap();
+            shelf.check_tables(&["priority"]).err()
+        };
+        for right in ["priority", "binpack", "bin-sort"] {
+            assert_eq!(check(Some(folder.path()), right), None, "{right}");
+        }
+        let why = check(Some(folder.path()), "prioritty").unwrap();
+        assert!(why.starts_with("[plugins.prioritty] is of no plugin"), "{why}");
+        assert!(why.contains(folder.path().to_str().unwrap()), "{why}");
+        assert!(why.ends_with("; right would be bin-sort, binpack, priority"), "{why}");
+        let why = check(Some("/not/there".as_ref()), "binpack").unwrap();
+        assert!(why.ends_with("; right would be priority"), "{why}");
+        let why = one("[x]").unwrap().check_tables(&[]).unwrap_err();
+        assert!(why.ends_with("; there is none that it could be of"), "{why}");
+        assert!(check(None, "x").unwrap().contains("without plugin_dir"));
     }
 
     #[test]
