@@ -18,11 +18,17 @@ let
   program = "tepui-agentd";
   daemon = import ./daemon.nix { inherit lib pkgs; };
   controlPlane = config.services.tepui.control-plane or { enable = false; };
+  plugins = daemon.pluginFolder cfg "agent-plugins";
+  pluginDir = "/etc/tepui/plugins/agent";
   file = daemon.configFile {
-    inherit cfg program;
+    inherit
+      cfg
+      program
+      plugins
+      pluginDir
+      ;
     inherit (cfg) settings;
     name = "agentd.toml";
-    flags = "--elsewhere";
   };
 
   range = types.submodule {
@@ -133,14 +139,12 @@ in
         }
       ];
 
-    services.tepui.agent.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (
-      mkDefault "/etc/tepui/plugins/agent"
-    );
+    services.tepui.agent.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (mkDefault pluginDir);
 
     environment.systemPackages = [ cfg.package ];
     environment.etc."tepui/agentd.toml".source = file;
     environment.etc."tepui/plugins/agent" = mkIf (cfg.plugins != [ ]) {
-      source = daemon.pluginFolder cfg "agent-plugins";
+      source = plugins;
     };
 
     networking.firewall = {

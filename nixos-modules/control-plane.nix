@@ -18,11 +18,17 @@ let
     "marathon_listen"
     "agent_listen"
   ];
+  plugins = daemon.pluginFolder cfg "control-plane-plugins";
+  pluginDir = "/etc/tepui/plugins/control-plane";
   file = daemon.configFile {
-    inherit cfg program;
+    inherit
+      cfg
+      program
+      plugins
+      pluginDir
+      ;
     inherit (cfg) settings;
     name = "control-plane.toml";
-    flags = "--elsewhere";
   };
 in
 {
@@ -78,14 +84,12 @@ in
             ]
           ];
 
-    services.tepui.control-plane.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (
-      mkDefault "/etc/tepui/plugins/control-plane"
-    );
+    services.tepui.control-plane.settings.plugin_dir = mkIf (cfg.plugins != [ ]) (mkDefault pluginDir);
 
     environment.systemPackages = [ cfg.package ];
     environment.etc."tepui/control-plane.toml".source = file;
     environment.etc."tepui/plugins/control-plane" = mkIf (cfg.plugins != [ ]) {
-      source = daemon.pluginFolder cfg "control-plane-plugins";
+      source = plugins;
     };
 
     networking.firewall.allowedTCPPorts = mkIf cfg.openFirewall (

@@ -136,15 +136,18 @@ rec {
       program,
       name,
       settings,
-      # What `check-config` is told besides.
-      flags ? "",
+      # The folder of all plugins, and where the host has it.
+      plugins,
+      pluginDir,
     }:
     let
       plain = toml.generate name settings;
+      # Plugins are loaded when the system is built; of those in another folder nothing is known then.
+      hasPlugins = cfg.plugins != [ ] && settings.plugin_dir == pluginDir;
     in
     if cfg.checkConfig then
-      pkgs.runCommand name { inherit plain; } ''
-        if ! why=$(${lib.getExe' cfg.package program} check-config ${flags} "$plain" 2>&1 >/dev/null); then
+      pkgs.runCommand name ({ inherit plain; } // lib.optionalAttrs hasPlugins { inherit plugins; }) ''
+        if ! why=$(${lib.getExe' cfg.package program} check-config --elsewhere ''${plugins:+--plugins "$plugins"} "$plain" 2>&1 >/dev/null); then
           echo "the settings of ${program} are refused: $why" >&2
           exit 1
         fi

@@ -105,6 +105,20 @@ in
     };
   };
 
+  # A plugin of the package, with settings: it is loaded when the system is built.
+  ranked =
+    { config, ... }:
+    {
+      services.tepui.control-plane = {
+        enable = true;
+        plugins = [ config.services.tepui.package ];
+        settings = {
+          allocator = "priority";
+          plugins.priority.settings.priorities.prod = 10;
+        };
+      };
+    };
+
   # A host that only declares apps, to a cluster elsewhere.
   deployer = {
     services.tepui.apply = {

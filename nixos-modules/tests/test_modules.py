@@ -30,6 +30,12 @@ ON_HOSTS = render.Places({
     "tepui": "/usr/local", "nftables": "/usr", "python3": "/usr", "coreutils": "/usr",
 })  # fmt: skip
 
+PLUGINS = {
+    "priority": "libtepui_plugin_priority.so", "numa": "libnuma.so",
+    "wrong-abi": "examples/libwrong_abi.so",
+}  # fmt: skip
+"""Plugins that the package has in these tests, and what cargo calls them."""
+
 
 def described(name: str, host: dict[str, Any]) -> str:
     """All that a host has of its configuration, as text to read and compare."""
@@ -62,7 +68,8 @@ def inputs(recipe: dict[str, Any]) -> list[dict[str, Any]]:
 
 def checker(recipe: dict[str, Any]) -> str:
     """The command that checks a file when it is built."""
-    words = [word for word in recipe.get("script", "").split() if render.PACKAGE in word]
+    words = recipe.get("script", "").split()
+    words = [word for word in words if render.PACKAGE in word and "/bin/" in word]
     return Path(words[0].removeprefix("why=$(")).name if words else ""
 
 
@@ -102,6 +109,10 @@ class Modules(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "tepui").mkdir()
             (Path(folder) / "tepui/bin").symlink_to(self.binaries)
+            plugins = Path(folder) / "tepui/lib/tepui/plugins"
+            plugins.mkdir(parents=True)
+            for name, library in PLUGINS.items():
+                (plugins / f"{name}.so").symlink_to(self.binaries / library)
             building = render.Places({"tepui": f"{folder}/tepui"})
             for entry in host["etc"].values():
                 if "recipe" in entry:

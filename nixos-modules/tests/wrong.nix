@@ -342,6 +342,41 @@ in
     ];
   };
 
+  "a plugin that was built for another daemon" = {
+    config =
+      { config, ... }:
+      {
+        services.tepui.control-plane = {
+          enable = true;
+          plugins = [ config.services.tepui.package ];
+          settings.allocator = "wrong-abi";
+        };
+      };
+    buildSays = [
+      "the settings of tepui-control-plane are refused: plugin wrong-abi: it was built for version 9"
+    ];
+  };
+
+  "settings that an isolator does not know" = {
+    config =
+      { config, ... }:
+      {
+        services.tepui.agent = {
+          enable = true;
+          plugins = [ config.services.tepui.package ];
+          settings = {
+            control_plane = [ "http://plane:5052" ];
+            isolation = "auto,numa";
+            plugins.numa.settings.strickt = true;
+          };
+        };
+      };
+    buildSays = [
+      "the settings of tepui-agentd are refused: plugin numa: open was refused"
+      "unknown field `strickt`"
+    ];
+  };
+
   "a word on an isolator whose name is misspelt" = {
     config = agent {
       control_plane = [ "http://plane:5052" ];

@@ -62,19 +62,31 @@ enum Verb {
         /// It is for another host: do not look for the files that it names
         #[arg(long)]
         elsewhere: bool,
+        /// Look for plugins in this folder instead of plugin_dir; with --elsewhere whoever owns it
+        #[arg(long, value_name = "FOLDER")]
+        plugins: Option<PathBuf>,
     },
 }
 
-fn check(file: &Path, elsewhere: bool) -> anyhow::Result<()> {
+fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result<()> {
     let settings = load_settings::<Settings>(file)?;
     let settings = if elsewhere { settings.elsewhere()? } else { settings };
-    settings.resolve()?.check_tables().map_err(anyhow::Error::msg)
+    let mut config = settings.resolve()?;
+    if let Some(folder) = plugins {
+        let folder = std::path::absolute(folder)?;
+        config.shelf = config.shelf.in_folder(folder, elsewhere);
+    }
+    config.check_tables().map_err(anyhow::Error::msg)?;
+    if elsewhere && plugins.is_none() {
+        return Ok(());
+    }
+    config.try_plugins().map_err(anyhow::Error::msg)
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Verb::CheckConfig { file, elsewhere }) = &arguments.verb {
-        return match check(file, *elsewhere) {
+    if let Some(Verb::CheckConfig { file, elsewhere, plugins }) = &arguments.verb {
+        return match check(file, *elsewhere, plugins.as_deref()) {
             Ok(()) => {
                 println!("{} is a valid configuration", file.display());
                 ExitCode::SUCCESS

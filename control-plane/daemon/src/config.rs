@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
-use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
+use tepui_plugin_host::{BUILT_IN, Kind, PluginSettings, Shelf};
 use tepui_process::guard_address;
 use tepui_types::{Span, Term};
 
@@ -202,6 +202,15 @@ impl Config {
     /// The name that none has, and what would be right.
     pub fn check_tables(&self) -> Result<(), String> {
         self.shelf.check_tables(&self.plugins())
+    }
+
+    /// Loads each plugin and opens it with its settings, and asks nothing of it.
+    ///
+    /// # Errors
+    /// Why one would not be taken, in one line.
+    pub fn try_plugins(&self) -> Result<(), String> {
+        let mut plugins = self.plugins().into_iter();
+        plugins.try_for_each(|name| self.shelf.try_plugin(name, Kind::Allocator))
     }
 }
 

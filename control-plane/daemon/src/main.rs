@@ -61,6 +61,9 @@ enum Verb {
         /// It is for another host: do not look for the files that it names
         #[arg(long)]
         elsewhere: bool,
+        /// Look for plugins in this folder instead of plugin_dir; with --elsewhere whoever owns it
+        #[arg(long, value_name = "FOLDER")]
+        plugins: Option<PathBuf>,
     },
 }
 
@@ -76,18 +79,25 @@ fn exit_code(ended: &Ended) -> u8 {
     }
 }
 
-fn check(file: &Path, elsewhere: bool) -> anyhow::Result<Config> {
+fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result<Config> {
     let settings = load_settings::<Settings>(file)?;
     let settings = if elsewhere { settings.elsewhere()? } else { settings };
-    let config = settings.resolve()?;
+    let mut config = settings.resolve()?;
+    if let Some(folder) = plugins {
+        let folder = std::path::absolute(folder)?;
+        config.shelf = config.shelf.in_folder(folder, elsewhere);
+    }
     config.check_tables().map_err(anyhow::Error::msg)?;
+    if !elsewhere || plugins.is_some() {
+        config.try_plugins().map_err(anyhow::Error::msg)?;
+    }
     Ok(config)
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Verb::CheckConfig { file, elsewhere }) = &arguments.verb {
-        return match check(file, *elsewhere) {
+    if let Some(Verb::CheckConfig { file, elsewhere, plugins }) = &arguments.verb {
+        return match check(file, *elsewhere, plugins.as_deref()) {
             Ok(config) => {
                 for warning in config.warnings {
                     eprintln!("warning: {warning}");

@@ -8,7 +8,7 @@ use std::os::unix::fs::chown;
 
 use support::{Rig, example, reported};
 use tepui_plugin_abi::MAGIC;
-use tepui_plugin_host::{Kind, PluginAllocator, Runner, Standing};
+use tepui_plugin_host::{Kind, PluginAllocator, Runner, Shelf, Standing};
 
 #[test]
 fn what_is_no_plugin_is_refused_before_anything_of_it_runs() {
@@ -154,6 +154,30 @@ fn one_that_does_not_open_is_refused_with_its_own_words() {
     assert_eq!(why("panics_on_load"), "plugin misbehaves: open panicked: cannot stand it here");
     assert_eq!(why("hangs_on_load"), "plugin misbehaves: it took longer than 500 ms to load");
     assert!(why("dances").contains("unknown variant `dances`"));
+}
+
+#[test]
+fn a_plugin_is_tried_before_a_daemon_needs_it_also_one_for_another_host() {
+    let mut rig = Rig::new();
+    let path = rig.install("misbehaves", "misbehaves");
+    let mut tried = |how: &str| {
+        rig.configure(&format!("[misbehaves]\nsettings.how = '{how}'"));
+        let on = |shelf: &Shelf| shelf.try_plugin("misbehaves", Kind::Allocator);
+        rig.set_mode(&path, 0o644);
+        let here = on(&rig.shelf);
+        assert_eq!(on(&rig.elsewhere()), here);
+        rig.set_mode(&path, 0o666);
+        let why = on(&rig.shelf).unwrap_err();
+        assert!(why.contains("mode 0666"), "{why}");
+        assert_eq!(on(&rig.elsewhere()), here, "whoever owns it here");
+        here
+    };
+    assert_eq!(tried("behaves"), Ok(()));
+    let why = tried("refuses").unwrap_err();
+    assert_eq!(why, "plugin misbehaves: open was refused: nothing here is good enough");
+    assert!(tried("dances").unwrap_err().contains("unknown variant `dances`"));
+    let why = rig.elsewhere().try_plugin("misbehaves", Kind::Isolator).unwrap_err();
+    assert!(why.ends_with("one of the kind isolator is needed here"), "{why}");
 }
 
 #[test]

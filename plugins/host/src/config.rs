@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tepui_plugin_abi::Kind;
+
+use crate::{Board, Runner};
 
 /// Longest time that a call may take unless the operator says otherwise.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -30,6 +34,8 @@ pub struct PluginSettings {
 pub struct Shelf {
     dir: Option<PathBuf>,
     by_name: BTreeMap<String, PluginSettings>,
+    /// The folder becomes another host's: who owns it here says nothing.
+    is_elsewhere: bool,
 }
 
 /// True for a name that is safe in a path: lower-case letters, digits and hyphens.
@@ -72,7 +78,24 @@ impl Shelf {
                 ));
             }
         }
-        Ok(Self { dir, by_name })
+        Ok(Self { dir, by_name, is_elsewhere: false })
+    }
+
+    /// The same of the plugins in another folder. `is_elsewhere`: it becomes the folder of another host,
+    /// and so whoever owns it here may.
+    #[must_use]
+    pub fn in_folder(self, folder: PathBuf, is_elsewhere: bool) -> Self {
+        Self { dir: Some(folder), is_elsewhere, ..self }
+    }
+
+    /// Loads and opens a plugin as a daemon would, with its settings, and asks nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// Why a daemon would not take it, in one line.
+    pub fn try_plugin(&self, name: &str, kind: Kind) -> Result<(), String> {
+        let board = Arc::new(Board::new().map_err(|error| error.to_string())?);
+        Runner::start(self, name, kind, 0, &board).map(drop).map_err(|why| why.to_string())
     }
 
     /// Whether a plugin of this name could be here at all.
@@ -141,6 +164,11 @@ impl Shelf {
         };
         let built = dir.join(format!("lib{}.so", name.replace('-', "_")));
         Ok(if built.exists() { built } else { dir.join(format!("{name}.so")) })
+    }
+
+    /// Whether root, or this very user, has to own its files.
+    pub(crate) fn minds_owners(&self) -> bool {
+        !self.is_elsewhere
     }
 
     /// What the operator says of a plugin.

@@ -66,7 +66,7 @@ pub(crate) fn find(shelf: &Shelf, name: &str, kind: Kind) -> Result<Found, Refus
     let named = || name.to_owned();
     let path = shelf.path(name).map_err(|why| Refused::Missing { name: named(), why })?;
     let settings = shelf.settings(name);
-    let trusted = file::open(&path, settings.sha256.as_deref())
+    let trusted = file::open(&path, settings.sha256.as_deref(), shelf.minds_owners())
         .map_err(|why| Refused::Untrusted { name: named(), why })?;
     let facts = inspect::inspect(&trusted.bytes, name, kind)
         .map_err(|why| Refused::Unfit { name: named(), why })?;

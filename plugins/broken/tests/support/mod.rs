@@ -53,6 +53,11 @@ impl Rig {
         self.shelf = Shelf::new(Some(self.folder.path().into()), tables).unwrap();
     }
 
+    /// The shelf of another host, which has this folder by and by.
+    pub(crate) fn elsewhere(&self) -> Shelf {
+        self.shelf.clone().in_folder(self.folder.path().into(), true)
+    }
+
     pub(crate) fn open(&self, name: &str) -> Result<PluginAllocator, Refused> {
         PluginAllocator::open(&self.shelf, name, 1, &self.board)
     }
