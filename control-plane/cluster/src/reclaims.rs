@@ -16,13 +16,16 @@ fn revocable(resources: &Resources) -> Resources {
     resources.filter(|one| one.identity.revocable)
 }
 
-/// Says in the last status of a task why it was killed.
+/// Says in the last status of a task why it was killed, before what the agent says of how it ended.
 pub(crate) fn explain_preemption(task: &Task, state: TaskState, status: &mut v1::TaskStatus) {
     let role = task.details.as_ref().and_then(|details| details.preempted_for.as_ref());
     if let Some(role) = role.filter(|_| state == TaskState::Killed) {
         status.reason = Some(Reason::ContainerPreempted.into());
-        let message = format!("Preempted: its revocable resources are for role '{role}'");
-        status.message.get_or_insert(message);
+        let why = format!("Preempted: its revocable resources are for role '{role}'");
+        status.message = Some(match status.message.take() {
+            Some(how) if !how.is_empty() => format!("{why}; {how}"),
+            _ => why,
+        });
     }
 }
 

@@ -90,7 +90,14 @@ fn the_newest_revocable_tasks_are_killed_as_far_as_is_needed_and_told_why() {
     rig.update(&agent, &framework, "new", TaskState::Killed);
     let status = rig.statuses(&framework).pop().unwrap();
     assert_eq!(status.reason(), Reason::ContainerPreempted);
-    assert!(status.message().contains("role 'prod'"), "{}", status.message());
+    assert_eq!(status.message(), "Preempted: its revocable resources are for role 'prod'");
+    // An agent says how the task ended, which is no reason.
+    rig.update_saying(&agent, &framework, "old", TaskState::Killed, "Command terminated");
+    let status = rig.statuses(&framework).pop().unwrap();
+    assert_eq!(
+        status.message(),
+        "Preempted: its revocable resources are for role 'prod'; Command terminated"
+    );
     assert_eq!(rig.cluster.counters().preempted_tasks, 2);
 }
 

@@ -316,6 +316,21 @@ impl Rig {
         self.report(agent, Report::Update { framework, status, latest_state: state });
     }
 
+    /// A status update with words of the agent's own.
+    pub(crate) fn update_saying(
+        &mut self,
+        agent: &AgentEnd,
+        framework: &FrameworkEnd,
+        task: &str,
+        state: TaskState,
+        words: &str,
+    ) {
+        let mut status = self.status(task, state);
+        status.message = Some(words.to_owned());
+        let (framework, status) = (framework.id.clone(), Box::new(status));
+        self.report(agent, Report::Update { framework, status, latest_state: state });
+    }
+
     fn status(&mut self, task: &str, state: TaskState) -> v1::TaskStatus {
         let uuid = Entropy::seeded(self.fresh()).uuid().as_bytes().to_vec();
         v1::TaskStatus {
