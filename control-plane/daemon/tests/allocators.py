@@ -1,5 +1,6 @@
 """The shipped allocators as libraries: loaded by a control plane at work, swapped live without losing a
-task, watched beside one another, recorded, and the recording played to all of them.
+task, watched beside one another, recorded, and the recording played to all of them. Under `priority` revocable
+work makes room for who comes first.
 
     python3 control-plane/daemon/tests/allocators.py --bin target/debug
 """
@@ -13,17 +14,17 @@ import signal
 import sys
 import tempfile
 
+import preemption
 from harness import Cluster, Failed, request, wait_for
 
 SHIPPED = ("priority", "binpack")
-RESOURCES = "cpus:4;mem:2048;ports:[31000-31099]"
 CONFIG = """
 plugin_dir = "{plugins}"
 allocator_record = "{record}"
 {chosen}
 
 [plugins.priority.settings]
-priorities = {{ "*" = 10 }}
+priorities = {{ prod = 20, "*" = 10, batch = 5 }}
 """
 
 
@@ -117,7 +118,7 @@ def main():
         folder = pathlib.Path(scratch)
         fill(folder / "plugins", binaries)
         options = ["--config", str(folder / "control-plane.toml")]
-        cluster = Cluster(binaries, folder, RESOURCES, control_plane_options=options)
+        cluster = Cluster(binaries, folder, preemption.RESOURCES, control_plane_options=options)
         story = Story(cluster, folder)
         story.write('allocator = "priority"\nshadow_allocator = "binpack"')
         with cluster:
@@ -125,11 +126,14 @@ def main():
             # What is recorded is on disk as soon as nothing happens for a second.
             wait_for("the recording is played to all", story.placed)
             print(story.said("allocator", "replay", str(story.record)))
+            preemption.tell(cluster)
+            if not first <= story.tasks():
+                raise Failed(f"{first - story.tasks()} lost by pre-emption")
             cluster.kill("control_plane")
             story.write('allocator = "drf"')
             cluster.start_control_plane()
             wait_for("its tasks are known again", lambda: first <= story.tasks())
-    print("allocators: loaded, swapped, followed, recorded and replayed")
+    print("allocators: loaded, swapped, followed, recorded, replayed, and pre-empted")
 
 
 if __name__ == "__main__":

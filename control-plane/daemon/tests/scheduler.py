@@ -10,18 +10,19 @@ from harness import Failed, wait_for
 
 TASK_MB = 8
 """Memory of a task: enough for a shell where it is a limit."""
+SOME_CPUS = {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.001}}
 
 
 class Framework:
     """A scheduler over the v1 HTTP API, JSON, one thread that reads events."""
 
-    def __init__(self, cluster, name):
+    def __init__(self, cluster, name, role="*", capabilities=()):
         self.cluster = cluster
         self.offers, self.updates = [], []
         self.changed = threading.Condition()
         self.stream = http.client.HTTPConnection("127.0.0.1", cluster.mesos_port)
-        info = {"user": "root", "name": name, "checkpoint": True,
-                "capabilities": [{"type": "PARTITION_AWARE"}]}
+        info = {"user": "root", "name": name, "checkpoint": True, "role": role,
+                "capabilities": [{"type": one} for one in ("PARTITION_AWARE", *capabilities)]}
         self._send(self.stream, {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}})
         self.answer = self.stream.getresponse()
         self.stream_id = self.answer.headers["Mesos-Stream-Id"]
@@ -88,10 +89,13 @@ class Framework:
             if best:
                 return best
 
-    def launch(self, offer, names, command, container=None):
+    def decline(self, offer, seconds):
+        self.call({"type": "DECLINE", "decline": {
+            "offer_ids": [offer["id"]], "filters": {"refuse_seconds": seconds}}})
+
+    def launch(self, offer, names, command, container=None, cpus=SOME_CPUS):
         """Launches small tasks on one offer; when the call was made."""
-        amount = [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.001}},
-                  {"name": "mem", "type": "SCALAR", "scalar": {"value": TASK_MB}}]
+        amount = [cpus, {"name": "mem", "type": "SCALAR", "scalar": {"value": TASK_MB}}]
         more = {"container": container} if container else {}
         tasks = [{"name": n, "task_id": {"value": n}, "agent_id": offer["agent_id"],
                   "resources": amount, "command": {"value": command}, **more} for n in names]
