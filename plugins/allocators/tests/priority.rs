@@ -181,6 +181,27 @@ fn a_round_looks_at_what_changed_alone() {
     assert_eq!((work.agents, work.pairs), (0, 0), "nothing is free for the newcomer");
 }
 
+#[test]
+fn a_round_looks_at_so_much_and_the_next_one_goes_on_where_it_ended() {
+    let mut cluster = Cluster::new(settings(&[("prod", 10)]));
+    cluster.tell((0..400).map(|at| comes(&format!("f{at:03}"), &["batch"])));
+    cluster.tell((0..1000).map(|at| added(&format!("a{at:03}"), cpus(4))));
+    let first = cluster.round();
+    assert!((250_000..250_400).contains(&first.work.pairs), "{:?}", first.work);
+    assert!(cluster.allocator.is_dirty());
+    cluster.tell([comes("high", &["prod"])]);
+    let next = cluster.round();
+    let of = |plan: &Plan, at: usize| plan.proposals[at].agent.to_string();
+    assert_eq!(
+        of(&next, 0),
+        format!("a{}", first.proposals.len()),
+        "it begins where the first ended"
+    );
+    assert!(next.reclaims.is_empty() && !cluster.allocator.is_dirty());
+    assert_eq!(first.proposals.len() + next.proposals.len(), 1000, "all that is free is offered");
+    assert!(next.proposals.iter().all(|one| one.framework == framework("high")));
+}
+
 proptest! {
     #[test]
     fn nobody_is_offered_what_somebody_above_would_take(ranks in prop::collection::vec(0_i64..4, 2..8)) {

@@ -3,7 +3,7 @@
 //!
 //! Between rounds only what changed is noted: of an agent that changed, everybody is asked; of the
 //! others, only those whose refusals ended or who came into play. So a round's work grows with what
-//! changed.
+//! changed, and beyond a bound the next round goes on with it.
 
 mod inputs;
 mod open;
@@ -140,6 +140,8 @@ pub struct Books {
     /// The scalars of all agents.
     total: Resources,
     dirty: BTreeMap<AgentId, Scope>,
+    /// Of these, those that the round before did not come to.
+    left: BTreeSet<AgentId>,
     ends: BTreeSet<(Mono, AgentId, Client)>,
     open: Open,
     /// Something happened since the last round that may give a reason to take something back.
@@ -156,6 +158,7 @@ impl Default for Books {
             minimum: Minimum::default_of_mesos(),
             total: Resources::new(),
             dirty: BTreeMap::new(),
+            left: BTreeSet::new(),
             ends: BTreeSet::new(),
             open: Open::default(),
             stirred: false,
