@@ -152,12 +152,12 @@ impl Server {
         }
     }
 
-    /// Removes the record of who leads from what is kept at this address, as whoever empties a store does.
+    /// Removes everything that is kept at this address.
     ///
     /// # Panics
     /// When the servers do not do that.
-    pub fn forget_leader(&self, address: &Address) {
-        runtime().block_on(programs::remove_meta(address));
+    pub fn empty(&self, address: &Address) {
+        runtime().block_on(programs::remove_all(address));
     }
 
     /// An authority that signed none of its certificates.

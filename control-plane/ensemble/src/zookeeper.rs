@@ -49,6 +49,8 @@ pub struct ZooKeeper {
 struct Shared {
     address: Address,
     pace: Pace,
+    /// Whether it may make the folders.
+    writes: bool,
     /// The session in use; another takes its place when it expires.
     client: RwLock<Client>,
 }
@@ -61,15 +63,19 @@ impl fmt::Debug for ZooKeeper {
 
 impl ZooKeeper {
     pub(crate) async fn connect(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
-        let zookeeper = Self::open(address, pace).await?;
+        let zookeeper = Self::begin(address, pace, true).await?;
         zookeeper.prepare().await?;
         Ok(zookeeper)
     }
 
-    /// A session, and nothing made yet.
+    /// A session that makes nothing.
     pub(crate) async fn open(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
-        let client = session(address, pace).await?;
-        let shared = Shared { address: address.clone(), pace, client: RwLock::new(client) };
+        Self::begin(address, pace, false).await
+    }
+
+    async fn begin(address: &Address, pace: Pace, writes: bool) -> Result<Self, EnsembleError> {
+        let client = RwLock::new(session(address, pace).await?);
+        let shared = Shared { address: address.clone(), pace, writes, client };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -17,7 +17,8 @@ const WHAT: &str = "tell what changes";
 #[error("the changes since are compacted")]
 struct Compacted;
 
-/// etcd ended the watch, for this reason; it names none that is better where it does not know the token.
+/// etcd ended the watch, for this reason. Where it does not know the token, older ones say that permission
+/// is denied.
 #[derive(Debug, thiserror::Error)]
 #[error("the watch was ended: {0}")]
 struct Ended(String);

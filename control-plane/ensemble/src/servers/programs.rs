@@ -158,18 +158,30 @@ pub(super) async fn add_user(address: &Address, user: &str, password: &str) {
     asked.await.expect("etcd takes a user");
 }
 
-pub(super) async fn remove_meta(address: &Address) {
+pub(super) async fn remove_all(address: &Address) {
     let path = &address.path;
     match address.kind {
         Kind::Etcd => {
-            let asked = async { client(address).await?.delete(format!("{path}/meta"), None).await };
-            asked.await.expect("etcd removes a key");
+            let below = etcd_client::DeleteOptions::new().with_prefix();
+            let asked =
+                async { client(address).await?.delete(format!("{path}/"), Some(below)).await };
+            asked.await.expect("etcd removes keys");
         }
         Kind::ZooKeeper => {
             let client = crate::zookeeper::session(address, Pace::default()).await;
             let client = client.expect("ZooKeeper takes a session");
-            // It may be gone already.
-            let _ = client.delete(&format!("{path}/tepui/meta"), None).await;
+            remove_node(&client, path.clone()).await.expect("ZooKeeper removes nodes");
         }
     }
+}
+
+/// Removes a node, and before it everything below.
+async fn remove_node(
+    client: &zookeeper_client::Client,
+    path: String,
+) -> Result<(), zookeeper_client::Error> {
+    let below = client.list_children(&path).await?;
+    let removed = below.iter().map(|name| Box::pin(remove_node(client, format!("{path}/{name}"))));
+    futures_util::future::try_join_all(removed).await?;
+    client.delete(&path, None).await
 }

@@ -109,6 +109,10 @@ async fn follow_with(
     news: &Sender<Result<News, EnsembleError>>,
 ) -> Result<(), EnsembleError> {
     let ours = format!("{}{OURS}", zookeeper.shared.address.path);
+    // Whoever emptied the store took the folders with it, and nobody could lead without them.
+    if zookeeper.shared.writes {
+        zookeeper.prepare().await?;
+    }
     loop {
         // Anew for every server that the session comes to: zookeeper-client 0.11.2 takes only
         // watches of one shot with it, so the next server would tell nothing.

@@ -7,6 +7,7 @@ mod secured;
 mod three;
 
 use tepui_election::Leadership;
+use tepui_ensemble::News;
 use tepui_ensemble::servers::Server;
 use tepui_store::{Batch, Campaign, Op, Revision, Store, StoreError, suite};
 use tepui_types::Term;
@@ -26,6 +27,7 @@ pub(crate) fn everything(place: &Place) {
     a_former_leader_writes_nothing_more(place);
     a_write_that_came_through_after_all_is_the_leaders_own(place);
     a_leader_of_a_store_that_was_emptied_writes_nothing_into_it(place);
+    who_stands_by_begins_anew_in_a_store_that_was_emptied(place);
     who_steps_down_leaves_the_place_free(place);
 }
 
@@ -181,7 +183,7 @@ fn a_leader_of_a_store_that_was_emptied_writes_nothing_into_it(place: &Place) {
         let mut leader = place.open(&address, "one").above(Term(5));
         let ours = leader.acquire().unwrap();
         leader.commit(ours, Batch { ops: vec![put("a", "1")] }).unwrap();
-        place.server.forget_leader(&address);
+        place.server.empty(&address);
         let mut next = place.open(&address, "two");
         let current = if leads_by_now { next.acquire().unwrap() } else { Term(0) };
         let refused = leader.commit(ours, Batch { ops: vec![put("a", late)] });
@@ -190,9 +192,25 @@ fn a_leader_of_a_store_that_was_emptied_writes_nothing_into_it(place: &Place) {
                 if term == ours && found == current),
             "{refused:?}"
         );
-        assert_eq!(next.load("").unwrap(), [("a".to_owned(), b"1".to_vec())]);
-        place.server.forget_leader(&address);
+        assert_eq!(next.load("").unwrap(), []);
+        place.server.empty(&address);
     }
+}
+
+fn who_stands_by_begins_anew_in_a_store_that_was_emptied(place: &Place) {
+    let address = place.fresh();
+    let ensemble = place.ensemble(&address);
+    let mut standby = place.with(ensemble.clone(), "two");
+    let mut leader = place.open(&address, "one");
+    let term = leader.acquire().unwrap();
+    leader.commit(term, Batch { ops: vec![put("a", "1")] }).unwrap();
+    drop(leader);
+    place.server.empty(&address);
+    let told = place.runtime.block_on(async { ensemble.follow().recv().await.unwrap() });
+    assert_eq!(told.unwrap(), News::Snapshot(Vec::new()));
+    assert_eq!(standby.campaign(None, true).unwrap(), Campaign::Won(Term(1)));
+    standby.commit(Term(1), Batch { ops: vec![put("b", "1")] }).unwrap();
+    assert_eq!(standby.load("").unwrap(), [("b".to_owned(), b"1".to_vec())]);
 }
 
 fn who_steps_down_leaves_the_place_free(place: &Place) {

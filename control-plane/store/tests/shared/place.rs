@@ -36,7 +36,10 @@ impl Place {
     }
 
     pub(crate) fn open(&self, address: &Address, name: &str) -> Shared {
-        let ensemble = self.ensemble(address);
+        self.with(self.ensemble(address), name)
+    }
+
+    pub(crate) fn with(&self, ensemble: Ensemble, name: &str) -> Shared {
         let fresh = Uuid::from_bytes([9; 16]);
         let lease = Duration::from_secs(10);
         Shared::new(ensemble, self.runtime.handle().clone(), candidate(name), fresh, lease)
