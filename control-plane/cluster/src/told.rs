@@ -29,7 +29,8 @@ struct Usual {
     timestamp: Option<f64>,
     update: Option<UpdateId>,
     healthy: Option<bool>,
-    /// Whether it names the task's agent, and the task's executor.
+    /// Whether it names the task's agent, and its executor: the implicit one of a command task has
+    /// the task's id.
     names: (bool, bool),
     container: Option<Box<UsualContainer>>,
 }
@@ -147,7 +148,10 @@ impl Usual {
     }
 
     fn to_wire(&self, task: &Task) -> v1::TaskStatus {
-        let executor = task.executor.as_ref().filter(|_| self.names.1);
+        let executor = || match &task.executor {
+            Some(executor) => wire_executor(executor),
+            None => v1::ExecutorId { value: task.id.to_string() },
+        };
         v1::TaskStatus {
             task_id: wire_task(&task.id),
             state: self.state,
@@ -155,7 +159,7 @@ impl Usual {
             source: self.source,
             reason: self.reason,
             agent_id: self.names.0.then(|| wire_agent(&task.agent)),
-            executor_id: executor.map(wire_executor),
+            executor_id: self.names.1.then(executor),
             timestamp: self.timestamp,
             uuid: self.update.map(|id| id.as_bytes().to_vec()),
             healthy: self.healthy,
@@ -225,6 +229,7 @@ mod tests {
             state: 1,
             source: Some(1),
             agent_id: Some(v1::AgentId { value: "a".into() }),
+            executor_id: Some(v1::ExecutorId { value: "t".into() }),
             timestamp: Some(0.1),
             uuid: Some(vec![7; 16]),
             container_status: Some(container.to_wire()),
@@ -247,7 +252,7 @@ mod tests {
         };
         change(|status| status.agent_id = None);
         change(|status| status.agent_id = Some(v1::AgentId { value: "other".into() }));
-        change(|status| status.executor_id = Some(v1::ExecutorId { value: "t".into() }));
+        change(|status| status.executor_id = None);
         change(|status| status.executor_id = Some(v1::ExecutorId { value: "e".into() }));
         change(|status| status.uuid = Some(vec![1; 3]));
         change(|status| status.labels = Some(v1::Labels::default()));

@@ -255,3 +255,30 @@ fn drained(world: &World) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use tepui_cluster::told::ContainerTold;
+
+    use super::*;
+
+    #[test]
+    fn what_agents_tell_of_usual_tasks_takes_little_room() {
+        let mut world = World::new(1);
+        world.control.cluster_config = cluster_config();
+        add_host(&mut world, "host0", parse("cpus:4;mem:2048;disk:4096;ports:[31000-31010]"));
+        world.schedulers.push(Scheduler::new("worker", Behaviour::Worker, 3));
+        start(&mut world);
+        let end = world.now.mono + Span::from_secs(20);
+        while world.step(end) {}
+        let leader = world.control.leader.as_ref().expect("nothing breaks here");
+        let tasks = leader.cluster().frameworks().flat_map(|framework| framework.tasks.values());
+        let (mut usual, mut told) = (0, 0);
+        for status in tasks.flat_map(|task| &task.statuses) {
+            told += usize::from(status.container().is_some());
+            usual += usize::from(matches!(status.container(), Some(ContainerTold::Usual { .. })));
+        }
+        assert!(told > 0);
+        assert_eq!(usual, told);
+    }
+}
