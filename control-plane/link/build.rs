@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(grpc)
         .codec_path("crate::frames::FrameCodec")
         .extern_path(".mesos.v1", "::tepui_wire::v1")
+        .bytes(".tepui.link.v1.Report.register")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use tepui_marathon::Rejection;
 use tepui_process::Clock;
 use tepui_types::{FrameworkId, LinkId, Now, RequestId, StreamId, Term};
 use tepui_wire::v1::{master, scheduler};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::links::Outbox;
@@ -34,8 +34,20 @@ pub(crate) type LookAndWatch =
 /// One thing for the loop to do.
 pub(crate) enum Input {
     Event(Event),
-    Ask { request: RequestId, event: Event, answer: Answer },
-    LinkOpened { link: LinkId, outbox: Outbox },
+    /// The room is free for others once the loop took it.
+    Registration {
+        event: Event,
+        room: OwnedSemaphorePermit,
+    },
+    Ask {
+        request: RequestId,
+        event: Event,
+        answer: Answer,
+    },
+    LinkOpened {
+        link: LinkId,
+        outbox: Outbox,
+    },
     Read(Look),
     Watch(LookAndWatch),
     WatchEnded,
@@ -108,8 +120,17 @@ impl Driver {
     }
 
     fn send(&self, input: Input) -> Result<(), Unavailable> {
+        self.send_dated(self.clock.now(), input)
+    }
+
+    fn send_dated(&self, at: Now, input: Input) -> Result<(), Unavailable> {
         self.queued.fetch_add(1, Ordering::Relaxed);
-        self.inbox.send((self.clock.now(), input)).map_err(|_| Unavailable::Stopping)
+        self.inbox.send((at, input)).map_err(|_| Unavailable::Stopping)
+    }
+
+    /// The time as the loop counts it.
+    pub fn now(&self) -> Now {
+        self.clock.now()
     }
 
     /// The loop took one input.
@@ -146,6 +167,17 @@ impl Driver {
     pub fn event(&self, event: tepui_cluster::Event) {
         // When the loop is gone the process is about to end, and nobody is left to tell.
         let _ = self.send(Input::Event(Event::Cluster(event)));
+    }
+
+    /// Tells the loop of an agent's registration that came in at that time and waited for room.
+    pub(crate) fn registration(
+        &self,
+        at: Now,
+        event: tepui_cluster::Event,
+        room: OwnedSemaphorePermit,
+    ) {
+        let event = Event::Cluster(event);
+        let _ = self.send_dated(at, Input::Registration { event, room });
     }
 
     /// Tells the loop something about the apps; nobody waits for an answer.

@@ -12,7 +12,7 @@ use tepui_link::{LEADER_KEY, Report, proto};
 use tepui_standby::Heard;
 use tepui_types::LinkId;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,6 +25,10 @@ use crate::links::OUTBOX;
 const MAX_FRAME_BYTES: usize = 64 << 20;
 /// How often a silent connection is probed, and how long the answer may take: finds partitions.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Registrations that are in memory as more than their bytes. After a change of leader tens of
+/// thousands wait; decoded they would take as much memory as all that is known of the cluster.
+const DECODED_AT_ONCE: usize = 64;
 
 /// Who serves agents: the leader's loop, as soon as there is one.
 #[derive(Clone, Debug)]
@@ -58,6 +62,7 @@ impl Gate {
 struct Service {
     gate: Gate,
     links: Arc<AtomicU64>,
+    registrations: Arc<Semaphore>,
 }
 
 type Directives = Pin<Box<dyn Stream<Item = Result<proto::Directive, Status>> + Send>>;
@@ -77,8 +82,9 @@ impl AgentLink for Service {
         let (outbox, directives) = mpsc::channel(OUTBOX);
         driver.link_opened(link, outbox);
         let reports = request.into_inner();
+        let registrations = self.registrations.clone();
         tokio::spawn(async move {
-            read_reports(&driver, link, reports).await;
+            read_reports(&driver, link, reports, registrations).await;
             driver.event(Event::LinkClosed { link });
         });
         let frames = ReceiverStream::new(directives).map(|directive| Ok((*directive).into()));
@@ -86,21 +92,37 @@ impl AgentLink for Service {
     }
 }
 
-async fn read_reports(driver: &Driver, link: LinkId, mut reports: Streaming<proto::Report>) {
+async fn read_reports(
+    driver: &Driver,
+    link: LinkId,
+    mut reports: Streaming<proto::Report>,
+    registrations: Arc<Semaphore>,
+) {
     loop {
-        match reports.message().await {
-            Ok(Some(frame)) => match Report::try_from(frame) {
-                Ok(report) => driver.event(Event::Report { link, report: Box::new(report) }),
-                Err(error) => {
-                    warn!(link = link.0, %error, "agent sent a bad frame, link closed");
-                    return;
-                }
-            },
+        let frame = match reports.message().await {
+            Ok(Some(frame)) => frame,
             Ok(None) => return,
             Err(status) => {
                 debug!(link = link.0, %status, "agent link broke");
                 return;
             }
+        };
+        let at = driver.now();
+        let room = match frame.is_registration() {
+            // Nobody closes it.
+            true => registrations.clone().acquire_owned().await.ok(),
+            false => None,
+        };
+        let event = match Report::try_from(frame) {
+            Ok(report) => Event::Report { link, report: Box::new(report) },
+            Err(error) => {
+                warn!(link = link.0, %error, "agent sent a bad frame, link closed");
+                return;
+            }
+        };
+        match room {
+            Some(room) => driver.registration(at, event, room),
+            None => driver.event(event),
         }
     }
 }
@@ -114,9 +136,13 @@ pub async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let service = AgentLinkServer::new(Service { gate, links: Arc::default() })
-        .max_decoding_message_size(MAX_FRAME_BYTES)
-        .max_encoding_message_size(MAX_FRAME_BYTES);
+    let service = AgentLinkServer::new(Service {
+        gate,
+        links: Arc::default(),
+        registrations: Arc::new(Semaphore::new(DECODED_AT_ONCE)),
+    })
+    .max_decoding_message_size(MAX_FRAME_BYTES)
+    .max_encoding_message_size(MAX_FRAME_BYTES);
     tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

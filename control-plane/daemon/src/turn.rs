@@ -194,6 +194,10 @@ impl Turn {
         let at = self.heard;
         match input {
             Input::Event(event) => self.leader.handle(at, event, effects),
+            Input::Registration { event, room } => {
+                self.leader.handle(at, event, effects);
+                drop(room);
+            }
             Input::Ask { request, event, answer } => {
                 self.waiting.insert(request, answer);
                 self.leader.handle(at, event, effects);
@@ -342,6 +346,7 @@ impl Turn {
                     self.tell_watchers(effects);
                 }
                 Input::Event(_)
+                | Input::Registration { .. }
                 | Input::Ask { .. }
                 | Input::LinkOpened { .. }
                 | Input::Mark(_)

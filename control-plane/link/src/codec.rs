@@ -1,6 +1,7 @@
 //! Directives and reports as protobuf frames, both ways. Decoding refuses what no honest peer
 //! sends: missing parts, ids that are not ids, unknown kinds.
 
+use prost::Message as _;
 use tepui_types::{
     AgentId, BootId, ExecutorId, FrameworkId, InvalidId, Role, Span, TaskId, TaskState, Term, Uuid,
 };
@@ -186,6 +187,13 @@ fn decode_order(order: down::Order) -> Result<Order, FrameError> {
     })
 }
 
+impl proto::Report {
+    /// Whether this is a registration: decoding it takes many times its bytes of memory.
+    pub fn is_registration(&self) -> bool {
+        matches!(self.report, Some(up::Report::Register(_)))
+    }
+}
+
 impl From<Report> for proto::Report {
     fn from(report: Report) -> Self {
         Self { report: Some(encode_report(report)) }
@@ -194,17 +202,9 @@ impl From<Report> for proto::Report {
 
 fn encode_report(report: Report) -> up::Report {
     match report {
-        Report::Register(r) => up::Report::Register(proto::Registration {
-            agent_id: r.agent.map(|id| id.to_string()).unwrap_or_default(),
-            info: Some(r.info),
-            boot_id: r.boot.map(|id| id.to_string()).unwrap_or_default(),
-            version: r.version,
-            term: r.term.0,
-            frameworks: r.frameworks,
-            executors: r.executors,
-            tasks: r.tasks,
-            leftovers: r.leftovers.into_iter().map(encode_leftover).collect(),
-        }),
+        Report::Register(registration) => {
+            up::Report::Register(encode_registration(*registration).encode_to_vec().into())
+        }
         Report::Heartbeat { seen, executors, leftovers } => {
             let leftovers = leftovers.iter().map(ToString::to_string).collect();
             up::Report::Heartbeat(proto::Heartbeat { seen, executors, leftovers })
@@ -237,7 +237,12 @@ impl TryFrom<proto::Report> for Report {
 
     fn try_from(frame: proto::Report) -> Result<Self, FrameError> {
         Ok(match frame.report.ok_or(FrameError::Missing("report"))? {
-            up::Report::Register(r) => Self::Register(Box::new(decode_registration(r)?)),
+            up::Report::Register(bytes) => {
+                let frame = proto::Registration::decode(bytes).map_err(|error| {
+                    FrameError::Invalid { what: "register", why: error.to_string() }
+                })?;
+                Self::Register(Box::new(decode_registration(frame)?))
+            }
             up::Report::Heartbeat(r) => Self::Heartbeat {
                 seen: r.seen,
                 executors: r.executors,
@@ -272,6 +277,20 @@ fn encode_leftover(leftover: Leftover) -> proto::Leftover {
 fn decode_leftover(frame: proto::Leftover) -> Result<Leftover, FrameError> {
     let proto::Leftover { framework_id, resources } = frame;
     Ok(Leftover { framework: framework(&framework_id)?, resources })
+}
+
+fn encode_registration(r: Registration) -> proto::Registration {
+    proto::Registration {
+        agent_id: r.agent.map(|id| id.to_string()).unwrap_or_default(),
+        info: Some(r.info),
+        boot_id: r.boot.map(|id| id.to_string()).unwrap_or_default(),
+        version: r.version,
+        term: r.term.0,
+        frameworks: r.frameworks,
+        executors: r.executors,
+        tasks: r.tasks,
+        leftovers: r.leftovers.into_iter().map(encode_leftover).collect(),
+    }
 }
 
 fn decode_registration(r: proto::Registration) -> Result<Registration, FrameError> {
@@ -392,6 +411,14 @@ mod tests {
             let frame = proto::Report::from(report.clone());
             assert_eq!(Report::try_from(frame), Ok(report));
         }
+    }
+
+    #[test]
+    fn a_registration_that_is_none_is_refused() {
+        let frame = proto::Report { report: Some(up::Report::Register(vec![255].into())) };
+        assert!(frame.is_registration());
+        let error = Report::try_from(frame).unwrap_err().to_string();
+        assert!(error.starts_with("frame has an invalid register: "), "{error}");
     }
 
     #[test]
