@@ -20,6 +20,19 @@ const FILES: [&str; 9] = [
     "mesos/v1/scheduler/scheduler.proto",
 ];
 
+/// Fields that most messages do not have and that take hundreds of bytes where they stand: they are
+/// apart, since a cluster has hundreds of thousands of the messages around them.
+const RARE_AND_LARGE: [&str; 8] = [
+    ".mesos.v1.Resource.disk",
+    ".mesos.v1.Task.container",
+    ".mesos.v1.Task.health_check",
+    ".mesos.v1.TaskInfo.executor",
+    ".mesos.v1.TaskInfo.container",
+    ".mesos.v1.TaskInfo.health_check",
+    ".mesos.v1.TaskInfo.check",
+    ".mesos.v1.ExecutorInfo.container",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=build");
@@ -29,9 +42,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tables = tables::Tables::from_descriptors(&descriptors)?;
     fs::write(out.join("schema.rs"), tables.schema_source())?;
     fs::write(out.join("every_message.rs"), tables.every_message_source())?;
-    prost_build::Config::new()
-        .btree_map(["."])
-        .include_file("messages.rs")
-        .compile_fds(descriptors)?;
+    let mut config = prost_build::Config::new();
+    for field in RARE_AND_LARGE {
+        config.boxed(field);
+    }
+    config.btree_map(["."]).include_file("messages.rs").compile_fds(descriptors)?;
     Ok(())
 }

@@ -76,7 +76,7 @@ impl ContainerLaunch {
         v1::TaskInfo {
             name: self.container.to_string(),
             command: Some(self.command.clone()),
-            container: self.info.clone(),
+            container: self.info.clone().map(Box::new),
             resources: self.resources.clone(),
             limits: self.limits.clone(),
             ..v1::TaskInfo::default()

@@ -38,7 +38,7 @@ impl Agent {
                 }
                 Ok::<_, String>(wished)
             };
-        let executor = info.executor.as_ref();
+        let executor = info.executor.as_deref();
         let in_pod = executor.is_some_and(is_pod);
         if let Some(executor) = executor
             && let Some(container) = &executor.container

@@ -71,8 +71,8 @@ impl Agent {
         let command = self.command_of(framework, executor, run)?;
         let task = self.task_of(framework, executor, run);
         let info = match task {
-            Some(task) => task.info.container.as_ref(),
-            None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
+            Some(task) => task.info.container.as_deref(),
+            None => executor.info.as_ref().and_then(|info| info.container.as_deref()),
         };
         let container = self.container_of(framework, executor, run);
         // An image may say alone what is executed.

@@ -104,7 +104,7 @@ impl Agent {
         turn: &mut Turn<'_>,
     ) {
         for candidate in &mut candidates {
-            candidate.info.executor = Some(executor.clone());
+            candidate.info.executor = Some(Box::new(executor.clone()));
         }
         let given = self.ports_given(framework, &candidates);
         let objection = candidates.iter().find_map(|one| self.objection(framework, one, &given));
@@ -151,7 +151,7 @@ impl Agent {
         let failed = |message: String| {
             Some(Saying::agent(TaskState::Failed, Reason::ContainerLaunchFailed, message))
         };
-        let executor = info.executor.as_ref();
+        let executor = info.executor.as_deref();
         if executor.is_some_and(is_pod) && info.command.as_ref().is_none() {
             return failed("A task of a DEFAULT executor needs a command".into());
         }
@@ -184,7 +184,7 @@ impl Agent {
         }
         let run = self.make_executor(framework, &executor, None, turn);
         let needs_fetch = one.info.command.as_ref().is_some_and(|c| !c.uris.is_empty())
-            || one.info.container.as_ref().is_some_and(has_image);
+            || one.info.container.as_deref().is_some_and(has_image);
         self.commit_task(framework, &executor, one, false, turn);
         if !needs_fetch {
             // Nothing can fail before the start: saying so now saves a write on the way.

@@ -206,10 +206,10 @@ impl Agent {
         }
         let info = executor.info.as_ref();
         let (labels, container) = match task {
-            Some(task) => (task.info.labels.as_ref(), task.info.container.as_ref()),
+            Some(task) => (task.info.labels.as_ref(), task.info.container.as_deref()),
             None => (
                 info.and_then(|info| info.labels.as_ref()),
-                info.and_then(|info| info.container.as_ref()),
+                info.and_then(|info| info.container.as_deref()),
             ),
         };
         // What cannot be read was refused before.
@@ -302,14 +302,14 @@ impl Agent {
 
     /// Why a task, or its executor, cannot be held here to what it asks for.
     pub(crate) fn limits_objection(&self, task: &v1::TaskInfo) -> Option<String> {
-        let executor = task.executor.as_ref().filter(|info| !is_pod(info));
+        let executor = task.executor.as_deref().filter(|info| !is_pod(info));
         let labels = match executor {
             Some(executor) => executor.labels.as_ref(),
             None => task.labels.as_ref(),
         };
         let container = match executor {
-            Some(executor) => executor.container.as_ref(),
-            None => task.container.as_ref(),
+            Some(executor) => executor.container.as_deref(),
+            None => task.container.as_deref(),
         };
         let command = executor.map_or(task.command.as_ref(), |executor| executor.command.as_ref());
         let needs = match needs(labels, (container, command), task, &self.config.limits) {

@@ -156,7 +156,7 @@ impl Agent {
         if matches!(known.state, TaskState::Running | TaskState::Killing) {
             return;
         }
-        let check_status = known.info.check.as_ref().map(crate::checks::empty_result);
+        let check_status = known.info.check.as_deref().map(crate::checks::empty_result);
         let saying = Saying { check_status, ..Saying::executor(TaskState::Running) };
         self.say(framework, task, saying, turn);
     }

@@ -26,8 +26,8 @@ impl Agent {
         let entry = self.book.runs.get(run);
         let task = self.task_of(framework, executor, run);
         let container = match task {
-            Some(task) => task.info.container.as_ref(),
-            None => executor.info.as_ref().and_then(|info| info.container.as_ref()),
+            Some(task) => task.info.container.as_deref(),
+            None => executor.info.as_ref().and_then(|info| info.container.as_deref()),
         };
         let above = parent_of(run).and_then(|above| self.book.runs.get(&above));
         let own = entry.and_then(|entry| entry.task.as_ref()).map(ToString::to_string);

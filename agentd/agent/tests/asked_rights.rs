@@ -76,7 +76,7 @@ fn with_task(
 ) -> (Rig, ContainerId) {
     let label = label.map(|key| v1::Label { key: key.into(), value: Some("true".into()) });
     let labels = label.map(|label| v1::Labels { labels: vec![label] });
-    rig.launch(v1::TaskInfo { container, labels, ..command("t1") });
+    rig.launch(v1::TaskInfo { container: container.map(Box::new), labels, ..command("t1") });
     let run = rig.run_of("t1");
     (rig, run)
 }

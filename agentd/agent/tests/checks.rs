@@ -28,7 +28,7 @@ fn http_health() -> HealthCheck {
 
 fn watched(check: HealthCheck) -> Rig {
     let mut rig = Rig::registered();
-    rig.launch(v1::TaskInfo { health_check: Some(check), ..command("t1") });
+    rig.launch(v1::TaskInfo { health_check: Some(check.into()), ..command("t1") });
     rig
 }
 
@@ -166,7 +166,7 @@ fn a_check_tells_each_new_result_and_nothing_else() {
         interval_seconds: Some(1.0),
         ..v1::CheckInfo::default()
     };
-    rig.launch(v1::TaskInfo { check: Some(check), ..command("t1") });
+    rig.launch(v1::TaskInfo { check: Some(check.into()), ..command("t1") });
     let code = |rig: &Rig| {
         let status = rig.last("t1").check_status.unwrap();
         status.http.unwrap().status_code

@@ -382,7 +382,7 @@ fn what_the_agent_cannot_do_yet_fails_with_its_name() {
         mesos: Some(image),
         ..v1::ContainerInfo::default()
     };
-    let pictured = v1::TaskInfo { container: Some(image), ..command("p1") };
+    let pictured = v1::TaskInfo { container: Some(image.into()), ..command("p1") };
     rig.launch_all(vec![pictured, command("p2")], Some(rig::pod_executor()));
     assert_eq!(rig.states("p1"), [Failed]);
     assert!(rig.last("p2").message().contains("APPC"));

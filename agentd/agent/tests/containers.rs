@@ -24,7 +24,7 @@ fn docker(image: &str, network: docker_info::Network) -> v1::ContainerInfo {
 }
 
 fn web(id: &str) -> v1::TaskInfo {
-    let container = Some(docker("web:1", docker_info::Network::Bridge));
+    let container = Some(docker("web:1", docker_info::Network::Bridge).into());
     v1::TaskInfo { container, ..command(id) }
 }
 
@@ -162,7 +162,7 @@ fn what_cannot_be_done_here_is_refused_with_the_reason() {
     let mut rig = Rig::registered();
     let mut user = docker("web:1", docker_info::Network::User);
     user.network_infos = vec![v1::NetworkInfo { name: Some("dmz".into()), ..Default::default() }];
-    rig.launch(v1::TaskInfo { container: Some(user), ..command("t2") });
+    rig.launch(v1::TaskInfo { container: Some(user.into()), ..command("t2") });
     assert_eq!(rig.last("t2").message(), "This host has no CNI network 'dmz'");
 }
 
@@ -181,14 +181,14 @@ fn a_flag_of_docker_without_an_equivalent_is_refused_by_name() {
 fn an_executor_may_be_in_a_container_and_its_tasks_are_its_own_business() {
     let mut rig = Rig::registered();
     let executor = v1::ExecutorInfo {
-        container: Some(docker("exec:1", docker_info::Network::Host)),
+        container: Some(docker("exec:1", docker_info::Network::Host).into()),
         ..custom_executor()
     };
-    rig.launch(v1::TaskInfo { executor: Some(executor), ..custom("t1") });
+    rig.launch(v1::TaskInfo { executor: Some(executor.into()), ..custom("t1") });
     assert_eq!(rig.images, ["exec:1"]);
     assert!(rig.process("e1").spec.container.is_some());
     rig.launch(v1::TaskInfo {
-        container: Some(docker("web:1", docker_info::Network::Host)),
+        container: Some(docker("web:1", docker_info::Network::Host).into()),
         ..custom("t2")
     });
     assert_eq!(rig.states("t2"), [Failed]);
@@ -200,7 +200,7 @@ fn a_mesos_container_that_asks_for_nothing_is_a_process() {
     let mut rig = Rig::registered();
     let mut plain = v1::ContainerInfo::default();
     plain.set_type(v1::container_info::Type::Mesos);
-    rig.launch(v1::TaskInfo { container: Some(plain), ..command("t1") });
+    rig.launch(v1::TaskInfo { container: Some(plain.into()), ..command("t1") });
     assert!(rig.process("t1").spec.container.is_none());
     assert!(rig.images.is_empty());
 }

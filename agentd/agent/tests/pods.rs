@@ -246,7 +246,7 @@ fn each_task_of_a_pod_is_checked_by_itself() {
         consecutive_failures: Some(1),
         ..v1::HealthCheck::default()
     };
-    let checked = v1::TaskInfo { health_check: Some(health), ..command("a") };
+    let checked = v1::TaskInfo { health_check: Some(health.into()), ..command("a") };
     rig.launch_all(vec![checked, command("b")], Some(pod_executor()));
     rig.advance(secs(1));
     let (probe, what) = rig.probes.pop().unwrap();
@@ -274,7 +274,7 @@ fn a_volume_that_leads_elsewhere_ends_its_group_with_a_reason() {
         volumes: vec![volume],
         ..v1::ContainerInfo::default()
     };
-    let faulty = v1::TaskInfo { container: Some(container), ..command("a") };
+    let faulty = v1::TaskInfo { container: Some(container.into()), ..command("a") };
     rig.launch_all(vec![faulty, command("b")], Some(pod_executor()));
     assert_eq!(rig.states("a"), [Failed]);
     assert!(rig.last("a").message().contains("'../data'"), "{}", rig.last("a").message());
@@ -298,7 +298,7 @@ fn networked_pod() -> v1::ExecutorInfo {
         network_infos: vec![bridge],
         ..v1::ContainerInfo::default()
     };
-    v1::ExecutorInfo { container: Some(container), ..pod_executor() }
+    v1::ExecutorInfo { container: Some(container.into()), ..pod_executor() }
 }
 
 fn addresses(status: &v1::TaskStatus) -> Vec<&str> {

@@ -178,7 +178,7 @@ fn a_session_in_a_container_is_refused_what_only_its_container_says() {
     let linux_info = Some(v1::LinuxInfo::default());
     let mut info = v1::ContainerInfo { linux_info, ..v1::ContainerInfo::default() };
     info.set_type(v1::container_info::Type::Mesos);
-    rig.launch(v1::TaskInfo { container: Some(info.clone()), ..command("t1") });
+    rig.launch(v1::TaskInfo { container: Some(info.clone().into()), ..command("t1") });
     let run = rig.run_of("t1");
     info.linux_info = None;
     info.rlimit_info = Some(v1::RLimitInfo::default());

@@ -40,8 +40,8 @@ pub(crate) fn task_info(app: &App, launch: Launch<'_>) -> v1::TaskInfo {
         task_id: v1::TaskId { value: launch.task_id.to_string() },
         agent_id: v1::AgentId { value: launch.agent_id.to_owned() },
         resources: launch.placement.resources.clone(),
-        health_check: checks::health_check(app, launch.ports),
-        check: checks::general_check(app, launch.ports),
+        health_check: checks::health_check(app, launch.ports).map(Box::new),
+        check: checks::general_check(app, launch.ports).map(Box::new),
         kill_policy: grace.map(|seconds| v1::KillPolicy {
             grace_period: Some(v1::DurationInfo {
                 nanoseconds: i64::from(seconds) * 1_000_000_000,
@@ -54,10 +54,10 @@ pub(crate) fn task_info(app: &App, launch: Launch<'_>) -> v1::TaskInfo {
     };
     if let Some(path) = custom_executor(app, launch.executor) {
         let executor = executor(app, path, command, container, &launch, &mut info.resources);
-        info.executor = Some(executor);
+        info.executor = Some(Box::new(executor));
     } else {
         info.command = Some(command);
-        info.container = container;
+        info.container = container.map(Box::new);
     }
     info
 }
@@ -143,7 +143,7 @@ fn executor(
     let mut executor = v1::ExecutorInfo {
         executor_id: v1::ExecutorId { value: format!("marathon-{}", launch.task_id) },
         command: Some(command),
-        container,
+        container: container.map(Box::new),
         resources: mine,
         name: Some("marathon".to_owned()),
         ..v1::ExecutorInfo::default()

@@ -212,7 +212,7 @@ fn details(info: &v1::TaskInfo) -> Option<Box<TaskDetails>> {
             labels: info.labels.clone(),
             discovery: info.discovery.clone(),
             // Only ever shown.
-            container: info.container.as_ref().map(tepui_wire::secrets::redacted),
+            container: info.container.as_deref().map(tepui_wire::secrets::redacted).map(Box::new),
             health_check: info.health_check.clone(),
             kill_policy: info.kill_policy,
             user,

@@ -125,7 +125,7 @@ impl Cluster {
         let details = TaskDetails {
             labels: wire.labels,
             discovery: wire.discovery,
-            container: wire.container.as_ref().map(tepui_wire::secrets::redacted),
+            container: wire.container.as_deref().map(tepui_wire::secrets::redacted).map(Box::new),
             health_check: wire.health_check,
             kill_policy: wire.kill_policy,
             user: wire.user,

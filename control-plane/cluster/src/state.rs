@@ -331,9 +331,9 @@ pub struct TaskDetails {
     /// How it wants to be found.
     pub discovery: Option<v1::DiscoveryInfo>,
     /// Its container.
-    pub container: Option<v1::ContainerInfo>,
+    pub container: Option<Box<v1::ContainerInfo>>,
     /// Its health check.
-    pub health_check: Option<v1::HealthCheck>,
+    pub health_check: Option<Box<v1::HealthCheck>>,
     /// How it wants to be killed.
     pub kill_policy: Option<v1::KillPolicy>,
     /// As whom it runs.

@@ -385,7 +385,7 @@ impl World {
                 agent_id: offer.agent_id.clone(),
                 resources: encode(&needs, Format::PreRefinement, role.as_ref()),
                 command,
-                executor,
+                executor: executor.map(Box::new),
                 kill_policy: Some(v1::KillPolicy {
                     grace_period: Some(v1::DurationInfo { nanoseconds: 2_000_000_000 }),
                 }),

@@ -5,7 +5,7 @@ use crate::v1::{self, image, volume};
 /// Takes the values of secrets out of an executor's description.
 pub fn redact_executor(info: &mut v1::ExecutorInfo) {
     info.command.iter_mut().for_each(redact_command);
-    info.container.iter_mut().for_each(redact_container);
+    info.container.iter_mut().for_each(|container| redact_container(container));
 }
 
 /// Takes the values of secrets out of a command's environment.

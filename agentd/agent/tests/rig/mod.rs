@@ -75,7 +75,7 @@ pub fn ports(begin: u64, end: u64) -> v1::Resource {
 
 /// A task of the custom executor `e1`.
 pub fn custom(id: &str) -> v1::TaskInfo {
-    v1::TaskInfo { command: None, executor: Some(custom_executor()), ..command(id) }
+    v1::TaskInfo { command: None, executor: Some(custom_executor().into()), ..command(id) }
 }
 
 pub fn custom_executor() -> v1::ExecutorInfo {

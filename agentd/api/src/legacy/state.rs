@@ -175,10 +175,10 @@ fn task(framework: &Framework, task: &Task, agent: &str) -> Value {
     if let Some(discovery) = &wire.discovery {
         out.insert("discovery".into(), show::wire_json(discovery));
     }
-    if let Some(container) = &wire.container {
+    if let Some(container) = wire.container.as_deref() {
         out.insert("container".into(), show::wire_json(container));
     }
-    if let Some(check) = &wire.health_check {
+    if let Some(check) = wire.health_check.as_deref() {
         out.insert("health_check".into(), show::wire_json(check));
     }
     Value::Object(out)

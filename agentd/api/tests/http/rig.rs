@@ -489,5 +489,5 @@ pub(crate) fn custom(id: &str) -> v1::TaskInfo {
         }),
         ..v1::ExecutorInfo::default()
     };
-    v1::TaskInfo { command: None, executor: Some(executor), ..command(id) }
+    v1::TaskInfo { command: None, executor: Some(executor.into()), ..command(id) }
 }

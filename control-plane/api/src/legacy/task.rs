@@ -65,8 +65,8 @@ impl<'a> TaskView<'a> {
             user: details.and_then(|d| d.user.as_deref()),
             labels: details.and_then(|d| d.labels.as_ref()).map(text::labels),
             discovery: details.and_then(|d| d.discovery.as_ref()).map(text::message),
-            container: details.and_then(|d| d.container.as_ref()).map(text::message),
-            health_check: details.and_then(|d| d.health_check.as_ref()).map(text::message),
+            container: details.and_then(|d| d.container.as_deref()).map(text::message),
+            health_check: details.and_then(|d| d.health_check.as_deref()).map(text::message),
         }
     }
 }

@@ -140,7 +140,7 @@ pub(crate) fn check_group_executor(
         "Docker ContainerInfo is not supported on the executor",
     )?;
     refuse_if(
-        refuses_shared_cgroups(executor.container.as_ref()),
+        refuses_shared_cgroups(executor.container.as_deref()),
         "The 'share_cgroups' field cannot be set on executor containers",
     )?;
     let terms = read_executor(executor, framework, agent, role)?;

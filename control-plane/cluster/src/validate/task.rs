@@ -156,7 +156,7 @@ pub(crate) fn check_task(task: &mut v1::TaskInfo, site: Site<'_>) -> Result<Task
         "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present",
     )?;
     refuse_if(
-        refuses_shared_cgroups(task.container.as_ref()),
+        refuses_shared_cgroups(task.container.as_deref()),
         "Only tasks in a task group may have 'share_cgroups' set to 'false'",
     )?;
     let Some(info) = &mut task.executor else {
@@ -206,7 +206,7 @@ pub(crate) fn check_group(
         }
         terms.push((id, resources));
     }
-    let shares = |task: &v1::TaskInfo| !refuses_shared_cgroups(task.container.as_ref());
+    let shares = |task: &v1::TaskInfo| !refuses_shared_cgroups(task.container.as_deref());
     refuse_if(
         tasks.iter().any(|task| shares(task) != shares(&tasks[0])),
         "Task group contains tasks with different values of 'share_cgroups'",
@@ -233,14 +233,14 @@ pub(crate) fn check_group(
 
 fn check_group_task(task: &v1::TaskInfo, executor: &v1::ExecutorInfo) -> Result<(), Fault> {
     if let Some(own) = &task.executor
-        && own != executor
+        && **own != *executor
     {
         return Err(format!(
             "The `ExecutorInfo` of task '{}' is different from executor '{}'",
             task.task_id.value, executor.executor_id.value
         ));
     }
-    let container = task.container.as_ref();
+    let container = task.container.as_deref();
     refuse_if(
         container.is_some_and(|container| container.r#type() == container_info::Type::Docker),
         "Docker ContainerInfo is not supported on the task",

@@ -36,7 +36,8 @@ fn a_bad_task_is_refused_alone_and_the_others_start() {
         agent_id: v1::AgentId { value: "elsewhere".into() },
         ..task("foreign", &agent, "cpus:1;mem:32")
     };
-    let both = v1::TaskInfo { executor: Some(executor("e", "")), ..task("both", &agent, "cpus:1") };
+    let both =
+        v1::TaskInfo { executor: Some(executor("e", "").into()), ..task("both", &agent, "cpus:1") };
     let neither = v1::TaskInfo { command: None, ..task("neither", &agent, "cpus:1") };
     let tasks = vec![
         task("good", &agent, "cpus:1;mem:32"),
@@ -114,20 +115,15 @@ fn checks_and_containers_are_looked_at() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let mut tasks: Vec<_> =
         (0..6).map(|n| task(&format!("t{n}"), &agent, "cpus:0.1;mem:32")).collect();
-    tasks[0].health_check = Some(v1::HealthCheck::default());
-    tasks[1].health_check = Some(v1::HealthCheck {
-        http: Some(v1::health_check::HttpCheckInfo {
-            path: Some("x".into()),
-            ..Default::default()
-        }),
-        ..v1::HealthCheck::default()
-    });
+    tasks[0].health_check = Some(Box::default());
+    let http = v1::health_check::HttpCheckInfo { path: Some("x".into()), ..Default::default() };
+    let health_check = v1::HealthCheck { http: Some(http), ..v1::HealthCheck::default() };
+    tasks[1].health_check = Some(health_check.into());
     tasks[2].kill_policy =
         Some(v1::KillPolicy { grace_period: Some(v1::DurationInfo { nanoseconds: -1 }) });
-    tasks[3].container = Some(v1::ContainerInfo {
-        r#type: v1::container_info::Type::Docker.into(),
-        ..v1::ContainerInfo::default()
-    });
+    let docker = v1::container_info::Type::Docker.into();
+    let container = v1::ContainerInfo { r#type: docker, ..v1::ContainerInfo::default() };
+    tasks[3].container = Some(container.into());
     tasks[4].limits.insert("cpus".into(), v1::value::Scalar { value: 0.05 });
     tasks[5].limits.insert("gpus".into(), v1::value::Scalar { value: 1.0 });
     rig.launch(&framework, &offer, tasks);
@@ -151,7 +147,7 @@ fn a_custom_executor_is_paid_once_and_until_it_exits() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let with = |name: &str| v1::TaskInfo {
         command: None,
-        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        executor: Some(executor("e", "cpus:0.5;mem:64").into()),
         ..task(name, &agent, "cpus:1;mem:128")
     };
     rig.launch(&framework, &offer, vec![with("t1"), with("t2")]);
@@ -161,7 +157,7 @@ fn a_custom_executor_is_paid_once_and_until_it_exits() {
     assert_eq!(offer.executor_ids[0].value, "e");
     let other = v1::TaskInfo {
         command: None,
-        executor: Some(executor("e", "cpus:0.6;mem:64")),
+        executor: Some(executor("e", "cpus:0.6;mem:64").into()),
         ..task("t3", &agent, "cpus:1;mem:128")
     };
     rig.launch(&framework, &offer, vec![other]);
@@ -188,7 +184,7 @@ fn an_executor_that_the_agent_never_started_is_not_paid_for_ever() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let with = |name: &str| v1::TaskInfo {
         command: None,
-        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        executor: Some(executor("e", "cpus:0.5;mem:64").into()),
         ..task(name, &agent, "cpus:1;mem:128")
     };
     rig.launch(&framework, &offer, vec![with("t1"), with("t2")]);
@@ -219,7 +215,7 @@ fn an_agent_that_counts_other_executors_for_long_must_register_again() {
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let info = v1::TaskInfo {
         command: None,
-        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        executor: Some(executor("e", "cpus:0.5;mem:64").into()),
         ..task("t", &agent, "cpus:1;mem:128")
     };
     rig.launch(&framework, &offer, vec![info]);
@@ -245,7 +241,7 @@ fn the_end_of_an_executor_that_never_subscribed_is_told_after_its_tasks_last_wor
     let (mut rig, agent, framework, offer) = setup(PLAIN);
     let info = v1::TaskInfo {
         command: None,
-        executor: Some(executor("e", "cpus:0.5;mem:64")),
+        executor: Some(executor("e", "cpus:0.5;mem:64").into()),
         ..task("t", &agent, "cpus:1;mem:128")
     };
     rig.launch(&framework, &offer, vec![info]);
