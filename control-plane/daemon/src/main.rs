@@ -36,6 +36,11 @@ use tracing::{error, warn};
 use crate::config::{Config, Settings};
 use crate::turn::Ended;
 
+/// After a change of leader tens of thousands of agents bring all that they run: with the system's
+/// allocator that takes half as long again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The control plane of a Tepui cluster.
 #[derive(Debug, Parser)]
 #[command(name = "tepui-control-plane", version)]

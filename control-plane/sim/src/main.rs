@@ -15,6 +15,10 @@ use clap::{Parser, Subcommand};
 use tepui_sim::{Fault, FaultCounts, Outcome};
 use tepui_types::{Span, TraceHash};
 
+/// As the control plane: half of what simulated agents do is to ask for memory and to give it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "tepui-sim", about = "Simulates clusters with faults and checks invariants")]
 struct Arguments {
