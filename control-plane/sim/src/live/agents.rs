@@ -158,6 +158,8 @@ impl Live {
                     self.outbox = None;
                     self.note_registered(false);
                     self.handle(Event::LinkDown);
+                    // As the real one: whoever fell silent is asked last.
+                    self.clients.rotate_left(1);
                     tokio::time::sleep(self.reconnect.take().unwrap_or(FIRST_PAUSE)).await;
                 }
                 None => {
