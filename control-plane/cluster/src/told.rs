@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tepui_types::UpdateId;
+use tepui_types::{ExecutorId, UpdateId};
 use tepui_wire::v1::{self, network_info};
 
 use crate::state::Task;
@@ -61,10 +61,12 @@ impl Told {
     /// Keeps a status of `task`.
     pub fn keep(task: &Task, mut status: v1::TaskStatus) -> Self {
         status.data = None;
-        match Usual::of(&status) {
-            Some(usual) if usual.to_wire(task) == status => Self(Form::Usual(usual)),
-            _ => Self(Form::Whole(Box::new(status))),
-        }
+        let Some(usual) = Usual::of(task, &status) else {
+            return Self(Form::Whole(Box::new(status)));
+        };
+        // Looked at by every test in which a task speaks.
+        debug_assert_eq!(usual.to_wire(task), status);
+        Self(Form::Usual(usual))
     }
 
     /// The status as it was told; `task` is the one that it was kept for.
@@ -128,22 +130,52 @@ impl Told {
 }
 
 impl Usual {
-    /// What of a status has a place here.
-    fn of(status: &v1::TaskStatus) -> Option<Self> {
-        let container = match &status.container_status {
-            Some(container) => Some(Box::new(UsualContainer::of(container)?)),
-            None => None,
+    /// `None` for a status that says anything which has no place here.
+    fn of(task: &Task, status: &v1::TaskStatus) -> Option<Self> {
+        let v1::TaskStatus {
+            task_id,
+            state,
+            message,
+            source,
+            reason,
+            data: None,
+            agent_id,
+            executor_id,
+            timestamp,
+            uuid,
+            healthy,
+            check_status: None,
+            labels: None,
+            container_status,
+            unreachable_time: None,
+            limitation: None,
+        } = status
+        else {
+            return None;
         };
+        let executor = task.executor.as_ref().map_or(task.id.as_str(), ExecutorId::as_str);
+        let names_own = task_id.value == task.id.as_str()
+            && agent_id.as_ref().is_none_or(|id| id.value == task.agent.as_str())
+            && executor_id.as_ref().is_none_or(|id| id.value == executor);
+        if !names_own {
+            return None;
+        }
         Some(Self {
-            state: status.state,
-            source: status.source,
-            reason: status.reason,
-            message: status.message.as_deref().map(Into::into),
-            timestamp: status.timestamp,
-            update: status.uuid.as_deref().and_then(UpdateId::from_slice),
-            healthy: status.healthy,
-            names: (status.agent_id.is_some(), status.executor_id.is_some()),
-            container,
+            state: *state,
+            source: *source,
+            reason: *reason,
+            message: message.as_deref().map(Into::into),
+            timestamp: *timestamp,
+            update: match uuid {
+                Some(uuid) => Some(UpdateId::from_slice(uuid)?),
+                None => None,
+            },
+            healthy: *healthy,
+            names: (agent_id.is_some(), executor_id.is_some()),
+            container: match container_status {
+                Some(container) => Some(Box::new(UsualContainer::of(container)?)),
+                None => None,
+            },
         })
     }
 
@@ -169,21 +201,51 @@ impl Usual {
     }
 }
 
+fn protocol_of(address: IpAddr) -> network_info::Protocol {
+    match address {
+        IpAddr::V4(_) => network_info::Protocol::IPv4,
+        IpAddr::V6(_) => network_info::Protocol::IPv6,
+    }
+}
+
 impl UsualContainer {
+    /// `None` for a container of which more is told, or something else.
     fn of(status: &v1::ContainerStatus) -> Option<Self> {
-        let address = status.network_infos.first()?.ip_addresses.first()?.ip_address.as_deref()?;
-        Some(Self {
-            id: status.container_id.as_ref()?.value.as_str().into(),
-            address: address.parse().ok()?,
-            pid: status.executor_pid,
-        })
+        let v1::ContainerStatus {
+            container_id: Some(v1::ContainerId { value, parent: None }),
+            network_infos,
+            cgroup_info: None,
+            executor_pid,
+        } = status
+        else {
+            return None;
+        };
+        let [v1::NetworkInfo { ip_addresses, groups, labels: None, name: None, port_mappings }] =
+            &network_infos[..]
+        else {
+            return None;
+        };
+        let [v1::network_info::IpAddress { protocol: Some(protocol), ip_address: Some(text) }] =
+            &ip_addresses[..]
+        else {
+            return None;
+        };
+        let address: IpAddr = text.parse().ok()?;
+        let is_canonical = match address {
+            // There is one way only to write these.
+            IpAddr::V4(_) => true,
+            IpAddr::V6(six) => six.to_string() == *text,
+        };
+        let usual = groups.is_empty()
+            && port_mappings.is_empty()
+            && *protocol == i32::from(protocol_of(address))
+            && is_canonical;
+        let id = || value.as_str().into();
+        usual.then(|| Self { id: id(), address, pid: *executor_pid })
     }
 
     fn to_wire(&self) -> v1::ContainerStatus {
-        let protocol = match self.address {
-            IpAddr::V4(_) => network_info::Protocol::IPv4,
-            IpAddr::V6(_) => network_info::Protocol::IPv6,
-        };
+        let protocol = protocol_of(self.address);
         let address = network_info::IpAddress {
             protocol: Some(protocol.into()),
             ip_address: Some(self.address.to_string()),
@@ -202,7 +264,7 @@ impl UsualContainer {
 
 #[cfg(test)]
 mod tests {
-    use tepui_types::{AgentId, ExecutorId, FrameworkId, Resources, Role, TaskId, TaskState};
+    use tepui_types::{AgentId, FrameworkId, Resources, Role, TaskId, TaskState};
 
     use super::*;
 
