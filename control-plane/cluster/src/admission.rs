@@ -254,9 +254,9 @@ impl Cluster {
         for framework in &completed {
             self.order_shutdown(&id, framework, batch);
         }
-        self.rebook(&id);
+        let held = self.rebook(&id);
         self.order_drain(&id, batch);
-        self.tell_admitted(&id, before, batch);
+        self.tell_admitted(&id, before, held, batch);
         self.watch_agent(&id, now.mono + self.config.patience);
         if former == Former::New {
             self.counters.agents.registrations += 1;
@@ -270,15 +270,23 @@ impl Cluster {
 
     /// Tells the allocator. When the agent was here before and holds the same, refusals of its
     /// resources stay good unless its attributes changed.
-    fn tell_admitted(&mut self, id: &AgentId, before: Option<Before>, batch: &mut Batch<'_>) {
-        let Some((info, held)) = before else { return self.tell_agent_added(id, batch) };
+    fn tell_admitted(
+        &mut self,
+        id: &AgentId,
+        before: Option<Before>,
+        held: Holdings,
+        batch: &mut Batch<'_>,
+    ) {
+        let Some((info, held_before)) = before else {
+            return self.tell_agent_added(id, held, batch);
+        };
         let Some(agent) = self.agents.get(id) else { return };
-        if self.holdings(agent) == held {
+        if held == held_before {
             let forget_filters = agent.info.attributes != info.attributes;
             self.tell_agent_changed(id, forget_filters, batch);
         } else {
             batch.tell_allocator(Input::AgentRemoved(id.clone()));
-            self.tell_agent_added(id, batch);
+            self.tell_agent_added(id, held, batch);
         }
     }
 

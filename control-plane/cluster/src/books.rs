@@ -159,14 +159,16 @@ impl Cluster {
         all
     }
 
-    /// Makes an agent's books anew from its tasks, executors and offers.
-    pub(crate) fn rebook(&mut self, agent_id: &AgentId) {
-        let Some(agent) = self.agents.get(agent_id) else { return };
+    /// Makes an agent's books anew from its tasks, executors and offers. Returns what the first two
+    /// hold.
+    pub(crate) fn rebook(&mut self, agent_id: &AgentId) -> Holdings {
+        let Some(agent) = self.agents.get(agent_id) else { return Holdings::new() };
+        let holdings = self.holdings(agent);
         let mut used = Resources::new();
         let mut collides = false;
-        for held in self.holdings(agent).into_values().flatten() {
-            collides |= used.overlaps(&held);
-            used.add_all(&held);
+        for held in holdings.values().flatten() {
+            collides |= used.overlaps(held);
+            used.add_all(held);
         }
         let mut offered = Resources::new();
         for offer in agent.offers.iter().filter_map(|number| self.offers.get(number)) {
@@ -181,19 +183,23 @@ impl Cluster {
             agent.free = free;
             agent.overbooked = overbooked;
         }
+        holdings
     }
 
     /// Tells the allocator of an agent anew, with what is in use there.
-    pub(crate) fn tell_agent_added(&mut self, agent_id: &AgentId, batch: &mut Batch<'_>) {
+    pub(crate) fn tell_agent_added(
+        &mut self,
+        agent_id: &AgentId,
+        holdings: Holdings,
+        batch: &mut Batch<'_>,
+    ) {
         let epoch = self.next_epoch();
         let guard = self.config.filter_gpu_resources;
         let Some(agent) = self.agents.get_mut(agent_id) else { return };
         agent.epoch = epoch;
         agent.added_epoch = epoch;
         let facts = agent.facts(guard);
-        let Some(agent) = self.agents.get(agent_id) else { return };
-        let used = self
-            .holdings(agent)
+        let used = holdings
             .into_iter()
             .map(|((framework, role), held)| {
                 let mut sum = Resources::new();

@@ -14,7 +14,10 @@ impl Cluster {
         task: &TaskId,
         batch: &mut Batch<'_>,
     ) {
-        let Some(task) = self.task(framework, task).filter(|_| self.watched) else { return };
+        if !self.watched {
+            return;
+        }
+        let Some(task) = self.task(framework, task) else { return };
         self.publish(batch, || master::Event {
             r#type: Some(event::Type::TaskAdded.into()),
             task_added: Some(event::TaskAdded { task: task.to_wire() }),

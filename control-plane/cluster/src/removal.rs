@@ -117,7 +117,10 @@ impl Cluster {
         tasks: &[v1::Task],
         completed: &BTreeSet<FrameworkId>,
     ) {
-        let gone = |id: &str| FrameworkId::parse(id).ok().filter(|id| completed.contains(id));
+        let gone = |id: &str| {
+            let id = || FrameworkId::parse(id).ok().filter(|id| completed.contains(id));
+            (!completed.is_empty()).then(id).flatten()
+        };
         let executors = executors.iter().filter_map(|executor| {
             let framework = gone(&executor.framework_id.as_ref()?.value)?;
             Some((framework, &executor.resources))

@@ -1,6 +1,7 @@
 //! What an agent brings along when it registers: frameworks, executors and tasks, brought together
 //! with what is known of it (invariant I-2).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::Cluster;
 use crate::admission::Former;
 use crate::convert;
 use crate::machine::Batch;
-use crate::state::{Executor, Forwarded, Framework, Task, TaskDetails};
+use crate::state::{Executor, Forwarded, Framework, Task, TaskDetails, like};
 use crate::tasks::Verdict;
 use crate::told::Told;
 use crate::validate::framework::read_abilities;
@@ -161,8 +162,10 @@ impl Cluster {
             (task.framework.clone(), task.id.clone(), task.agent.clone());
         let Some(framework) = self.frameworks.get_mut(&framework_id) else { return false };
         let parked = framework.take_unreachable(&task_id);
-        if let Some(known) = framework.tasks.get_mut(&task_id).map(Arc::make_mut) {
-            if known.agent != agent_id {
+        // One look: there may be a hundred thousand.
+        let place = match framework.tasks.entry(task_id.clone()) {
+            Entry::Vacant(place) => place,
+            Entry::Occupied(known) if known.get().agent != agent_id => {
                 if let Some(agent) = self.agents.get_mut(&agent_id) {
                     batch.direct(
                         self.term,
@@ -172,20 +175,22 @@ impl Cluster {
                 }
                 return false;
             }
-            // The books are made anew after this, so nothing is released here.
-            if !known.state.is_terminal() && known.state.advance(task.state).is_ok() {
-                known.state = task.state;
-                if task.state.is_terminal() {
-                    *framework.counters.ended_tasks.entry(task.state).or_default() += 1;
-                    *self.counters.ended_tasks.entry(task.state).or_default() += 1;
+            Entry::Occupied(known) => {
+                let known = Arc::make_mut(known.into_mut());
+                // The books are made anew after this, so nothing is released here.
+                if !known.state.is_terminal() && known.state.advance(task.state).is_ok() {
+                    known.state = task.state;
+                    if task.state.is_terminal() {
+                        *framework.counters.ended_tasks.entry(task.state).or_default() += 1;
+                        *self.counters.ended_tasks.entry(task.state).or_default() += 1;
+                    }
                 }
+                known.forwarded = known.forwarded.or(task.forwarded);
+                return true;
             }
-            known.forwarded = known.forwarded.or(task.forwarded);
-            return true;
-        }
-        let resources = framework.like_others(task.resources);
-        let task = Arc::new(Task { resources, ..task });
-        framework.tasks.insert(task_id.clone(), task);
+        };
+        let resources = like(&mut framework.shape, task.resources);
+        place.insert(Arc::new(Task { resources, ..task }));
         if let Some(agent) = self.agents.get_mut(&agent_id) {
             agent.tasks.entry(framework_id.clone()).or_default().insert(task_id.clone());
         }

@@ -261,10 +261,7 @@ impl Framework {
 
     /// The same resources, kept once for tasks of one shape that come after each other.
     pub(crate) fn like_others(&mut self, resources: Resources) -> Resources {
-        if self.shape != resources {
-            self.shape = resources;
-        }
-        self.shape.clone()
+        like(&mut self.shape, resources)
     }
 
     /// A task to change; whoever looks at it meanwhile sees it as it was.
@@ -281,6 +278,14 @@ impl Framework {
     pub fn is_checkpointing(&self) -> bool {
         self.info.checkpoint()
     }
+}
+
+/// The same resources as `shape`, kept once, which they become if they are not.
+pub(crate) fn like(shape: &mut Resources, resources: Resources) -> Resources {
+    if *shape != resources {
+        *shape = resources;
+    }
+    shape.clone()
 }
 
 /// A task. It is kept shared, so that a reader takes all tasks along as they are at one moment
