@@ -27,8 +27,9 @@ const MAX_FRAME_BYTES: usize = 64 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Registrations that are in memory as more than their bytes. After a change of leader tens of
-/// thousands wait; decoded they would take as much memory as all that is known of the cluster.
-const DECODED_AT_ONCE: usize = 64;
+/// thousands wait; decoded they would take as much memory as all that is known of the cluster. So
+/// many that neither the loop nor those who decode wait for each other.
+const DECODED_AT_ONCE: usize = 1024;
 
 /// Who serves agents: the leader's loop, as soon as there is one.
 #[derive(Clone, Debug)]
