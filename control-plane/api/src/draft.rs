@@ -1,6 +1,8 @@
 //! Large answers in two steps: while the driver loop waits, what is little is written and tasks are
-//! only taken along; they are written by another thread, piece by piece, while the first pieces
+//! only taken along; they are written by other threads, piece by piece, while the first pieces
 //! travel already. So a look at a hundred thousand tasks keeps the loop for milliseconds.
+
+mod turns;
 
 use std::io::Write;
 use std::mem;
@@ -11,6 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use tepui_cluster::state::Task;
+
+use turns::{TASKS_PER_TURN, Turn};
 
 /// Bytes of one piece, about.
 const PIECE_BYTES: usize = 256 << 10;
@@ -117,43 +121,28 @@ impl Draft {
 
     /// Hands out the text piece by piece; ends early when nobody wants more.
     pub(crate) fn render(self, coding: Coding, take: &mut impl FnMut(Bytes) -> bool) {
+        let threads = turns::threads_for(self.tasks);
+        self.render_by(threads, coding, take);
+    }
+
+    fn render_by(self, threads: usize, coding: Coding, take: &mut impl FnMut(Bytes) -> bool) {
         let mut coder = Coder { coding, gzip: gzip(), take };
-        for part in self.parts {
-            let wanted = match part {
-                Part::Text(text) => coder.code(text),
-                Part::Tasks(tasks) => write_tasks(&tasks, self.write, &mut |text| coder.code(text)),
-            };
-            if !wanted {
-                return;
+        let mut all = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => all.push(Turn::Text(text)),
+                Part::Tasks(tasks) => {
+                    let turns = tasks.chunks(TASKS_PER_TURN).enumerate();
+                    all.extend(turns.map(|(n, entries)| Turn::Tasks { entries, is_first: n == 0 }));
+                }
             }
         }
-        if coder.code(self.text) {
+        all.push(Turn::Text(&self.text));
+        let room = if self.is_small() { 0 } else { PIECE_BYTES };
+        if turns::hand_out(&all, threads, self.write, room, &mut |text| coder.code(text)) {
             coder.end();
         }
     }
-}
-
-/// Writes a list's entries; `false` when nobody wants more.
-fn write_tasks(
-    tasks: &[Arc<Task>],
-    write: WriteTask,
-    take: &mut impl FnMut(Vec<u8>) -> bool,
-) -> bool {
-    let room = || Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
-    let mut text = match tasks.len() > FEW_TASKS {
-        true => room(),
-        false => Vec::new(),
-    };
-    for (position, task) in tasks.iter().enumerate() {
-        if position > 0 {
-            text.push(b',');
-        }
-        write(&mut text, task);
-        if text.len() >= PIECE_BYTES && !take(mem::replace(&mut text, room())) {
-            return false;
-        }
-    }
-    take(text)
 }
 
 /// Appends a value. Every key is a string and no number is refused, so it can be written; if it
@@ -251,6 +240,14 @@ mod tests {
             true
         });
         assert!(pieces.len() > 4 && pieces.concat() == whole);
+        for threads in 1..=3 {
+            let mut text = Vec::new();
+            draft(2000).render_by(threads, Coding::Plain, &mut |piece| {
+                text.extend_from_slice(&piece);
+                true
+            });
+            assert_eq!(text, whole, "by {threads} threads");
+        }
         let mut coded = Vec::new();
         draft(2000).render(Coding::Gzip, &mut |piece| {
             coded.extend_from_slice(&piece);
@@ -263,11 +260,13 @@ mod tests {
 
     #[test]
     fn nothing_is_written_for_a_reader_who_left() {
-        let mut taken = 0;
-        draft(2000).render(Coding::Plain, &mut |_| {
-            taken += 1;
-            taken < 3
-        });
-        assert_eq!(taken, 3);
+        for threads in 1..=3 {
+            let mut taken = 0;
+            draft(2000).render_by(threads, Coding::Plain, &mut |_| {
+                taken += 1;
+                taken < 3
+            });
+            assert_eq!(taken, 3);
+        }
     }
 }
