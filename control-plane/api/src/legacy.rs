@@ -13,6 +13,7 @@ mod summary;
 mod task;
 mod text;
 mod top;
+mod usual;
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use tepui_wire::v1;
 
 use super::amounts::{Shown, resources};
 use super::container::ContainerView;
-use super::text;
+use super::{text, usual};
 use crate::answer::ApiError;
 use crate::draft::write_json;
 
@@ -85,10 +85,8 @@ struct StatusView<'a> {
 
 impl<'a> StatusView<'a> {
     fn of(status: &'a Told) -> Self {
-        // As the wire reads a number that is no state.
-        let state = v1::TaskState::try_from(status.state()).unwrap_or_default();
         Self {
-            state: state.as_str_name(),
+            state: state_of(status),
             timestamp: status.timestamp().unwrap_or_default(),
             labels: status.labels().map(text::labels),
             container_status: status.container().map(ContainerView::of),
@@ -99,7 +97,14 @@ impl<'a> StatusView<'a> {
 
 /// Appends a task.
 pub(super) fn write_task(text: &mut Vec<u8>, task: &Task) {
-    write_json(text, &TaskView::of(task));
+    if !usual::write(text, task) {
+        write_json(text, &TaskView::of(task));
+    }
+}
+
+/// A status's state, as the wire reads a number that is no state.
+pub(super) fn state_of(status: &Told) -> &'static str {
+    v1::TaskState::try_from(status.state()).unwrap_or_default().as_str_name()
 }
 
 /// What `GET /tasks` is asked for.
