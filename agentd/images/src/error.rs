@@ -134,9 +134,6 @@ pub enum StoreError {
         /// Cause.
         source: Arc<io::Error>,
     },
-    /// TLS could not be set up.
-    #[error("failed to set up TLS for registries")]
-    Tls(#[source] Arc<reqwest::Error>),
     /// A name of a pin that cannot be kept.
     #[error("a pin's owner must have 1 to 1000 bytes, but '{0}' has not")]
     Owner(String),

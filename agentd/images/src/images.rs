@@ -20,7 +20,7 @@ use crate::local;
 use crate::progress::{Progress, Teller};
 use crate::pull::{Pull, blocking, name_present};
 use crate::reference::Reference;
-use crate::registry;
+use crate::registry::SharedClient;
 use crate::resolve::{Resolution, complete, resolve};
 use crate::settings::Settings;
 use crate::state::{Books, Catalog, Prepared, rebuild};
@@ -38,7 +38,7 @@ pub struct Images {
 pub(crate) struct Shared {
     pub(crate) store: SharedStore,
     pub(crate) settings: Settings,
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: SharedClient,
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) books: Mutex<Books>,
     pub(crate) unpackers: Arc<Semaphore>,
@@ -109,8 +109,6 @@ impl Images {
     /// [`StoreError`] when another process has it, it was made by a newer version, or it cannot be
     /// read and written.
     pub fn open(root: &Path, settings: Settings) -> Result<Self, StoreError> {
-        let client =
-            registry::client(&settings.limits).map_err(|e| StoreError::Tls(Arc::new(e)))?;
         let (store, found) = Store::open(root)?;
         let (catalog, books) = rebuild(&store, found);
         let unpackers = Arc::new(Semaphore::new(settings.limits.unpackers.max(1)));
@@ -118,7 +116,7 @@ impl Images {
             shared: Arc::new(Shared {
                 store: Arc::new(store),
                 settings,
-                client,
+                client: SharedClient::default(),
                 catalog: ArcSwap::from_pointee(catalog),
                 books: Mutex::new(books),
                 unpackers,
@@ -402,6 +400,20 @@ impl From<(&str, Auth)> for DockerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Limits;
+
+    #[tokio::test]
+    async fn what_the_host_trusts_is_read_when_a_registry_is_asked_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { attempts: 1, ..Limits::default() };
+        let settings = Settings { limits, ..Settings::default() };
+        let images = Images::open(&dir.path().join("store"), settings).unwrap();
+        assert!(!images.shared.client.is_made());
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let request = ImageRequest::new(format!("{closed}/web"));
+        images.ensure(&request, |_| {}).await.unwrap_err();
+        assert!(images.shared.client.is_made());
+    }
 
     #[tokio::test]
     async fn an_image_that_is_here_is_found_while_every_lock_is_held() {

@@ -7,6 +7,7 @@
 mod auth;
 mod blob;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -37,6 +38,14 @@ pub enum RegistryError {
         registry: String,
         /// What was asked for.
         what: String,
+        /// Cause.
+        source: reqwest::Error,
+    },
+    /// TLS could not be set up.
+    #[error("failed to set up TLS for {registry}")]
+    Tls {
+        /// Host and port.
+        registry: String,
         /// Cause.
         source: reqwest::Error,
     },
@@ -147,12 +156,32 @@ impl RegistryError {
     }
 }
 
-/// The client that all registries share.
-///
-/// # Errors
-///
-/// When TLS cannot be set up.
-pub(crate) fn client(limits: &Limits) -> Result<Client, reqwest::Error> {
+/// The client that all registries share, made for the first of them: with it come all the
+/// certificates that the host trusts, and an agent that pulls nothing does not pay for them.
+#[derive(Debug, Default)]
+pub(crate) struct SharedClient(OnceLock<Client>);
+
+impl SharedClient {
+    /// Cheap but for the first time.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub(crate) fn get(&self, limits: &Limits) -> Result<Client, reqwest::Error> {
+        if let Some(client) = self.0.get() {
+            return Ok(client.clone());
+        }
+        let made = client(limits)?;
+        Ok(self.0.get_or_init(|| made).clone())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_made(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+fn client(limits: &Limits) -> Result<Client, reqwest::Error> {
     let redirects = reqwest::redirect::Policy::custom(|attempt| {
         let came_by_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
         if attempt.previous().len() > MAX_REDIRECTS {

@@ -138,10 +138,13 @@ async fn in_registry(
         own.or_else(|| shared.settings.docker_config.find(host)).cloned()
     };
     let mirrors = shared.settings.mirrors.get(reference.registry()).map_or(&[][..], Vec::as_slice);
+    let client = shared.client.get(&shared.settings.limits).map_err(|source| {
+        let registry = reference.registry().to_owned();
+        Failing(name).registry(RegistryError::Tls { registry, source })
+    })?;
     let new = |mirror: Option<&str>| {
         let credential = find(mirror.unwrap_or_else(|| reference.registry()));
-        let client = shared.client.clone();
-        Arc::new(Registry::new(client, &shared.settings, reference, mirror, credential))
+        Arc::new(Registry::new(client.clone(), &shared.settings, reference, mirror, credential))
     };
     for mirror in mirrors {
         match from_registry(shared, name, reference, new(Some(mirror))).await {
