@@ -243,11 +243,8 @@ rec {
           && (builtins.isPath one.value || hasPrefix builtins.storeDir one.value)
         ) texts
       );
-      # The address of a store may hold a password.
-      logins = filter (key: lib.any hasPassword (lib.toList (settings.${key} or [ ]))) [
-        "store"
-        "control_plane"
-      ];
+      # An address, such as a store's, may hold a password, whatever name it is given by.
+      logins = namesOf (filter (one: hasPassword one.value) texts);
       badCredentials = builtins.attrNames (
         filterAttrs (_: source: !hasPrefix "/" source || hasPrefix builtins.storeDir source) cfg.credentials
       );

@@ -282,6 +282,22 @@ in
     ];
   };
 
+  "a store under the name that Mesos has for it whose address has a password" = {
+    config = plane { zk = "zk://ada:secret@a:2181/mesos"; };
+    says = [
+      "services.tepui.control-plane.settings.zk has a password"
+      "file:///run/credentials/"
+    ];
+  };
+
+  "a store among those of an agent whose address has a password" = {
+    config.services.tepui.agent = {
+      enable = true;
+      settings.control_plane = [ "etcd://ada:secret@a:2379/tepui" ];
+    };
+    says = [ "services.tepui.agent.settings.control_plane has a password" ];
+  };
+
   "certificates for a store that does not speak TLS" = {
     config = plane {
       store = "etcd://a:2379";
