@@ -317,6 +317,17 @@ ALLOCATOR = Dashboard(
                   [("min by (kind, plugin) (tepui_plugin_healthy)", "{{kind}} {{plugin}}")],
                   "0: it failed or was refused. tepui plugin list says why, and who does its work."),
         ]),
+        ("Shadow", [
+            Panel("Its rounds", "ops",
+                  [(f"sum by (decision) (rate(tepui_shadow_rounds_total[{RATE}]))", "{{decision}}")],
+                  "Whether it decides as the allocator in force. tepui allocator shadow shows where not."),
+            Panel("Proposals", "ops",
+                  [(f"sum by (by) (rate(tepui_shadow_proposals_total[{RATE}]))", "{{by}}")],
+                  "Of both, and of one only."),
+            Panel("A round of it takes", "s", quantiles("tepui_shadow_round_seconds")),
+            Panel("Follows", "short", [("max by (instance) (tepui_shadow_running)", "{{instance}}")],
+                  "0: it failed or fell behind."),
+        ]),
     ],
 )  # fmt: skip
 
