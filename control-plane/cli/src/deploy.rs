@@ -73,7 +73,7 @@ impl Watch {
     pub(crate) async fn finish(mut self, deployment: &str, apps: &[String]) -> anyhow::Result<u8> {
         if self.change.detach {
             if self.format == Format::Table {
-                println!("{deployment}");
+                output::print(&format!("{deployment}\n"))?;
             }
             return Ok(DONE);
         }

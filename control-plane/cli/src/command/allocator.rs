@@ -78,8 +78,9 @@ fn replay(format: Format, file: &Path, named: &[String], seed: u64) -> anyhow::R
         }
         Format::Table => {
             let length = demand.end.since(demand.begin).as_secs_f64();
-            println!("{length:.0} s recorded, {} tasks\n", demand.items.len());
-            print!("{}", Comparison { columns });
+            let tasks = demand.items.len();
+            let table = Comparison { columns };
+            output::print(&format!("{length:.0} s recorded, {tasks} tasks\n\n{table}"))?;
         }
     }
     Ok(DONE)
