@@ -173,6 +173,11 @@ impl Address {
         if path.chars().any(char::is_control) {
             return Err(refuse("the path has control characters".into()));
         }
+        if let Some(odd) = path.chars().find(|c| c.is_whitespace() || ",?#".contains(*c)) {
+            return Err(refuse(format!(
+                "the path {path:?} has a {odd:?}: the path stands once, after all servers"
+            )));
+        }
         Ok(Self { kind, servers, login, path: path.to_owned(), tls })
     }
 
@@ -323,6 +328,9 @@ mod tests {
             ("zk://:x@a:1/", "has no name"),
             ("zk://a:1/x//y", "empty parts"),
             ("etcd://a:1/../x", "dots"),
+            ("zk://a:1/x,b:1/x", "has a ','"),
+            ("zk://a:1/x y", "has a ' '"),
+            ("etcd://a:1/x?y=1", "has a '?'"),
         ] {
             let error = Address::parse(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
