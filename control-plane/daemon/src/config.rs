@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
@@ -296,6 +296,13 @@ impl Settings {
         for (key, address) in addresses {
             guard_address(key, address, self.allow_unauthenticated)?;
         }
+        for (position, (key, one)) in addresses.iter().enumerate() {
+            if let Some((other_key, other)) =
+                addresses.iter().take(position).find(|(_, other)| clash(*one, *other))
+            {
+                bail!("{key} = {one} and {other_key} = {other} cannot both be listened at");
+            }
+        }
         let patience = self.agent_patience_seconds.unwrap_or(AGENT_PATIENCE_SECONDS);
         ensure!(patience >= 5, "agent_patience_seconds = {patience} is below 5");
         let removals = self.agent_removals_per_minute.unwrap_or(AGENT_REMOVALS_PER_MINUTE);
@@ -395,6 +402,12 @@ fn default_state_dir() -> PathBuf {
     std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_DIR.into(), PathBuf::from)
 }
 
+/// Whether one host cannot listen at both; port 0 is a different one each time.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,6 +416,23 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let error = toml::from_str::<Settings>("lisen = \"127.0.0.1:1\"").unwrap_err();
         assert!(error.to_string().contains("unknown field `lisen`"), "{error}");
+    }
+
+    #[test]
+    fn two_addresses_that_one_host_cannot_listen_at_are_refused() {
+        let at = |listen: &str| Settings {
+            listen: Some(listen.parse().unwrap()),
+            allow_unauthenticated: true,
+            ..Settings::default()
+        };
+        for listen in [MARATHON_LISTEN, AGENT_LISTEN, "0.0.0.0:8080", "[::]:8080"] {
+            let error = at(listen).resolve().unwrap_err().to_string();
+            assert!(error.contains("cannot both be listened at"), "{error}");
+        }
+        assert!(at("127.0.0.2:8080").resolve().is_ok());
+        let free = || Some("127.0.0.1:0".parse().unwrap());
+        let any = Settings { marathon_listen: free(), agent_listen: free(), ..at("127.0.0.1:0") };
+        assert!(any.resolve().is_ok());
     }
 
     #[test]
