@@ -160,6 +160,10 @@ impl Apps {
             let role = Self::enforced_role(&draft.root, id);
             update.complete(id, base, role.as_ref(), &self.config.settings)?
         };
+        // As in Marathon: a group that is left without apps gives its name away.
+        if draft.root.group(id).is_some_and(|group| group.all_apps().is_empty()) {
+            draft.root.drop_group(id, draft.version);
+        }
         draft.root.put_app(Arc::new(app), draft.version);
         Ok(())
     }

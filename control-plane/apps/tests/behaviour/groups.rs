@@ -66,6 +66,31 @@ fn an_app_and_a_group_may_not_share_a_name() {
 }
 
 #[test]
+fn an_app_takes_the_place_of_a_group_that_has_no_apps_left() {
+    let mut rig = Rig::new().agent("a", 10.0);
+    rig.create(r#"{"id":"/g/sub/a","cmd":"a b","cpus":0.1}"#).unwrap();
+    rig.create(r#"{"id":"/g/b","cmd":"a b","cpus":0.1}"#).unwrap();
+    rig.advance(60);
+    rig.delete("/g/sub/a").unwrap();
+    assert_eq!(rig.create(r#"{"id":"/g","cmd":"a b"}"#).unwrap_err().status, 422);
+    rig.delete("/g/b").unwrap();
+    assert!(rig.apps.root().group(&path("/g/sub")).is_some(), "groups stay");
+    rig.create(r#"{"id":"/g","cmd":"a b","cpus":0.1}"#).unwrap();
+    rig.advance(60);
+    for _ in 0..2 {
+        assert!(rig.apps.root().group(&path("/g")).is_none());
+        assert_eq!(rig.running("/g"), 1);
+        rig.fail_over();
+        rig.advance(60);
+    }
+    // And back again.
+    rig.delete("/g").unwrap();
+    rig.create(r#"{"id":"/g/b","cmd":"a b","cpus":0.1}"#).unwrap();
+    rig.advance(60);
+    assert_eq!((rig.running("/g/b"), rig.running("/g")), (1, 0));
+}
+
+#[test]
 fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let mut rig = Rig::new().agent("a", 10.0);
     let update = group("/", SHOP).unwrap();
