@@ -18,13 +18,12 @@ const CPU_TOLERANCE: f64 = 0.001;
 fn cpu_against_file(name: &str, scripts: &[&str]) {
     let Some(rig) = Rig::new(name, &[Feature::Cpu, Feature::RunQueue]) else { return };
     let mut driver = rig.start(Policy::default());
-    let (leaf, group) = rig.task(&mut driver, name, &[]);
+    let (leaf, _) = rig.task(&mut driver, name, &[]);
     let children: Vec<_> = scripts.iter().map(|script| spawn_python(&leaf, script)).collect();
     for child in children {
         assert!(child.wait_with_output().unwrap().status.success());
     }
-    let bpf = driver.read(group).unwrap();
-    let file = leaf.cpu().unwrap().total;
+    let (bpf, file) = Rig::settled(&driver, &leaf);
     let counted = bpf.cpu.as_ref().unwrap().value;
     let off = counted.as_secs_f64() / file.as_secs_f64() - 1.0;
     let waits = &bpf.waits.as_ref().unwrap().value;
@@ -353,8 +352,8 @@ fn counters_survive_the_agent() {
     let adopted = driver.attach().unwrap();
     assert_eq!(adopted.kept, vec!["tepui_runtime"]);
     python(&leaf, work);
-    let counted = driver.read(group).unwrap().cpu.unwrap().value.as_secs_f64();
-    let file = leaf.cpu().unwrap().total.as_secs_f64();
+    let (bpf, file) = Rig::settled(&driver, &leaf);
+    let (counted, file) = (bpf.cpu.unwrap().value.as_secs_f64(), file.as_secs_f64());
     assert!((counted / file - 1.0).abs() < CPU_TOLERANCE, "{counted} against {file}");
 }
 

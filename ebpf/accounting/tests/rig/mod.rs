@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tepui_accounting::{Driver, Feature, GroupId, Mode, Place, Plan, Policy, PortSet, plan, probe};
+use tepui_accounting::{
+    Driver, Feature, GroupId, Mode, Place, Plan, Policy, PortSet, Sample, plan, probe,
+};
 use tepui_cgroup::{Leaf, Mount, Subtree};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -83,6 +85,20 @@ impl Rig {
         let (leaf, group) = self.leaf(name);
         driver.register_task(group, &set(ports), None::<Mode>).unwrap();
         (leaf, group)
+    }
+
+    /// What is counted of a group whose processes have ended, and its processor time by its file.
+    pub fn settled(driver: &Driver, leaf: &Leaf) -> (Sample, Duration) {
+        let group = GroupId::of(leaf.path()).unwrap();
+        let by_file = || leaf.cpu().unwrap().total;
+        // Who waited for a process may read before the kernel has charged it with its last moments.
+        for _ in 0..1_000 {
+            let (before, sample, after) = (by_file(), driver.read(group).unwrap(), by_file());
+            if before == after {
+                return (sample, after);
+            }
+        }
+        panic!("processes of {} still run", leaf.path().display());
     }
 }
 
