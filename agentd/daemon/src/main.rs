@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tepui_plugin_host::Kind;
 use tepui_process::{LogFormat, load_settings, raise_descriptor_limit, start_log};
 use tracing::{error, warn};
 
@@ -71,16 +72,10 @@ enum Verb {
 fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result<()> {
     let settings = load_settings::<Settings>(file)?;
     let settings = if elsewhere { settings.elsewhere()? } else { settings };
-    let mut config = settings.resolve()?;
-    if let Some(folder) = plugins {
-        let folder = std::path::absolute(folder)?;
-        config.shelf = config.shelf.in_folder(folder, elsewhere);
-    }
-    config.check_tables().map_err(anyhow::Error::msg)?;
-    if elsewhere && plugins.is_none() {
-        return Ok(());
-    }
-    config.try_plugins().map_err(anyhow::Error::msg)
+    let config = settings.resolve()?;
+    let shelf = config.shelf.clone();
+    let checked = shelf.check(Kind::Isolator, &config.plugins(), plugins, elsewhere);
+    checked.map_err(anyhow::Error::msg)
 }
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! What the operator says of plugins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +86,32 @@ impl Shelf {
     #[must_use]
     pub fn in_folder(self, folder: PathBuf, is_elsewhere: bool) -> Self {
         Self { dir: Some(folder), is_elsewhere, ..self }
+    }
+
+    /// What `check-config` finds wrong: something said of no plugin, or one of `named`, which are those
+    /// that the configuration puts in force, that a daemon would not take. With `is_elsewhere` the
+    /// configuration is another host's, and only what is in `folder` can be looked at; on the own host
+    /// that is looked at in place of the configured folder.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in one line.
+    pub fn check(
+        self,
+        kind: Kind,
+        named: &[&str],
+        folder: Option<&Path>,
+        is_elsewhere: bool,
+    ) -> Result<(), String> {
+        let is_here = folder.is_some() || !is_elsewhere;
+        let shelf = match folder.map(std::path::absolute) {
+            Some(Ok(folder)) => self.in_folder(folder, is_elsewhere),
+            Some(Err(error)) => return Err(format!("the folder of plugins is none: {error}")),
+            None => self,
+        };
+        shelf.check_tables(named)?;
+        let looked_at = if is_here { named } else { &[] };
+        looked_at.iter().try_for_each(|name| shelf.try_plugin(name, kind))
     }
 
     /// Loads and opens a plugin as a daemon would, with its settings, and asks nothing of it.

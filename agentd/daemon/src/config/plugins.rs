@@ -1,26 +1,19 @@
 //! What the operator says of plugins.
 
-use tepui_plugin_host::Kind;
-
 use super::Config;
 
 impl Config {
+    /// The plugins that this configuration puts in force.
+    pub fn plugins(&self) -> Vec<&str> {
+        self.isolation.plugins().collect()
+    }
+
     /// Checks that what is said of plugins is said of some.
     ///
     /// # Errors
     /// The name that none has, and what would be right.
     pub fn check_tables(&self) -> Result<(), String> {
-        self.shelf.check_tables(&self.isolation.plugins().collect::<Vec<_>>())
-    }
-
-    /// Loads each plugin and opens it with its settings, and asks nothing of it: what this host can do
-    /// is found out at the start.
-    ///
-    /// # Errors
-    /// Why one would not be taken, in one line.
-    pub fn try_plugins(&self) -> Result<(), String> {
-        let mut plugins = self.isolation.plugins();
-        plugins.try_for_each(|name| self.shelf.try_plugin(name, Kind::Isolator))
+        self.shelf.check_tables(&self.plugins())
     }
 }
 
