@@ -96,30 +96,45 @@ fn id_of(body: &Value, place: &str) -> Result<AppId, Fault> {
     AppId::parse(&absolute).map_err(|error| wrong(format!("{place}: {error}")))
 }
 
-/// The definitions in files and folders, each app once. A folder without any is a mistake.
+/// The definitions in files and folders, each app once and none below another. A folder without any
+/// is a mistake.
 pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Definition>> {
-    let mut found = BTreeMap::new();
+    let mut all = Vec::new();
     for path in paths {
         for file in files(path)? {
             let name = file.display().to_string();
             let text = text_of(&file).with_context(|| wrong(format!("failed to read {name}")))?;
-            for definition in check(&text, &name)? {
-                let id = definition.id.clone();
-                if found.insert(id.clone(), definition).is_some() {
-                    return Err(wrong(format!(
-                        "{id} is declared twice, the second time in {name}"
-                    ))
-                    .fix("leave one of the two")
-                    .into());
-                }
-            }
+            all.extend(check(&text, &name)?);
         }
     }
-    Ok(found.into_values().collect())
+    Ok(fit(all)?)
 }
 
-/// The definitions in the text of one file.
-fn check(text: &str, name: &str) -> anyhow::Result<Vec<Definition>> {
+/// The definitions by their ids, if they can all be there at once.
+fn fit(all: Vec<(String, Definition)>) -> Result<Vec<Definition>, Fault> {
+    let mut found: BTreeMap<AppId, (String, Definition)> = BTreeMap::new();
+    for (place, definition) in all {
+        let id = definition.id.clone();
+        if let Some((first, _)) = found.get(&id) {
+            return Err(wrong(format!("{id} is declared twice: {first}, and {place}"))
+                .fix("leave one of the two"));
+        }
+        found.insert(id, (place, definition));
+    }
+    for (id, (place, _)) in &found {
+        let above = id.ancestors().find_map(|group| found.get_key_value(&group));
+        if let Some((app, (its_place, _))) = above {
+            return Err(wrong(format!(
+                "{place} makes {app} a group, and {its_place} makes it an app: it cannot be both"
+            ))
+            .fix(format!("call the app otherwise, such as {app}/main")));
+        }
+    }
+    Ok(found.into_values().map(|(_, definition)| definition).collect())
+}
+
+/// The definitions in the text of one file, each with where it stands.
+fn check(text: &str, name: &str) -> anyhow::Result<Vec<(String, Definition)>> {
     let value: Value = serde_json::from_str(text).with_context(|| {
         wrong(format!("{name} is not JSON")).fix("give one app, or a list of them")
     })?;
@@ -135,7 +150,8 @@ fn check(text: &str, name: &str) -> anyhow::Result<Vec<Definition>> {
         .map(|(index, body)| {
             let id = body.get("id").and_then(Value::as_str).unwrap_or("without an id");
             let place = format!("{name}: app {} ({id})", index + 1);
-            Ok(Definition::new(body, &place)?)
+            let definition = Definition::new(body, &place)?;
+            Ok((place, definition))
         })
         .collect()
 }
@@ -177,7 +193,8 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> String {
-        crate::fault::show(&check(text, "apps.json").unwrap_err())
+        let read = check(text, "apps.json").and_then(|all| Ok(fit(all)?));
+        crate::fault::show(&read.unwrap_err())
     }
 
     #[test]
@@ -202,6 +219,23 @@ mod tests {
         }
         let error = read(&[folder.path().to_owned()]).unwrap_err();
         assert!(error.to_string().contains("/web is declared twice"), "{error}");
+        for place in ["a.json: app 1 (/web)", "b.json: app 1 (/web)"] {
+            assert!(error.to_string().contains(place), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_app_is_declared_below_another() {
+        for (deep, sign) in [("/q/x", "(/q/x)"), ("q/x/y", "(q/x/y)")] {
+            let error = said(&format!(
+                r#"[{{"id":"{deep}","cmd":"exec x"}},{{"id":"/qa","cmd":"exec x"}},{{"id":"/q","cmd":"exec x"}}]"#
+            ));
+            let both = format!(
+                "apps.json: app 1 {sign} makes /q a group, and apps.json: app 3 (/q) makes it an app"
+            );
+            assert!(error.contains(&both), "{error}");
+            assert!(error.contains("fix: call the app otherwise, such as /q/main"), "{error}");
+        }
     }
 
     #[test]
