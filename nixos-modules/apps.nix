@@ -134,7 +134,8 @@ in
         "tepui-control-plane.service"
       ];
       restartTriggers = [ file ];
-      # It tries again until the cluster has a leader; what the cluster refuses it does not repeat.
+      # It tries again until the cluster has a leader and no deployment is in the way; definitions that
+      # the cluster refuses for what they are it does not repeat.
       unitConfig = {
         ConditionPathExists = "/etc/tepui/apps.json";
         StartLimitIntervalSec = 0;

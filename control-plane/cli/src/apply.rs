@@ -9,4 +9,4 @@ mod plan;
 pub(crate) use definitions::{Definition, OWNER_LABEL, read};
 #[cfg(test)]
 pub(crate) use plan::Difference;
-pub(crate) use plan::{Conflict, Live, Plan, PruneRefusal, Pruning, plan};
+pub(crate) use plan::{Conflict, Live, Obstacle, Plan, PruneRefusal, Pruning, plan};

@@ -17,7 +17,8 @@ Ids may be shortened to any beginning that names one thing; apps also without th
 Exit codes:
   0    done
   1    failed: refused, unreachable, rolled back, or not done in time
-  2    wrong usage, or nothing fits the app or command in time
+  2    wrong usage, or nothing fits the app or command in time; 'tepui apply': the definitions or the
+       cluster have to change first, so that a second try would fail, too
   3    `tepui apply --dry-run`: something would change
   130  interrupted
 'tepui run' and 'tepui exec' end with the status of their command, 128 + N when signal N ended it.";

@@ -209,7 +209,7 @@ pub(crate) fn refused(method: &Method, url: &str, status: StatusCode, body: &str
     let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
     let path = path.split('?').next().unwrap_or(&path);
     let why = message(body).unwrap_or_else(|| status.to_string());
-    let fault = Fault::new(format!("{method} {path}: {why}"));
+    let fault = Fault::new(format!("{method} {path}: {why}")).status(status.as_u16());
     match status {
         StatusCode::CONFLICT if why.contains("locked") => fault
             .fix("wait for the deployment (`tepui deployment list`), or override it with --force"),

@@ -19,11 +19,19 @@ pub(crate) struct Fault {
     what: String,
     fix: Option<String>,
     code: u8,
+    /// The HTTP status, if this is an answer.
+    status: Option<u16>,
 }
 
 impl Fault {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: None, code: FAILED }
+        Self { what: what.into(), fix: None, code: FAILED, status: None }
+    }
+
+    /// An answer with this HTTP status says so.
+    pub(crate) fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
     }
 
     /// What the reader should do.
@@ -53,6 +61,19 @@ fn find(error: &anyhow::Error) -> Option<&Fault> {
 /// The exit code that an error asks for.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     find(error).map_or(FAILED, |fault| fault.code)
+}
+
+/// The same error, which asks for another exit code.
+pub(crate) fn with_code(error: anyhow::Error, code: u8) -> anyhow::Error {
+    match error.downcast::<Fault>() {
+        Ok(fault) => fault.code(code).into(),
+        Err(error) => error,
+    }
+}
+
+/// The HTTP status of the answer that the error is, if it is one.
+pub(crate) fn status(error: &anyhow::Error) -> Option<u16> {
+    find(error)?.status
 }
 
 /// The lines for stderr: what, why, and what to do.

@@ -55,6 +55,28 @@ impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         self.create.is_empty() && self.change.is_empty() && self.remove.is_empty()
     }
+
+    /// What is removed before anything is made, because it holds a path that a new app needs; and
+    /// what is removed at the very end, when all else went well.
+    pub(crate) fn removals(&self) -> (Vec<&AppId>, Vec<&AppId>) {
+        self.remove.iter().partition(|gone| self.create.iter().any(|new| collide(new, gone)))
+    }
+}
+
+/// Whether one of two different apps needs the other's path as a group.
+fn collide(one: &AppId, other: &AppId) -> bool {
+    one.is_child_of(other) || other.is_child_of(one)
+}
+
+/// An app that cannot be made beside one that stays.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Obstacle {
+    /// What is declared.
+    pub(crate) new: AppId,
+    /// What is there, below or above it.
+    pub(crate) there: AppId,
+    /// Whose that is.
+    pub(crate) owner: Option<String>,
 }
 
 /// Why a plan cannot be made.
@@ -62,6 +84,8 @@ impl Plan {
 pub(crate) enum Conflict {
     /// Apps that are there and somebody else's, or nobody's.
     Foreign(Vec<(AppId, Option<String>)>),
+    /// Apps cannot be made, because a path would be an app and a group.
+    InTheWay(Vec<Obstacle>),
     /// More would go than may.
     Prune(PruneRefusal),
     /// A definition does not fit what is there.
@@ -148,7 +172,20 @@ pub(crate) fn plan(
             .allows(plan.remove.len(), owned.len(), definitions.len())
             .map_err(Conflict::Prune)?;
     }
-    Ok(plan)
+    let obstacles = obstacles(&plan, live);
+    if obstacles.is_empty() { Ok(plan) } else { Err(Conflict::InTheWay(obstacles)) }
+}
+
+/// What stays and stands in the way of what is to be made.
+fn obstacles(plan: &Plan, live: &[Live]) -> Vec<Obstacle> {
+    let gone: BTreeSet<&AppId> = plan.remove.iter().collect();
+    let stays: Vec<&Live> = live.iter().filter(|live| !gone.contains(&live.0.id)).collect();
+    let in_the_way_of = |new: &AppId| -> Option<Obstacle> {
+        let live = stays.iter().find(|live| collide(new, &live.0.id))?;
+        let owner = live.owner().map(str::to_owned);
+        Some(Obstacle { new: new.clone(), there: live.0.id.clone(), owner })
+    };
+    plan.create.iter().filter_map(in_the_way_of).collect()
 }
 
 /// Versions are the cluster's own.

@@ -4,19 +4,35 @@ use anyhow::Context;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tepui_marathon::AppId;
 
-use crate::apply::{self, Conflict, Definition, Live, OWNER_LABEL, Plan, PruneRefusal, Pruning};
+use crate::apply::{
+    self, Conflict, Definition, Live, OWNER_LABEL, Obstacle, Plan, PruneRefusal, Pruning,
+};
 use crate::args::{Apply, Change};
 use crate::client::{Api, Client};
 use crate::deploy::Watch;
-use crate::fault::{CHANGES, DONE, Fault, USAGE_OR_PLACEMENT};
+use crate::fault::{self, CHANGES, DONE, Fault, USAGE_OR_PLACEMENT};
 use crate::model::DeploymentResult;
 use crate::output::{self, Format, Tone, colour, paint};
 
 pub(crate) async fn run(client: &Client, format: Format, words: Apply) -> anyhow::Result<u8> {
+    apply(client, format, words).await.map_err(|error| match fault::status(&error) {
+        Some(status) if lasts(status) => fault::with_code(error, USAGE_OR_PLACEMENT),
+        _ => error,
+    })
+}
+
+/// Whether an answer stays the same however often is asked. What may pass by itself: nobody leads, a
+/// deployment is in the way (409), or so many are under way that there is no place for another (403).
+fn lasts(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 403 | 408 | 409 | 425 | 429)
+}
+
+async fn apply(client: &Client, format: Format, words: Apply) -> anyhow::Result<u8> {
     let definitions = apply::read(&words.paths)?;
     if words.check {
-        eprintln!("{} apps, all as the cluster takes them", definitions.len());
+        eprintln!("{}", checked(definitions.len()));
         return Ok(DONE);
     }
     let owner = words.owner.as_deref().unwrap_or_default();
@@ -29,17 +45,35 @@ pub(crate) async fn run(client: &Client, format: Format, words: Apply) -> anyhow
         return Ok(if plan.is_empty() { DONE } else { CHANGES });
     }
     // The plan is what there is to read; what follows talks on stderr.
-    let mut code = write(client, &definitions, &live, &plan, owner, words.change).await?;
-    for id in &plan.remove {
-        if code != DONE {
-            break;
-        }
-        let watch = Watch::begin(client, Format::Table, words.change).await;
-        let path = format!("/v2/apps{id}?force={}", words.change.force);
-        let answer: Value = client.call(Api::Marathon, Method::DELETE, &path, None).await?;
-        code = follow(watch, &answer, words.change, &[id.to_string()]).await?;
+    let (before, after) = plan.removals();
+    let mut code = remove(client, &before, words.change).await?;
+    if code == DONE {
+        code = write(client, &definitions, &live, &plan, owner, words.change).await?;
+    }
+    if code == DONE {
+        code = remove(client, &after, words.change).await?;
     }
     Ok(code)
+}
+
+/// Somebody else was faster to remove an app.
+const NOT_FOUND: u16 = 404;
+
+/// One after the other, up to the first that does not end well.
+async fn remove(client: &Client, ids: &[&AppId], change: Change) -> anyhow::Result<u8> {
+    for id in ids {
+        let watch = Watch::begin(client, Format::Table, change).await;
+        let path = format!("/v2/apps{id}?force={}", change.force);
+        let answer = client.call::<Value>(Api::Marathon, Method::DELETE, &path, None).await;
+        if answer.as_ref().is_err_and(|error| fault::status(error) == Some(NOT_FOUND)) {
+            continue;
+        }
+        let code = follow(watch, &answer?, change, &[id.to_string()]).await?;
+        if code != DONE {
+            return Ok(code);
+        }
+    }
+    Ok(DONE)
 }
 
 /// Everything new and changed, as one deployment: the cluster sees to the order.
@@ -113,6 +147,13 @@ fn explain(conflict: &Conflict, owner: &str) -> Fault {
                  label {OWNER_LABEL}"
             ))
         }
+        Conflict::InTheWay(obstacles) => {
+            let named: Vec<String> = obstacles.iter().map(obstacle).collect();
+            Fault::new(named.join("; ")).fix(format!(
+                "an app and a group cannot have the same path: call one of the two otherwise, or \
+                 remove what is there (--prune removes what is {owner}'s and no longer declared)"
+            ))
+        }
         Conflict::Prune(PruneRefusal::Empty(would)) => Fault::new(format!(
             "nothing is declared, and --prune would remove all {would} apps of {owner}: that is \
              never done"
@@ -127,6 +168,18 @@ fn explain(conflict: &Conflict, owner: &str) -> Fault {
         Conflict::Refused(id, why) => Fault::new(format!("{id} is refused: {why}")),
     };
     fault.code(USAGE_OR_PLACEMENT)
+}
+
+fn obstacle(Obstacle { new, there, owner }: &Obstacle) -> String {
+    let whose = owner.as_ref().map_or_else(|| "nobody's".to_owned(), |owner| format!("{owner}'s"));
+    format!("{new} cannot be made beside {there}, which is {whose}")
+}
+
+fn checked(apps: usize) -> String {
+    match apps {
+        1 => "1 app, as the cluster takes it".to_owned(),
+        apps => format!("{apps} apps, all as the cluster takes them"),
+    }
 }
 
 fn show(format: Format, plan: &Plan) -> anyhow::Result<()> {
@@ -159,34 +212,4 @@ fn render(plan: &Plan, colour: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plan_is_a_diff() {
-        let id = |id| tepui_marathon::AppId::parse(id).unwrap();
-        let difference =
-            apply::Difference { path: "cpus".into(), from: Some(json!(0.5)), to: Some(json!(1)) };
-        let plan = Plan {
-            create: vec![id("/new")],
-            change: [(id("/web"), vec![difference])].into(),
-            remove: vec![id("/old")],
-            unchanged: vec![id("/a"), id("/b")],
-        };
-        assert_eq!(
-            render(&plan, false),
-            "+ /new\n~ /web\n    cpus: 0.5 -> 1\n- /old\n= 2 unchanged\n"
-        );
-    }
-
-    #[test]
-    fn a_refusal_to_prune_says_the_way_out() {
-        let refused = PruneRefusal::TooMany { would: 3, of: 4, may: 2 };
-        let shown = crate::fault::show(&explain(&Conflict::Prune(refused), "node1").into());
-        assert!(shown.contains("3 of the 4 apps of node1, and 2 may go at once"), "{shown}");
-        assert!(shown.contains("--prune-limit"), "{shown}");
-        let shown =
-            crate::fault::show(&explain(&Conflict::Prune(PruneRefusal::Empty(4)), "node1").into());
-        assert!(shown.contains("never done"), "{shown}");
-    }
-}
+mod tests;

@@ -138,3 +138,43 @@ fn apps_of_others_are_left_alone_and_those_of_nobody_are_adopted_when_asked() {
     let shown: Vec<String> = taken.change.values().flatten().map(ToString::to_string).collect();
     assert_eq!(shown, ["labels.TEPUI_OWNER: - -> \"node1\""]);
 }
+
+#[test]
+fn what_holds_a_path_that_a_new_app_needs_goes_first_and_all_else_last() {
+    let app = |id: &str| json!({"id": id, "cmd": "exec x"});
+    for (live, new, first) in [
+        (["/a", "/other"], "/a/x", "/a"),
+        (["/a/x", "/other"], "/a", "/a/x"),
+        (["/a/x/y", "/ab"], "/a", "/a/x/y"),
+    ] {
+        let live: Vec<Live> = live.iter().map(|id| accepted(&app(id), OWNER)).collect();
+        let wanted = declared(&[app(new)]);
+        let plan = plan(&wanted, &live, OWNER, Pruning::Percent(100), false).unwrap();
+        let (before, after) = plan.removals();
+        assert_eq!(before, [&AppId::parse(first).unwrap()]);
+        assert_eq!(after.len(), 1, "{plan:?}");
+    }
+}
+
+#[test]
+fn an_app_whose_path_is_taken_for_good_is_told_with_what_takes_it() {
+    let app = |id: &str| json!({"id": id, "cmd": "exec x"});
+    let obstacle = |owner: Option<&str>| {
+        Conflict::InTheWay(vec![Obstacle {
+            new: AppId::parse("/a/x").unwrap(),
+            there: AppId::parse("/a").unwrap(),
+            owner: owner.map(Into::into),
+        }])
+    };
+    let refused = |live: &Live, pruning| {
+        let live = std::slice::from_ref(live);
+        plan(&declared(&[app("/a/x")]), live, OWNER, pruning, false).unwrap_err()
+    };
+    let own = accepted(&app("/a"), OWNER);
+    assert_eq!(refused(&own, Pruning::Off), obstacle(Some(OWNER)));
+    let theirs = accepted(&app("/a"), "node2");
+    assert_eq!(refused(&theirs, Pruning::Percent(100)), obstacle(Some("node2")));
+    let mut nobodys = own;
+    nobodys.0.labels.remove(OWNER_LABEL);
+    assert_eq!(refused(&nobodys, Pruning::Percent(100)), obstacle(None));
+}
