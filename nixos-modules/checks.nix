@@ -7,8 +7,10 @@ let
   casesFolder = ../vm-tests/cases;
   hasNodes = name: builtins.pathExists (casesFolder + "/${name}/nodes.nix");
   meta = name: builtins.fromTOML (builtins.readFile (casesFolder + "/${name}/meta.toml"));
-  # What clients of Mesos and Marathon need is in PyPI, not in nixpkgs: theirs run by vm-tests/run alone.
-  isHere = name: hasNodes name && !((meta name).clients or false);
+  # What clients of Mesos and Marathon need is in PyPI, and a previous release in git's history, not in
+  # nixpkgs: theirs run by vm-tests/run alone.
+  isHere =
+    name: hasNodes name && !((meta name).clients or false) && !((meta name).previous_release or false);
   cases = builtins.filter isHere (builtins.attrNames (builtins.readDir casesFolder));
   # Cases that show the same on other hosts name whose script they run.
   scriptOf = name: (meta name).script or name;

@@ -53,7 +53,7 @@ class Case:
     """Libraries of plugins/ that hosts find in /payload/bin/plugins."""
     previous_release: bool = False
     """Hosts begin with the programs and units of vm-tests/previous-release, which are in
-    /payload/previous; those under test are in /payload/next."""
+    /payload/previous; those under test are in /payload/next. Their files of /etc are this release's."""
     clients: bool = False
     """Python's clients of Mesos and Marathon are in /payload/clients."""
     nodes: Path | None = None
@@ -103,8 +103,6 @@ def load(name: str) -> Case:
             f"{name}: hosts with a nodes.nix are a list of names in meta.toml, others are tables"
         )
     if isinstance(hosts, list):
-        if meta.get("previous_release"):
-            raise BadCase(f"{name}: the previous release has no modules that nodes.nix could use")
         hosts = {host: {} for host in hosts}
     for host, roles in hosts.items():
         if strange := roles.keys() - ROLES:

@@ -26,10 +26,13 @@ RESOURCES = "cpus:4;mem:2048;disk:4096;ports:[31000-31099]"
 """What an agent offers unless its case says otherwise: the same on every machine."""
 STRETCHED = frozenset({"agent_patience_seconds"})
 """Times of daemons that slower hosts need more of."""
+RELEASES = "etc/tepui-releases"
+"""Where a host has the units of either release, each in a folder as /etc/systemd/system has them."""
 PUT = """#!/bin/sh -e
 # put previous|next: a release's programs and units in the place of what is there; nothing restarts.
 for program in {programs}; do ln -sfn "/payload/$1/$program" "/usr/local/bin/$program"; done
-for unit in /etc/systemd/system/tepui-*.service; do cp "/payload/$1/${{unit##*/}}" "$unit"; done
+(cd "/{releases}/next" && find . -type f) | while read -r unit; do rm -f "/etc/systemd/system/$unit"; done
+cp -r "/{releases}/$1/." /etc/systemd/system
 systemctl daemon-reload
 """
 """How a host comes to another release."""
@@ -158,19 +161,16 @@ def write_daemons(tree: Path, case: Case, name: str, *, time_factor: float) -> N
         factor = {key: time_factor if key in STRETCHED else 1 for key in settings}
         return {k: round(v * factor[k]) if factor[k] != 1 else v for k, v in settings.items()}
 
-    def source(unit: str) -> Path:
-        return previous_release() if case.previous_release else UNITS[unit]
-
     roles = case.hosts[name]
     if "control-plane" in roles:
         settings = {**control_plane_settings(name), **stretched(roles["control-plane"])}
         unit = "tepui-control-plane.service"
-        add_unit(source(unit), tree, unit, "control-plane.toml", settings)
+        add_unit(UNITS[unit], tree, unit, "control-plane.toml", settings)
     if "agent" in roles:
         settings = {**agent_settings(name, case.control_planes), **stretched(roles["agent"])}
         unit = "tepui-agentd.service"
-        add_unit(source(unit), tree, unit, "agentd.toml", settings)
-        for name in () if case.previous_release else SLICES:
+        add_unit(UNITS[unit], tree, unit, "agentd.toml", settings)
+        for name in SLICES:
             place = tree / "etc/systemd/system" / name
             place.parent.mkdir(exist_ok=True)
             shutil.copy(UNITS[unit] / name, place)
@@ -186,10 +186,8 @@ def make_payload(
         first = lab.payload / "previous"
         shutil.copytree(previous_release(), first)
         shutil.copytree(programs, lab.payload / "next", copy_function=os.link)
-        for unit, folder in UNITS.items():
-            shutil.copy(folder / unit, lab.payload / "next")
         put = lab.payload / "put"
-        put.write_text(PUT.format(programs=" ".join(PROGRAMS)))
+        put.write_text(PUT.format(programs=" ".join(PROGRAMS), releases=RELEASES))
         put.chmod(0o755)
     shutil.copytree(first, lab.payload / "bin", copy_function=os.link)
     for name in case.plugins:
@@ -210,11 +208,29 @@ def make_payload(
         tree = lab.payload / "hosts" / name
         if case.nodes:
             write_names(tree, case, name, machine_id=machine_id)
-            building = render.Places({"tepui": str(lab.payload)})
+            # The programs under test, and nothing older, read what they are configured with.
+            building = render.Places({"tepui": str(programs.parent)})
             store = lab.folder / "store"
             render.write_host(tree, configured[name], ON_HOSTS, store, building)
         else:
             write_host(tree, case, name, machine_id=machine_id, time_factor=time_factor)
+        if case.previous_release:
+            put_previous(tree)
+
+
+def put_previous(tree: Path) -> None:
+    """The units that the previous release shipped, it had no modules, in the place of the host's own;
+    both are kept for `put`."""
+    units, releases = tree / "etc/systemd/system", tree / RELEASES
+    (releases / "previous").mkdir(parents=True)
+    for name in [*UNITS, *SLICES]:
+        if (units / name).is_file():
+            (releases / "next" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(units / name, releases / "next" / name)
+    for name in UNITS:
+        if (releases / "next" / name).is_file():
+            for place in (units, releases / "previous"):
+                shutil.copy(previous_release() / name, place / name)
 
 
 def add_prometheus(payload: Path) -> None:

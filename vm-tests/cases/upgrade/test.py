@@ -108,7 +108,9 @@ def replace_agent(host, release, code):
 
 
 def runs(host, unit, release):
-    """It is really this release that runs."""
+    """It is really this release that runs, in the unit of this release."""
+    host.succeed(f"cmp /etc/tepui-releases/{release}/{unit} /etc/systemd/system/{unit}")
+    t.assertEqual(host.get_unit_property(unit, "NeedDaemonReload"), "no")
     pid = host.get_unit_property(unit, "MainPID")
     wanted = host.succeed(f"stat -Lc %i /payload/{release}/{unit.removesuffix('.service')}")
     t.assertEqual(host.succeed(f"stat -Lc %i /proc/{pid}/exe"), wanted)
