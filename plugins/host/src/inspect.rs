@@ -8,6 +8,16 @@ pub enum Unfit {
     /// It is no library of this machine's kind.
     #[error("its file is {0}")]
     NoLibrary(&'static str),
+    /// It is the beginning of a library.
+    #[error(
+        "its file is not a whole library: {found} of {needed} bytes that its head and tables name"
+    )]
+    CutShort {
+        /// Bytes that are there.
+        found: u64,
+        /// Where the last thing ends that it names, as far as its tables are there.
+        needed: u64,
+    },
     /// It is a library, but no plugin.
     #[error("its file is a library without a plugin's card: no macro of tepui-plugin-sdk is in it")]
     NoCard,
@@ -62,6 +72,9 @@ pub enum Unfit {
 /// `e_type` of a shared object.
 const ET_DYN: u8 = 3;
 
+/// Bytes of a head.
+const HEAD: u64 = 64;
+
 /// `EI_CLASS` and `EI_DATA` of the libraries whose heads are read here.
 const WIDE_LITTLE_ENDIAN: [u8; 2] = [2, 1];
 
@@ -77,34 +90,73 @@ fn check_library(bytes: &[u8]) -> Result<(), Unfit> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(Unfit::NoLibrary("no library at all (no ELF)"));
     }
-    let Some(&[low, high]) = bytes.get(18..20) else {
-        return Err(Unfit::NoLibrary("cut off"));
-    };
-    if bytes.get(16) != Some(&ET_DYN) {
+    let found = bytes.len() as u64;
+    if found < HEAD {
+        return Err(Unfit::CutShort { found, needed: HEAD });
+    }
+    if bytes[16] != ET_DYN {
         return Err(Unfit::NoLibrary("a program or an object, not a shared library"));
     }
-    if MACHINE != 0 && u16::from_le_bytes([low, high]) != MACHINE {
+    if MACHINE != 0 && u16::from_le_bytes([bytes[18], bytes[19]]) != MACHINE {
         return Err(Unfit::NoLibrary("a library for another processor"));
     }
-    if bytes.get(4..6) == Some(&WIDE_LITTLE_ENDIAN) && has_segments(bytes).is_none() {
-        return Err(Unfit::NoLibrary("cut off: it has not all that its head says"));
+    if bytes[4..6] == WIDE_LITTLE_ENDIAN {
+        let needed = named_bytes(bytes);
+        if needed > found {
+            return Err(Unfit::CutShort { found, needed });
+        }
     }
     Ok(())
 }
 
-/// Whether everything is there that the loader maps. What is mapped and is not there kills whoever
-/// reads it, and the loader reads a library that was copied only in part.
-fn has_segments(bytes: &[u8]) -> Option<()> {
-    let table = usize::try_from(u64::from_le_bytes(at(bytes, 32)?)).ok()?;
-    let size = usize::from(u16::from_le_bytes(at(bytes, 54)?));
-    let count = usize::from(u16::from_le_bytes(at(bytes, 56)?));
-    (0..count).try_for_each(|number| {
-        let entry = table.checked_add(number.checked_mul(size)?)?;
-        let begin = u64::from_le_bytes(at(bytes, entry.checked_add(8)?)?);
-        let length = u64::from_le_bytes(at(bytes, entry.checked_add(32)?)?);
-        let end = usize::try_from(begin.checked_add(length)?).ok()?;
-        (length == 0 || end <= bytes.len()).then_some(())
-    })
+/// A table of a library: where the head says that it is, and where an entry says what it is of.
+struct Table {
+    at: usize,
+    entry_bytes: usize,
+    entries: usize,
+    begin: usize,
+    length: usize,
+    /// `sh_type`, of what takes no room in a file (`SHT_NOBITS`).
+    absent: Option<(usize, u32)>,
+}
+
+/// What the loader maps: what is mapped and is not there kills whoever reads it, and the loader reads a
+/// library that was copied only in part.
+const SEGMENTS: Table =
+    Table { at: 32, entry_bytes: 54, entries: 56, begin: 8, length: 32, absent: None };
+/// What else is in the file. Linkers put this table last, so that a file without its end is noticed.
+const SECTIONS: Table =
+    Table { at: 40, entry_bytes: 58, entries: 60, begin: 24, length: 32, absent: Some((4, 8)) };
+
+/// Where the last thing ends that head and tables name, as far as the tables are there.
+fn named_bytes(bytes: &[u8]) -> u64 {
+    SEGMENTS.end(bytes).max(SECTIONS.end(bytes))
+}
+
+impl Table {
+    fn end(&self, bytes: &[u8]) -> u64 {
+        let wide = |from: u64| {
+            usize::try_from(from).ok().and_then(|from| at(bytes, from)).map(u64::from_le_bytes)
+        };
+        let short =
+            |from| at(bytes, from).map_or(0, |number| u64::from(u16::from_le_bytes(number)));
+        let (entry_bytes, entries) = (short(self.entry_bytes), short(self.entries));
+        let begin = wide(self.at as u64).unwrap_or_default();
+        if entries == 0 {
+            return 0;
+        }
+        let starts = (0..entries).map(|number| begin.saturating_add(number * entry_bytes));
+        let ends = starts.map(|start| {
+            let there = self.absent.is_none_or(|(place, kind)| {
+                let place = usize::try_from(start.saturating_add(place as u64)).ok();
+                place.and_then(|place| at(bytes, place)).map(u32::from_le_bytes) != Some(kind)
+            });
+            let field = |offset: usize| wide(start.saturating_add(offset as u64)).unwrap_or(0);
+            let length = field(self.length);
+            if there && length > 0 { field(self.begin).saturating_add(length) } else { 0 }
+        });
+        ends.fold(begin.saturating_add(entries * entry_bytes), u64::max)
+    }
 }
 
 fn at<const N: usize>(bytes: &[u8], from: usize) -> Option<[u8; N]> {
@@ -208,14 +260,23 @@ mod tests {
     fn what_is_no_plugin_is_told_from_what_is_no_library() {
         let why = |bytes: &[u8]| inspect(bytes, "x", Kind::Allocator).unwrap_err().to_string();
         assert!(why(b"#!/bin/sh").contains("no ELF"));
-        assert!(why(b"\x7fELF").contains("cut off"));
+        assert!(
+            why(b"\x7fELF")
+                .ends_with("not a whole library: 4 of 64 bytes that its head and tables name")
+        );
         let mut program = library(GOOD);
         program[16] = 2;
         assert!(why(&program).contains("not a shared library"));
         let mut foreign = library(GOOD);
         foreign[18] = 8;
         assert!(why(&foreign).contains("another processor"));
-        assert!(why(&library(GOOD)[..60]).contains("without a plugin's card"));
+        assert!(why(&library(GOOD)[..70]).contains("without a plugin's card"));
+    }
+
+    #[test]
+    fn a_library_without_its_end_is_told_by_how_much_of_it_is_there() {
+        let why = |bytes: &[u8]| inspect(bytes, "x", Kind::Allocator).unwrap_err().to_string();
+        let of = |found: usize, needed: usize| format!("{found} of {needed} bytes");
         // A segment at byte 64 that would end long after the file, at its place in the table.
         let mut partial = library(GOOD);
         partial[32] = 200;
@@ -225,8 +286,29 @@ mod tests {
         partial[200 + 8] = 64;
         partial[200 + 32] = 60;
         assert!(inspect(&partial, "x", Kind::Allocator).is_ok());
+        assert!(why(&partial[..210]).contains(&of(210, 256)));
         partial[200 + 34] = 1;
-        assert!(why(&partial).contains("cut off"));
-        assert!(why(&partial[..210]).contains("cut off"));
+        assert!(why(&partial).contains(&of(256, 64 + 60 + (1 << 16))));
+        partial[200 + 39] = 255;
+        partial[200 + 15] = 255;
+        assert!(
+            why(&partial).contains(&format!("{}", u64::MAX)),
+            "what makes no sense is no panic"
+        );
+        // Two sections, one of which takes no room, and their table behind all else.
+        let mut whole = library(GOOD);
+        whole[40..42].copy_from_slice(&300_u16.to_le_bytes());
+        whole[58] = 64;
+        whole[60] = 2;
+        whole.resize(300 + 2 * 64, 0);
+        whole[300 + 4] = 8;
+        whole[300 + 38] = 1;
+        whole[364 + 24] = 100;
+        whole[364 + 32] = 28;
+        assert!(inspect(&whole, "x", Kind::Allocator).is_ok());
+        assert!(why(&whole[..299]).contains(&of(299, 428)));
+        assert!(why(&whole[..427]).contains(&of(427, 428)));
+        whole[300 + 4] = 1;
+        assert!(why(&whole).contains(&of(428, 1 << 48)));
     }
 }
