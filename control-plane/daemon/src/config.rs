@@ -389,7 +389,8 @@ impl Settings {
     }
 }
 
-fn default_state_dir() -> PathBuf {
+/// Where records are unless a setting says so: what systemd makes for the unit.
+pub fn default_state_dir() -> PathBuf {
     std::env::var_os("STATE_DIRECTORY").map_or_else(|| STATE_DIR.into(), PathBuf::from)
 }
 

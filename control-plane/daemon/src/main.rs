@@ -35,6 +35,7 @@ use tepui_store::StoreError;
 use tracing::{error, warn};
 
 use crate::config::{Config, Settings};
+use crate::recorder::Recorder;
 use crate::turn::Ended;
 
 /// After a change of leader tens of thousands of agents bring all that they run: with the system's
@@ -92,6 +93,9 @@ fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result
     let shelf = config.shelf.clone();
     let checked = shelf.check(Kind::Allocator, &config.plugins(), plugins, elsewhere);
     checked.map_err(anyhow::Error::msg)?;
+    if let Some(record) = config.allocator_record.as_deref().filter(|_| !elsewhere) {
+        Recorder::check_folder(record, &config.state_dir).map_err(anyhow::Error::msg)?;
+    }
     Ok(config)
 }
 
@@ -142,5 +146,28 @@ impl Configured {
             warn!(why, "settings of a plugin that is none, ignored");
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_in_a_folder_that_is_not_there_is_refused_on_this_host_and_not_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("control-plane.toml");
+        let write = |record: &Path| {
+            let text = format!("allocator_record = \"{}\"\n", record.display());
+            std::fs::write(&file, text).unwrap();
+        };
+        write(&folder.path().join("day.tepui"));
+        assert!(check(&file, false, None).is_ok());
+        write(&folder.path().join("nowhere/day.tepui"));
+        let why = check(&file, false, None).unwrap_err().to_string();
+        assert!(why.starts_with("allocator_record = ") && why.contains("is not there"), "{why}");
+        assert!(check(&file, true, None).is_ok());
+        write(&config::default_state_dir().join("day.tepui"));
+        assert!(check(&file, false, None).is_ok(), "systemd makes that one");
     }
 }

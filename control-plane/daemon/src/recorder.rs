@@ -41,6 +41,29 @@ impl Recorder {
         options.append(true).create(true).mode(0o600).open(path).map(drop)
     }
 
+    /// Whether the folder is there in which a file is to be begun, as far as anybody can say who is
+    /// perhaps another user than the process will be. `made_at_start` is made before it is needed.
+    ///
+    /// # Errors
+    /// What is not there, and what would be right.
+    pub fn check_folder(path: &Path, made_at_start: &Path) -> Result<(), String> {
+        let whole = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let why = match whole.parent() {
+            None => "is no file".to_owned(),
+            Some(_) if whole.is_dir() => "is a folder, and a file is written".to_owned(),
+            Some(folder) if folder.is_dir() || folder == made_at_start => return Ok(()),
+            Some(folder) if folder.exists() => {
+                format!("is in {}, which is no folder", folder.display())
+            }
+            Some(folder) => format!("is in {}, which is not there", folder.display()),
+        };
+        Err(format!(
+            "allocator_record = \"{}\" {why}: the process would end at its start; name a file in a folder \
+             that is there",
+            path.display()
+        ))
+    }
+
     fn write(&mut self, step: &Step) -> io::Result<bool> {
         if matches!(&step.what, What::Planned(plan) if plan.is_empty()) {
             return Ok(true);
@@ -105,6 +128,30 @@ mod tests {
         Recorder::check(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"earlier");
         assert!(Recorder::check(&folder.path().join("nowhere/day.tepui")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_with_the_setting_unless_the_start_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let check = |path: &Path| Recorder::check_folder(path, &folder.join("state"));
+        let refused = |path: &Path, why: &str| {
+            let said = check(path).unwrap_err();
+            let setting = format!("allocator_record = \"{}\" {why}: ", path.display());
+            assert!(said.starts_with(&setting), "{said}");
+        };
+        let gone = folder.join("nowhere");
+        refused(&gone.join("day"), &format!("is in {}, which is not there", gone.display()));
+        refused(folder, "is a folder, and a file is written");
+        refused(Path::new("/"), "is no file");
+        let file = folder.join("day");
+        assert_eq!(check(&file), Ok(()));
+        assert!(!file.exists(), "nothing is written for it");
+        std::fs::write(&file, "earlier").unwrap();
+        assert_eq!(check(&file), Ok(()));
+        refused(&file.join("x"), &format!("is in {}, which is no folder", file.display()));
+        assert_eq!(check(&folder.join("state/day")), Ok(()));
+        assert!(!Path::new("day").exists() && check(Path::new("day")).is_ok());
     }
 
     #[test]
