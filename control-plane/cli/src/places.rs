@@ -188,7 +188,7 @@ impl Places {
         let why = message(&text).unwrap_or_default();
         // Who can ask again need not know whether it was heard.
         let lost = elsewhere
-            && (why.starts_with(said::BROKE_OFF)
+            && (said::may_be_done(&why)
                 || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
         if lost || said::nobody_leads(&why) {
             let error = anyhow::anyhow!("nobody leads");

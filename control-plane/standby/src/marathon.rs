@@ -4,22 +4,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION, VIA};
 use axum::http::uri::{Authority, Scheme};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::json;
-use tepui_election::said;
+use tepui_election::{Candidate, said};
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tracing::warn;
 
-use crate::Standby;
+use crate::{Heard, Standby};
 
 /// How long the leader may take to accept a connection, and then to begin an answer
 /// (`--leader_proxy_connection_timeout`, `--leader_proxy_read_timeout`).
@@ -50,14 +50,16 @@ pub type Own = watch::Receiver<Option<Router>>;
 
 /// Who answers a call.
 enum Whose {
-    /// The leader at this address.
-    Leader(String),
+    /// Who leads elsewhere.
+    Leader(Candidate),
     /// This process, which leads by now.
     Own(Router),
 }
 
 /// Passes everything on to the leader, but events, whose clients are sent there. A call that came
-/// while nobody led is answered by `own` if it is this process that leads next.
+/// while nobody led is answered by `own` if it is this process that leads next. When the leader changes
+/// before it answered, the next one is asked what only reads, and any other call ends with
+/// [`said::CHANGED`].
 pub fn marathon(standby: Standby, own: Own) -> Router {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT));
@@ -76,28 +78,72 @@ async fn serve(
     mut standby: Standby,
     mut own: Own,
     client: Connections,
-    request: Request,
+    mut request: Request,
 ) -> Response {
     let via = format!("1.1 {}", standby.me.marathon);
     if came_through(request.headers(), &via) {
         return message(StatusCode::BAD_GATEWAY, "Detected proxying loop.");
     }
-    let leader = match await_leader(&mut standby, &mut own).await {
-        Some(Whose::Leader(leader)) => leader,
-        Some(Whose::Own(router)) => {
-            let Ok(answer) = router.oneshot(request).await;
-            return answer;
-        }
-        None => return message(StatusCode::BAD_GATEWAY, said::UNDETERMINED),
-    };
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    if path.starts_with("/v2/events") {
-        let Ok(location) = HeaderValue::from_str(&format!("http://{leader}{path}")) else {
-            return message(StatusCode::BAD_REQUEST, "the path has no place in a header");
+    loop {
+        let leader = match await_leader(&mut standby, &mut own).await {
+            Some(Whose::Leader(leader)) => leader,
+            Some(Whose::Own(router)) => {
+                let Ok(answer) = router.oneshot(request).await;
+                return answer;
+            }
+            None => return message(StatusCode::BAD_GATEWAY, said::UNDETERMINED),
         };
-        return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        if path.starts_with("/v2/events") {
+            return to_events(&leader.marathon, path);
+        }
+        let again = again(&request);
+        tokio::select! {
+            biased;
+            answer = pass_on(&client, &leader.marathon, &via, request) => return answer,
+            () = replaced(&mut standby.heard, &leader) => {}
+        }
+        let Some(again) = again else {
+            warn!(leader = leader.marathon, "leader changed while it was asked for a client");
+            let text = format!("{}; what was asked may be done", said::CHANGED);
+            return message(StatusCode::INTERNAL_SERVER_ERROR, &text);
+        };
+        request = again;
     }
-    pass_on(&client, &leader, &via, request).await
+}
+
+fn to_events(leader: &str, path: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(&format!("http://{leader}{path}")) else {
+        return message(StatusCode::BAD_REQUEST, "the path has no place in a header");
+    };
+    (StatusCode::FOUND, [(LOCATION, location)]).into_response()
+}
+
+/// The request once more for the next leader, if that does no harm: it only reads.
+fn again(request: &Request) -> Option<Request> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Body::empty());
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    again.extensions_mut().clone_from(request.extensions());
+    Some(again)
+}
+
+/// Waits until somebody else leads, or nobody: a leader that was stopped or cut off may take a
+/// connection and never answer on it.
+async fn replaced(heard: &mut Heard, leader: &Candidate) {
+    let other = heard.wait_for(|heard| {
+        let now = heard.as_ref().and_then(|heard| heard.leader.as_ref());
+        now.is_none_or(|now| now.id != leader.id)
+    });
+    if other.await.is_err() {
+        // Nothing more is heard, so nothing is known of any other.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Where the leader serves Marathon's API, as soon as there is one: elsewhere, or here.
@@ -108,8 +154,7 @@ async fn await_leader(standby: &mut Standby, own: &mut Own) -> Option<Whose> {
             let leader = heard.as_ref().and_then(|heard| heard.leader.as_ref());
             leader.is_some_and(|leader| leader.id != me.id)
         });
-        let leader = heard.await.ok()?.as_ref()?.leader.as_ref()?.marathon.clone();
-        Some(Whose::Leader(leader))
+        heard.await.ok()?.as_ref()?.leader.clone().map(Whose::Leader)
     };
     let here = async { own.wait_for(Option::is_some).await.ok()?.clone().map(Whose::Own) };
     let either = async {

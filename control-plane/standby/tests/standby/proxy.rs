@@ -8,11 +8,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::any;
-use tepui_election::said;
+use tepui_election::{Leadership, said};
 use tepui_standby::Standby;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tower::ServiceExt;
 
 use crate::rig::{Answer, ask, candidate, led_by, nobody, say, serve, standby};
@@ -158,6 +158,94 @@ async fn a_leader_that_dies_in_the_middle_may_have_done_it() {
     let answer = ask(at, "POST /v2/apps").await;
     assert_eq!(answer.status, "500 Internal Server Error");
     assert!(answer.body.contains(said::BROKE_OFF), "{}", answer.body);
+}
+
+/// A leader that was stopped: it takes connections, and what is asked there is told and not answered.
+async fn stopped() -> (String, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 1024];
+            let count = stream.read(&mut bytes).await.unwrap();
+            tell.send(String::from_utf8_lossy(&bytes[..count]).into_owned()).unwrap();
+            open.push(stream);
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn what_only_reads_is_asked_of_the_next_leader_when_one_stops() {
+    let (leader, mut asked) = stopped().await;
+    let (standby, hear) = standby(led_by(candidate("a", "a:5050", &leader)));
+    let at = serve(never_leading(standby)).await;
+    let answer = tokio::spawn(async move { ask(at, "GET /v2/apps?x=1").await });
+    asked.recv().await.unwrap();
+    let (second, mut asked) = stopped().await;
+    hear.send_replace(led_by(candidate("b", "b:5050", &second)));
+    assert!(asked.recv().await.unwrap().starts_with("GET /v2/apps?x=1 "));
+    let third = serve(Router::new().fallback(any(echo))).await.to_string();
+    hear.send_replace(led_by(candidate("c", "c:5050", &third)));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status, "201 Created");
+    assert!(answer.body.starts_with("GET /v2/apps?x=1 "), "{}", answer.body);
+    assert!(answer.body.contains("via: 1.1 me:8080\n"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn what_only_reads_is_answered_by_this_process_when_it_leads_next() {
+    let (leader, mut asked) = stopped().await;
+    let (standby, hear) = standby(led_by(candidate("a", "a:5050", &leader)));
+    let me = standby.me.as_ref().clone();
+    let (lead, own) = watch::channel(None);
+    let at = serve(tepui_standby::marathon(standby, own)).await;
+    let answer = tokio::spawn(async move { ask(at, "HEAD /v2/apps").await });
+    asked.recv().await.unwrap();
+    hear.send_replace(led_by(me));
+    lead.send_replace(Some(Router::new().fallback(any(echo))));
+    assert_eq!(answer.await.unwrap().status, "201 Created");
+}
+
+#[tokio::test]
+async fn what_changes_something_ends_when_the_leader_changes_and_may_be_done() {
+    let (leader, mut asked) = stopped().await;
+    let (standby, hear) = standby(led_by(candidate("a", "a:5050", &leader)));
+    let at = serve(never_leading(standby)).await;
+    let answer = tokio::spawn(async move { ask(at, "DELETE /v2/apps/a").await });
+    asked.recv().await.unwrap();
+    let next = serve(Router::new().fallback(any(echo))).await.to_string();
+    hear.send_replace(led_by(candidate("b", "b:5050", &next)));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status, "500 Internal Server Error");
+    let text = format!("{}; what was asked may be done", said::CHANGED);
+    assert_eq!(answer.body, format!("{{\"message\":\"{text}\"}}"));
+}
+
+#[tokio::test]
+async fn a_leader_that_goes_on_leading_is_waited_for() {
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let (finish, finished) = watch::channel(false);
+    let slow = move || {
+        let mut finished = finished.clone();
+        begin.send(()).unwrap();
+        async move {
+            finished.wait_for(|finished| *finished).await.unwrap();
+            "slow"
+        }
+    };
+    let leader = serve(Router::new().fallback(any(slow))).await.to_string();
+    let (standby, hear) = standby(led_by(candidate("a", "a:5050", &leader)));
+    let at = serve(never_leading(standby)).await;
+    let answer = tokio::spawn(async move { ask(at, "GET /v2/apps").await });
+    begun.recv().await.unwrap();
+    let later = led_by(candidate("a", "a:5050", &leader));
+    hear.send_replace(later.map(|record| Leadership { writes: 9, ..record }));
+    finish.send_replace(true);
+    assert_eq!(answer.await.unwrap().body, "slow");
+    assert!(begun.try_recv().is_err(), "it was asked once");
 }
 
 #[tokio::test]
