@@ -183,10 +183,23 @@ pub(crate) enum Allocator {
     Replay {
         /// The recording
         file: PathBuf,
-        /// drf, priority or binpack, with settings as in its plugin's configuration: NAME or
-        /// NAME=JSON; may be repeated [default: all three]
-        #[arg(long = "allocator", value_name = "NAME[=JSON]")]
+        /// drf, priority or binpack, a plugin of the folder that --plugins names, or a plugin's file
+        /// (./libmine.so); its settings as JSON may follow, after a =; may be repeated
+        /// [default: drf, priority, binpack]
+        ///
+        /// A plugin's file and its calls are held to what a control plane holds them to. Its column is
+        /// called NAME.so. One that fails has none: the round in which it did is told, and the exit
+        /// code is 1.
+        #[arg(long = "allocator", value_name = "NAME|FILE[=JSON]")]
         allocators: Vec<String>,
+        /// The folder of plugins, as plugin_dir of a control plane; one of a built-in allocator's name
+        /// is taken instead of it
+        #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
+        plugins: Option<PathBuf>,
+        /// A file with tables [plugins.NAME] as the control plane's configuration has them (settings,
+        /// sha256, budget_ms), or that very file: what else is in it does not matter
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        settings: Option<PathBuf>,
         /// Decides what is random in an allocator
         #[arg(long, default_value_t = 1)]
         seed: u64,

@@ -1,5 +1,5 @@
 """The shipped allocators as libraries: loaded by a control plane at work, swapped live without losing a
-task, watched beside one another, recorded, and the recording played to all of them. Under `priority` revocable
+task, watched beside one another, recorded, and the recording played to all of them, built in and as files. Under `priority` revocable
 work makes room for who comes first.
 
     python3 control-plane/daemon/tests/allocators.py --bin target/debug
@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import preemption
+import replays
 from harness import Cluster, Failed, request, wait_for
 
 SHIPPED = ("priority", "binpack")
@@ -117,6 +118,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         fill(folder / "plugins", binaries)
+        replays.tell(binaries, folder / "replays", folder / "plugins")
         options = ["--config", str(folder / "control-plane.toml")]
         cluster = Cluster(binaries, folder, preemption.RESOURCES, control_plane_options=options)
         story = Story(cluster, folder)

@@ -47,15 +47,17 @@ const ROWS: &[Row] = &[
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Plugins have the names that their authors gave them.
+        let width = |column: &Outcome| (column.name.chars().count() + 2).max(14);
         write!(f, "{:<32}", "")?;
         for column in &self.columns {
-            write!(f, "{:>14}", column.name)?;
+            write!(f, "{:>1$}", column.name, width(column))?;
         }
         writeln!(f)?;
         for (name, text) in ROWS {
             write!(f, "{name:<32}")?;
             for column in &self.columns {
-                write!(f, "{:>14}", text(column))?;
+                write!(f, "{:>1$}", text(column), width(column))?;
             }
             writeln!(f)?;
         }

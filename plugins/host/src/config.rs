@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tepui_plugin_abi::Kind;
 
-use crate::{Board, Runner};
+use crate::{Board, Refused, Runner, library};
 
 /// Longest time that a call may take unless the operator says otherwise.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -34,6 +34,8 @@ pub struct PluginSettings {
 pub struct Shelf {
     dir: Option<PathBuf>,
     by_name: BTreeMap<String, PluginSettings>,
+    /// The one plugin whose file is not named after it.
+    file: Option<(String, PathBuf)>,
     /// The folder becomes another host's: who owns it here says nothing.
     is_elsewhere: bool,
 }
@@ -78,7 +80,7 @@ impl Shelf {
                 ));
             }
         }
-        Ok(Self { dir, by_name, is_elsewhere: false })
+        Ok(Self { dir, by_name, file: None, is_elsewhere: false })
     }
 
     /// The same of the plugins in another folder. `is_elsewhere`: it becomes the folder of another host,
@@ -112,6 +114,37 @@ impl Shelf {
         shelf.check_tables(named)?;
         let looked_at = if is_here { named } else { &[] };
         looked_at.iter().try_for_each(|name| shelf.try_plugin(name, kind))
+    }
+
+    /// The same with a plugin whose file is named, as cargo built it: its own name is the one on its
+    /// card, which comes with it.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody would take that file, in one line.
+    pub fn with_file(self, file: &Path) -> Result<(Self, String), Refused> {
+        let name = library::named(file, self.minds_owners())?;
+        let file = Some((name.clone(), file.to_owned()));
+        Ok((Self { file, ..self }, name))
+    }
+
+    /// The same, but that the plugin has these settings.
+    #[must_use]
+    pub fn with_settings(mut self, name: &str, settings: toml::Table) -> Self {
+        self.by_name.entry(name.to_owned()).or_default().settings = settings;
+        self
+    }
+
+    /// The settings of a plugin as it is opened with, in JSON; empty when nothing is said.
+    #[must_use]
+    pub fn settings_json(&self, name: &str) -> String {
+        self.settings(name).json()
+    }
+
+    /// Whether the folder has a file of a plugin of this name.
+    #[must_use]
+    pub fn has_file(&self, name: &str) -> bool {
+        self.path(name).is_ok_and(|path| path.exists())
     }
 
     /// Loads and opens a plugin as a daemon would, with its settings, and asks nothing of it.
@@ -176,7 +209,7 @@ impl Shelf {
     /// Whether the operator has put a plugin of this name here, or says something of one.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name) || self.path(name).is_ok_and(|path| path.exists())
+        self.by_name.contains_key(name) || self.has_file(name)
     }
 
     /// The path of a plugin, which need not be there, or why it has none.
@@ -184,6 +217,9 @@ impl Shelf {
         if !is_name(name) {
             let why = "is no name of a plugin: lower-case letters, digits and '-'";
             return Err(format!("{name:?} {why}"));
+        }
+        if let Some((_, file)) = self.file.as_ref().filter(|(only, _)| only == name) {
+            return Ok(file.clone());
         }
         let Some(dir) = &self.dir else {
             return Err("plugin_dir says in which folder plugins are, and is not set".to_owned());

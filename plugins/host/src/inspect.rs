@@ -188,6 +188,12 @@ fn find(bytes: &[u8], what: &[u8; MAGIC.len()]) -> Option<usize> {
     None
 }
 
+/// The name that a plugin gives itself.
+pub(crate) fn name(bytes: &[u8]) -> Result<String, Unfit> {
+    check_library(bytes)?;
+    card(bytes).map(|facts| facts.name)
+}
+
 /// Whether a library is the plugin `name` of the kind `wanted`.
 pub(crate) fn inspect(bytes: &[u8], name: &str, wanted: Kind) -> Result<CardFacts, Unfit> {
     check_library(bytes)?;

@@ -15,6 +15,7 @@ mod inspect;
 pub mod isolator;
 mod library;
 mod live;
+mod rehearsal;
 mod runner;
 
 pub use allocator::PluginAllocator;
@@ -25,6 +26,7 @@ pub use file::Untrusted;
 pub use inspect::Unfit;
 pub use library::Unloadable;
 pub use live::{BUILT_IN, Live};
+pub use rehearsal::{Rehearsal, Stumble};
 pub use runner::{Failure, Runner};
 
 pub use tepui_plugin_abi::{CardFacts, Kind};

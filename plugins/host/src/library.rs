@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use abi_stable::library::LibraryError;
@@ -59,6 +60,14 @@ pub(crate) struct Found {
     pub(crate) settings: PluginSettings,
     trusted: Trusted,
     kind: Kind,
+}
+
+/// The name on the card of a file that is to be trusted.
+pub(crate) fn named(file: &Path, minds_owners: bool) -> Result<String, Refused> {
+    let shown = || file.display().to_string();
+    let trusted = file::open(file, None, minds_owners)
+        .map_err(|why| Refused::Untrusted { name: shown(), why })?;
+    inspect::name(&trusted.bytes).map_err(|why| Refused::Unfit { name: shown(), why })
 }
 
 /// Looks at a plugin without running any of it.

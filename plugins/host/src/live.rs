@@ -76,6 +76,16 @@ impl Live {
         self.board.forgive(BUILT_IN, Kind::Allocator);
     }
 
+    /// Whether a plugin plans.
+    pub(crate) fn has_plugin(&self) -> bool {
+        self.plugin.is_some()
+    }
+
+    /// Tells the plugin what it has not been told; how that fails, the next round knows.
+    pub(crate) fn tell(&self) {
+        self.asked(PluginAllocator::tell, |_| ());
+    }
+
     /// Lets go of a plugin that failed.
     fn settle(&mut self) {
         let failure = self.plugin.as_ref().and_then(|(_, failure)| failure.take());

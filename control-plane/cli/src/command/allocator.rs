@@ -1,75 +1,73 @@
 //! `tepui allocator …`.
 
+mod contender;
+
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use tepui_plugin_allocators::{binpack, priority};
-use tepui_plugin_sdk::{Allocate, Drf, Entropy, Start};
 use tepui_replay::{Comparison, Demand, Outcome};
 
 use crate::args::Allocator as Verb;
 use crate::client::{Api, Client};
 use crate::fault::DONE;
 use crate::output::{self, Format, Table};
-
-/// The allocators that are compared unless others are named.
-const ALL: [&str; 3] = ["drf", "priority", "binpack"];
+use contender::Contender;
 
 /// Largest recording that is read, all of it at once: 4 GiB.
 const MAX_RECORDING: u64 = 4 << 30;
 
 pub(crate) async fn run(client: &Client, format: Format, verb: Verb) -> anyhow::Result<u8> {
     match verb {
-        Verb::Replay { file, allocators, seed } => replay(format, &file, &allocators, seed),
+        Verb::Replay { file, allocators, plugins, settings, seed } => {
+            let (plugins, settings) = (plugins.as_deref(), settings.as_deref());
+            let allocators = &allocators;
+            replay(format, &Play { recording: &file, allocators, plugins, settings, seed })
+        }
         Verb::Shadow => shadow(client, format).await,
     }
 }
 
-/// A fresh allocator of this name, and its settings as JSON.
-fn open(name: &str, settings: &str, seed: u64) -> anyhow::Result<Box<dyn Allocate>> {
-    let start = Start::new(name, settings, seed);
-    let wrong = |why: String| anyhow::anyhow!("--allocator {name}: {why}");
-    Ok(match name {
-        "drf" if !settings.is_empty() => bail!("--allocator drf has no settings"),
-        "drf" => Box::new(Drf::new(Entropy::seeded(seed))),
-        "priority" => {
-            let settings = start.settings().map_err(wrong)?;
-            Box::new(priority::allocator(settings).map_err(wrong)?)
-        }
-        "binpack" => {
-            let settings = start.settings().map_err(wrong)?;
-            Box::new(binpack::allocator(settings).map_err(wrong)?)
-        }
-        other => bail!("--allocator {other} is none of {}", ALL.join(", ")),
-    })
+/// What is to be played, and to whom.
+struct Play<'a> {
+    recording: &'a Path,
+    allocators: &'a [String],
+    plugins: Option<&'a Path>,
+    settings: Option<&'a Path>,
+    seed: u64,
 }
 
-fn replay(format: Format, file: &Path, named: &[String], seed: u64) -> anyhow::Result<u8> {
-    let named: Vec<&str> = match named {
-        [] => ALL.to_vec(),
-        named => named.iter().map(String::as_str).collect(),
-    };
-    let mut allocators = Vec::new();
-    for text in named {
-        let (name, settings) = text.split_once('=').unwrap_or((text, ""));
-        allocators.push((name, open(name, settings, seed)?));
-    }
-    let shown = file.display();
+fn read(recording: &Path) -> anyhow::Result<Demand> {
+    let shown = recording.display();
     let failed = || format!("failed to read {shown}");
-    let size = std::fs::metadata(file).with_context(failed)?.len();
+    let size = std::fs::metadata(recording).with_context(failed)?.len();
     if size > MAX_RECORDING {
         bail!("{shown} has {size} bytes; recordings of at most {MAX_RECORDING} are played");
     }
-    let bytes = std::fs::read(file).with_context(failed)?;
+    let bytes = std::fs::read(recording).with_context(failed)?;
     let recording = tepui_replay::decode(&bytes).with_context(|| shown.to_string())?;
     if recording.cut_short {
         eprintln!("{shown} ends within a step: it is read up to there");
     }
-    let demand = Demand::of(&recording);
+    Ok(Demand::of(&recording))
+}
+
+fn replay(format: Format, play: &Play) -> anyhow::Result<u8> {
+    let named: Vec<&str> = match play.allocators {
+        [] => contender::BUILT_IN.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let shelf = contender::shelf(play.plugins, play.settings)?;
+    let opened = named.into_iter().map(|text| Contender::open(&shelf, text, play.seed));
+    let contenders: Vec<Contender> = opened.collect::<Result<_, _>>()?;
+    let demand = read(play.recording)?;
     let mut columns = vec![tepui_replay::as_recorded(&demand)];
-    for (name, mut allocator) in allocators {
-        columns.push(tepui_replay::play(&demand, name, &mut *allocator));
+    let mut failures = Vec::new();
+    for contender in contenders {
+        match contender.play(&demand) {
+            Ok(outcome) => columns.push(outcome),
+            Err(why) => failures.push(why),
+        }
     }
     match format {
         Format::Json | Format::Jsonl => {
@@ -83,7 +81,10 @@ fn replay(format: Format, file: &Path, named: &[String], seed: u64) -> anyhow::R
             output::print(&format!("{length:.0} s recorded, {tasks} tasks\n\n{table}"))?;
         }
     }
-    Ok(DONE)
+    if failures.is_empty() {
+        return Ok(DONE);
+    }
+    bail!("{}", failures.join("; "))
 }
 
 fn as_json(one: &Outcome) -> Value {
@@ -128,21 +129,4 @@ async fn shadow(client: &Client, format: Format) -> anyhow::Result<u8> {
         }
     }
     Ok(DONE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allocators_are_opened_by_name_and_with_their_settings() {
-        for name in ALL {
-            assert!(open(name, "", 1).is_ok(), "{name}");
-        }
-        assert!(open("priority", r#"{"priorities": {"prod": 10}}"#, 1).is_ok());
-        let wrong = |name, settings| open(name, settings, 1).err().unwrap().to_string();
-        assert!(wrong("binpack", r#"{"offers": 1}"#).contains("unknown field `offers`"));
-        assert!(wrong("drf", "{}").contains("has no settings"));
-        assert!(wrong("fifo", "").contains("drf, priority, binpack"));
-    }
 }
