@@ -117,7 +117,7 @@ need_image_tools() { # need_image_tools yes|no
 
 need_smoke_tools() { # need_smoke_tools yes|no
   local packages
-  packages=$(missing python3 python3; missing nc netcat-openbsd)
+  packages=$(missing python3 python3; missing nc netcat-openbsd; missing openssl openssl)
   # shellcheck disable=SC2086
   [ -z "$packages" ] || install_packages "$1" $packages
 }
