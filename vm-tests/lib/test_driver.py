@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from . import progress
+from . import payload, progress
 from .case import Case
 from .machine import Machine
-from .payload import RESOURCES, toml, write_host
+from .payload import RELEASES, RESOURCES, UNITS, put_previous, toml, write_host
 from .polling import PollingCondition
 from .progress import TestFailure, retry
 
@@ -96,6 +96,25 @@ class HostFiles(unittest.TestCase):
         settings = self.settings("b", "agentd.toml")
         self.assertEqual(settings["control_plane"], ["http://a:5052"])
         self.assertEqual((settings["resources"], settings["attributes"]), (RESOURCES, "zone:z"))
+
+    def test_hosts_begin_with_the_former_units_and_have_their_own_ready(self) -> None:
+        hosts: dict[str, dict[str, Any]] = {"a": {"agent": {}}}
+        case = Case("example", "", frozenset(), 1, hosts, previous_release=True)
+        with tempfile.TemporaryDirectory() as folder:
+            former, tree = Path(folder) / "former", Path(folder) / "tree"
+            former.mkdir()
+            for name in UNITS:
+                (former / name).write_text("former")
+            write_host(tree, case, "a", machine_id=True, time_factor=1.0)
+            units, unit = tree / "etc/systemd/system", "tepui-agentd.service"
+            own = (units / unit).read_text()
+            with mock.patch.object(payload, "previous_release", lambda: former):
+                put_previous(tree)
+            self.assertEqual((units / unit).read_text(), "former")
+            self.assertEqual((tree / RELEASES / "next" / unit).read_text(), own)
+            self.assertFalse((units / "tepui.slice").exists())
+            self.assertTrue((tree / RELEASES / "next/tepui.slice").is_file())
+            self.assertFalse((tree / RELEASES / "previous/tepui-control-plane.service").exists())
 
     def test_settings_survive_toml(self) -> None:
         settings = {"a": 'quote " and \\', "b": True, "c": 7, "d": ["x", "y"]}
