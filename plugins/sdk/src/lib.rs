@@ -63,7 +63,9 @@
 //!
 //! `cargo test`, `cargo build --release`, and the library goes to the control plane's `plugin_dir` as
 //! `first-come.so` (`plugins/README.md` says what the control plane checks, and what happens to a
-//! plugin that fails).
+//! plugin that fails). Before that, `tepui allocator replay day.tepui --allocator drf --allocator
+//! ./target/release/libfirst_come.so` says what it would have made of a recorded day, or in which round it
+//! failed.
 
 // The first page shows a plugin's own tests, which its author runs.
 #![allow(clippy::test_attr_in_doctest)]
