@@ -30,6 +30,12 @@ impl Pace {
     pub(crate) fn with_another(self) -> Duration {
         self.silence * 3 / 2
     }
+
+    /// How long it may take to try each of so many servers.
+    pub(crate) fn with_each(self, servers: usize) -> Duration {
+        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
+        self.silence.saturating_mul(servers).max(self.with_another())
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +52,12 @@ mod tests {
             assert!(renewed + pace.with_another() <= lease * 4 / 5, "{pace:?} of {lease:?}");
             assert!(pace.silence >= Duration::from_millis(800), "a busy server is no silent one");
         }
+    }
+
+    #[test]
+    fn each_server_has_its_time() {
+        let each = |servers| Pace::default().with_each(servers).as_secs();
+        assert_eq!((each(1), each(2), each(3), each(5)), (3, 4, 6, 10));
     }
 
     #[test]

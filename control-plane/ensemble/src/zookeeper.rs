@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
 use zookeeper_client::{
-    Acl, Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, Permission,
+    Acl, Acls, Client, Connector, CreateMode, Error, MultiWriteError, MultiWriteResult, Permission,
 };
 
 use crate::address::Address;
@@ -25,6 +25,7 @@ use paths::{BUCKETS, SPACES};
 pub(crate) const LIMITS: Limits = Limits { changes: 2_000, bytes: 900_000 };
 /// How long the servers keep a silent session, and with it the leader's announcement.
 const SESSION: Duration = Duration::from_secs(10);
+const OPEN: &str = "open a session";
 /// Reads on their way at once while everything is loaded.
 const READS: usize = 512;
 /// Where ours is below the path of the address; beside it stand the nodes that Mesos's clients read.
@@ -63,20 +64,29 @@ impl fmt::Debug for ZooKeeper {
 
 impl ZooKeeper {
     pub(crate) async fn connect(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
-        let zookeeper = Self::begin(address, pace, true).await?;
+        let zookeeper = Self::with(address, pace, true, session(address, pace).await?);
         zookeeper.prepare().await?;
         Ok(zookeeper)
     }
 
-    /// A session that makes nothing.
+    /// A session that makes nothing, for somebody who can ask later or elsewhere: each server is tried
+    /// once.
     pub(crate) async fn open(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
-        Self::begin(address, pace, false).await
+        let connector = connector(address, pace).with_fail_eagerly();
+        let limit = pace.with_each(address.servers.len()).min(SESSION);
+        match tokio::time::timeout(limit, begin(address, connector)).await {
+            Ok(client) => Ok(Self::with(address, pace, false, client?)),
+            Err(late) => Err(EnsembleError::Unavailable {
+                servers: address.servers(),
+                what: OPEN,
+                source: late.into(),
+            }),
+        }
     }
 
-    async fn begin(address: &Address, pace: Pace, writes: bool) -> Result<Self, EnsembleError> {
-        let client = RwLock::new(session(address, pace).await?);
-        let shared = Shared { address: address.clone(), pace, writes, client };
-        Ok(Self { shared: Arc::new(shared) })
+    fn with(address: &Address, pace: Pace, writes: bool, client: Client) -> Self {
+        let client = RwLock::new(client);
+        Self { shared: Arc::new(Shared { address: address.clone(), pace, writes, client }) }
     }
 
     /// Makes the folders, where they are not there.
@@ -355,13 +365,20 @@ fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
 }
 
 pub(crate) async fn session(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
+    begin(address, connector(address, pace)).await
+}
+
+fn connector(address: &Address, pace: Pace) -> Connector {
     let connector = Client::connector().with_session_timeout(SESSION);
-    let mut connector = connector.with_connection_timeout(pace.silence);
-    if let Some((user, password)) = &address.login {
-        connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
+    let connector = connector.with_connection_timeout(pace.silence);
+    match &address.login {
+        Some((user, password)) => {
+            connector.with_auth("digest", format!("{user}:{password}").as_bytes())
+        }
+        None => connector,
     }
-    connector
-        .connect(&address.servers.join(","))
-        .await
-        .map_err(|error| wrong(address, "open a session", error))
+}
+
+async fn begin(address: &Address, connector: Connector) -> Result<Client, EnsembleError> {
+    connector.connect(&address.servers.join(",")).await.map_err(|error| wrong(address, OPEN, error))
 }

@@ -3,10 +3,10 @@
 // Helpers of a test: what is not there fails it.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tepui_ensemble::servers::Server;
-use tepui_ensemble::{Ensemble, EnsembleError, News, Place, Stamp};
+use tepui_ensemble::{Address, Ensemble, EnsembleError, News, Place, Stamp};
 use tokio::sync::mpsc::Receiver;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,4 +99,22 @@ fn a_session_that_comes_back_to_a_server_is_told_what_changes_from_then_on() {
         swap(&writer, Some(stamp), b"and later").await;
         wait_for(&mut news, b"and later").await;
     });
+}
+
+#[test]
+fn whoever_only_reads_soon_hears_that_nobody_is_there() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let address = Address::parse(&format!("zk://{at}/here")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = || {
+        let begin = Instant::now();
+        runtime.block_on(Ensemble::connect_to_read(&address)).unwrap_err();
+        begin.elapsed()
+    };
+    let silent = refused();
+    assert!(silent < Duration::from_secs(5), "it takes connections and is silent: {silent:?}");
+    drop(listener);
+    let nobody = refused();
+    assert!(nobody < Duration::from_secs(2), "nobody listens: {nobody:?}");
 }
