@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use tepui_election::said;
 use tepui_ensemble::{EnsembleError, TlsFiles};
-use tepui_finder::{Finder, Found};
+use tepui_finder::{FindError, Finder, Found};
 
 use crate::args::Endpoints;
 use crate::client::{Again, Api, message, root_cause};
@@ -18,9 +18,15 @@ use crate::fault::{Fault, USAGE_OR_PLACEMENT};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The pause before all of them are asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same for a store that does not tell who leads: most probably it is not there.
+const STORE: Duration = Duration::from_secs(5);
 /// How long one may take to begin its answer where others could give it: a process that is stopped
-/// still takes connections.
-const ANSWER: Duration = Duration::from_secs(12);
+/// still takes connections. When all of them took that long, they are busy rather than stopped, and have
+/// more time.
+const ANSWER: Duration = Duration::from_secs(3);
+const BUSY: Duration = Duration::from_secs(12);
+/// How far apart a store is asked whether somebody else leads, while a leader does not answer.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The control planes for one of the APIs. Clones share which one answered last.
 #[derive(Clone)]
@@ -54,6 +60,8 @@ struct Silent {
     error: anyhow::Error,
     /// It was there and said that nobody leads.
     nobody_leads: Option<(StatusCode, String)>,
+    /// How long that may last before it is told.
+    patience: Duration,
 }
 
 impl fmt::Debug for Places {
@@ -107,16 +115,18 @@ impl Places {
     ) -> anyhow::Result<Heard> {
         let begin = Instant::now();
         let mut moved = false;
+        let mut patience = ANSWER;
         // Whoever answered last is asked alone at first.
         let mut round: Vec<String> = self.last().base.clone().into_iter().collect();
         loop {
             let everybody = round.is_empty();
             let mut silent = None;
+            let round_begin = Instant::now();
             if everybody {
                 (round, silent) = self.look().await;
             }
             for base in std::mem::take(&mut round) {
-                match self.try_one(&base, make(&base), again).await? {
+                match self.try_one(&base, make(&base), again, patience).await? {
                     Ok(heard) => {
                         self.note(base, moved);
                         return Ok(heard);
@@ -125,17 +135,32 @@ impl Places {
                 }
                 moved = true;
             }
-            let Some(Silent { error, nobody_leads }) = silent.filter(|_| everybody) else {
+            let Some(Silent { error, nobody_leads, patience: limit }) =
+                silent.filter(|_| everybody)
+            else {
                 continue;
             };
+            patience = BUSY;
             let alone = self.finder.is_single() && nobody_leads.is_none();
-            if alone || begin.elapsed() >= PATIENCE {
+            if alone || is_over(limit, begin.elapsed(), round_begin.elapsed()) {
                 return match nobody_leads {
                     Some((status, text)) => Ok(Heard::No { status, text }),
                     None => Err(error),
                 };
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until everybody is known whom there is to ask, and this one is not among them: the store
+    /// names another leader.
+    async fn replaced(&self, base: &str) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let (bases, silent) = self.look().await;
+            if silent.is_none() && !bases.iter().any(|named| named == base) {
+                return;
+            }
         }
     }
 
@@ -150,8 +175,10 @@ impl Places {
                     Api::Marathon => format!("http://{}", leader.marathon),
                 }),
                 Err(error) => {
+                    let away = matches!(error, FindError::Store { .. });
+                    let patience = if away { STORE } else { PATIENCE };
                     let error = self.unreachable(anyhow::Error::new(error));
-                    silent = Some(Silent { error, nobody_leads: None });
+                    silent = Some(Silent { error, nobody_leads: None, patience });
                 }
             }
         }
@@ -164,16 +191,31 @@ impl Places {
         base: &str,
         request: RequestBuilder,
         again: Again,
+        patience: Duration,
     ) -> anyhow::Result<Result<Heard, Silent>> {
-        let silent = |error| Ok(Err(Silent { error: self.unreachable(error), nobody_leads: None }));
+        let silent = |error| {
+            let error = self.unreachable(error);
+            Ok(Err(Silent { error, nobody_leads: None, patience: PATIENCE }))
+        };
         let elsewhere = again == Again::Harmless && !self.finder.is_single();
-        let sent = if elsewhere {
-            match tokio::time::timeout(ANSWER, request.send()).await {
-                Ok(sent) => sent,
-                Err(_) => return silent(anyhow::anyhow!("{base} does not answer in time")),
+        let late = async {
+            match elsewhere {
+                true => tokio::time::sleep(patience).await,
+                false => std::future::pending().await,
             }
-        } else {
-            request.send().await
+        };
+        let sent = tokio::select! {
+            biased;
+            sent = request.send() => sent,
+            () = late => return silent(anyhow::anyhow!("{base} does not answer in time")),
+            () = self.replaced(base) => {
+                let why = format!("another one leads since, and {base} did not answer before");
+                if elsewhere {
+                    return silent(anyhow::Error::msg(why));
+                }
+                let why = anyhow::anyhow!("{why}; what was asked may be done");
+                return Err(self.unreachable(why));
+            }
         };
         let response = match sent {
             Ok(response) => response,
@@ -192,7 +234,8 @@ impl Places {
                 || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE));
         if lost || said::nobody_leads(&why) {
             let error = anyhow::anyhow!("nobody leads");
-            return Ok(Err(Silent { error, nobody_leads: Some((status, text)) }));
+            let nobody_leads = Some((status, text));
+            return Ok(Err(Silent { error, nobody_leads, patience: PATIENCE }));
         }
         Ok(Ok(Heard::No { status, text }))
     }
@@ -214,6 +257,11 @@ impl Places {
             ));
         cause.context(fault)
     }
+}
+
+/// Whether there is no time for another round, as long as the last one, within the limit.
+fn is_over(limit: Duration, since: Duration, round: Duration) -> bool {
+    since + round >= limit
 }
 
 /// The flag, the variable, and whose API it is.

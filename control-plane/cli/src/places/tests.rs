@@ -4,11 +4,12 @@ use axum::Router;
 use axum::routing::any;
 use reqwest::Method;
 use tepui_election::{Candidate, Leadership};
-use tepui_ensemble::Ensemble;
 use tepui_ensemble::servers::Server;
+use tepui_ensemble::{Ensemble, Stamp};
 use tepui_types::{Term, Uuid};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::client::Client;
@@ -126,23 +127,108 @@ fn what_is_no_address_is_refused_with_what_would_be() {
     }
 }
 
+fn candidate(id: &str, marathon: &str) -> Candidate {
+    Candidate {
+        id: id.into(),
+        hostname: "here".into(),
+        mesos: "127.0.0.1:1".into(),
+        marathon: marathon.into(),
+        agents: "127.0.0.1:1".into(),
+    }
+}
+
+/// A store that says who leads.
+struct Store {
+    _server: Server,
+    ensemble: Ensemble,
+    stamp: Option<Stamp>,
+    client: Client,
+}
+
+impl Store {
+    async fn new() -> Self {
+        let server = tokio::task::spawn_blocking(Server::etcd).await.unwrap();
+        let address = server.address("/cluster");
+        let ensemble = Ensemble::connect(&address).await.unwrap();
+        let text = format!("etcd://{}/cluster", address.servers[0]);
+        let endpoints = Endpoints { address: Some(text), ..Endpoints::default() };
+        let client = Client::new(&endpoints).unwrap();
+        Self { _server: server, ensemble, stamp: None, client }
+    }
+
+    async fn name(&mut self, term: u64, leader: Candidate) {
+        let none = Leadership::none(Uuid::from_bytes([1; 16]));
+        let record = Leadership { term: Term(term), leader: Some(leader), ..none };
+        let stamp = self.ensemble.swap(self.stamp, &record.encode(), &[]).await.unwrap();
+        self.stamp = Some(stamp);
+    }
+}
+
+/// A control plane that was stopped: it takes connections and answers nothing.
+async fn stopped() -> (String, mpsc::UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            open.push(stream);
+            let _ = tell.send(());
+        }
+    });
+    (address, asked)
+}
+
 #[tokio::test]
 async fn a_store_tells_where_the_leader_is() {
     let (leader, _) = control_plane(LEADS).await;
-    let server = tokio::task::spawn_blocking(Server::etcd).await.unwrap();
-    let address = server.address("/cluster");
-    let candidate = Candidate {
-        id: "one".into(),
-        hostname: "here".into(),
-        mesos: nobody().await,
-        marathon: leader,
-        agents: nobody().await,
-    };
-    let none = Leadership::none(Uuid::from_bytes([1; 16]));
-    let record = Leadership { term: Term(1), leader: Some(candidate), ..none };
-    let ensemble = Ensemble::connect(&address).await.unwrap();
-    ensemble.swap(None, &record.encode(), &[]).await.unwrap();
-    let text = format!("etcd://{}/cluster", address.servers[0]);
-    let endpoints = Endpoints { address: Some(text), ..Endpoints::default() };
-    assert!(Client::new(&endpoints).unwrap().apps("").await.unwrap().is_empty());
+    let mut store = Store::new().await;
+    store.name(1, candidate("one", &leader)).await;
+    assert!(store.client.apps("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_leader_hears_from_the_store_that_another_one_leads() {
+    let mut store = Store::new().await;
+    let (old, mut asked) = stopped().await;
+    let (next, count) = control_plane(LEADS).await;
+    store.name(1, candidate("one", &old)).await;
+    let client = store.client.clone();
+    let delete = tokio::spawn(async move {
+        client.send(Api::Marathon, Method::DELETE, "/v2/apps/a", None).await
+    });
+    asked.recv().await.unwrap();
+    store.name(2, candidate("two", &next)).await;
+    let error = delete.await.unwrap().unwrap_err();
+    let shown = crate::fault::show(&error);
+    assert!(shown.contains("what was asked may be done"), "{shown}");
+    assert_eq!(count.load(Ordering::Relaxed), 0, "nothing is done twice");
+
+    store.name(3, candidate("one", &old)).await;
+    let client = store.client.clone();
+    let begin = Instant::now();
+    let look = tokio::spawn(async move { client.apps("").await });
+    asked.recv().await.unwrap();
+    store.name(4, candidate("two", &next)).await;
+    assert!(look.await.unwrap().unwrap().is_empty());
+    assert!(begin.elapsed() < ANSWER, "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_control_plane_that_is_stopped_is_soon_passed_over_by_a_look() {
+    let (old, _asked) = stopped().await;
+    let (leader, _) = control_plane(LEADS).await;
+    let begin = Instant::now();
+    assert!(client(&[&old, &leader]).apps("").await.unwrap().is_empty());
+    assert!(begin.elapsed() < BUSY / 2, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_round_that_would_end_too_late_is_not_begun() {
+    let seconds = Duration::from_secs;
+    assert!(!is_over(STORE, seconds(4), seconds(0)), "who refuses may begin yet");
+    assert!(is_over(STORE, seconds(3), seconds(3)), "nobody was reached");
+    assert!(is_over(STORE, seconds(5), seconds(0)));
+    assert!(!is_over(PATIENCE, seconds(6), seconds(6)));
 }
