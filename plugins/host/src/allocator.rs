@@ -9,7 +9,7 @@ use tepui_plugin_abi::allocator::{self as wire, Message, read};
 use tepui_plugin_abi::{Kind, Malformed};
 use tepui_types::{FrameworkId, Mono, Role};
 
-use crate::{Board, Failure, Refused, Runner, Shelf};
+use crate::{Board, Failure, Refused, Runner, Shelf, Standing};
 
 const APPLY: &str = "apply";
 const ROUND: &str = "round";
@@ -37,7 +37,18 @@ impl PluginAllocator {
     ///
     /// [`Refused`], in one line; the board knows it already.
     pub fn open(shelf: &Shelf, name: &str, seed: u64, board: &Arc<Board>) -> Result<Self, Refused> {
-        let runner = Runner::start(shelf, name, Kind::Allocator, seed, board)?;
+        Self::open_as(Standing::InUse, shelf, name, seed, board)
+    }
+
+    /// As [`PluginAllocator::open`], for a plugin that stands so once it is open.
+    pub(crate) fn open_as(
+        standing: Standing,
+        shelf: &Shelf,
+        name: &str,
+        seed: u64,
+        board: &Arc<Board>,
+    ) -> Result<Self, Refused> {
+        let runner = Runner::start_as(standing, shelf, name, Kind::Allocator, seed, board)?;
         Ok(Self { runner, untold: RefCell::default(), state: RefCell::default() })
     }
 

@@ -39,8 +39,7 @@ impl Beside {
     /// [`Refused`], in one line; the board knows it already.
     pub fn open(shelf: &Shelf, name: &str, seed: u64, board: &Arc<Board>) -> Result<Self, Refused> {
         board.beside(name, Kind::Allocator);
-        let plugin = PluginAllocator::open(shelf, name, seed, board)?;
-        board.stand(name, Kind::Allocator, Standing::Beside);
+        let plugin = PluginAllocator::open_as(Standing::Beside, shelf, name, seed, board)?;
         Ok(Self { plugin, fault: Fault::default() })
     }
 

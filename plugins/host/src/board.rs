@@ -58,7 +58,7 @@ impl fmt::Display for Standing {
         match self {
             Self::Opening => f.write_str("opening"),
             Self::InUse => f.write_str("in use"),
-            Self::Beside => f.write_str("decides beside, nothing is acted on"),
+            Self::Beside => f.write_str("shadow, nothing is acted on"),
             Self::StandsBy => f.write_str("stands by"),
             Self::Retired => f.write_str("retired"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),

@@ -173,7 +173,22 @@ impl Runner {
         seed: u64,
         board: &Arc<Board>,
     ) -> Result<Self, Refused> {
+        Self::start_as(Standing::InUse, shelf, name, kind, seed, board)
+    }
+
+    /// As [`Runner::start`], for a plugin that stands so once it is open.
+    pub(crate) fn start_as(
+        standing: Standing,
+        shelf: &Shelf,
+        name: &str,
+        kind: Kind,
+        seed: u64,
+        board: &Arc<Board>,
+    ) -> Result<Self, Refused> {
         let outcome = Self::opened(shelf, name, kind, seed, board);
+        if outcome.is_ok() {
+            board.stand(name, kind, standing);
+        }
         if let Err(why) = &outcome {
             board.refused(name, kind, why);
         }
@@ -231,7 +246,6 @@ impl Runner {
             }
             Err(RecvTimeoutError::Disconnected) => return failed(Failure::Gone { hook: OPEN }),
         }
-        board.stand(name, kind, Standing::InUse);
         Ok(Self { name: named(), kind, budget, requests, board: board.clone() })
     }
 
