@@ -14,6 +14,7 @@ use tepui_container::{Isolation, SharedIpc};
 use crate::build::ID;
 use crate::fault::{Attempt, Fault, chain};
 use crate::run;
+use crate::standing;
 
 /// Where the first process of the container sees shared memory.
 const SHARED_MEMORY: &str = "dev/shm";
@@ -41,6 +42,7 @@ fn namespace(bundle: &Path, kind: &str) -> Result<PathBuf, Fault> {
     let over = || Fault::new("the container above is over");
     let order = run::load(bundle)?;
     let state = order.scratch_or(bundle).join("state").join(ID);
+    standing::wait(&state);
     let mut container = Container::load(state).map_err(|error| Fault(chain(&error)))?;
     container.refresh_status().map_err(|error| Fault(chain(&error)))?;
     let pid = container.pid().filter(|_| container.can_exec()).ok_or_else(over)?;

@@ -7,12 +7,13 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec};
 use tepui_container::{ExecOrder, capability_names};
 
 use crate::answer::Answer;
-use crate::build;
+use crate::build::{self, ID};
 use crate::fault::{Attempt, Fault};
 use crate::filter::{FILTER_FILE, Program};
 use crate::place;
 use crate::run::{self, own_capabilities};
 use crate::seal;
+use crate::standing;
 use crate::terminal::Console;
 use crate::wait::{End, Signals};
 
@@ -86,6 +87,7 @@ pub(crate) fn exec(bundle: &Path, file: &Path, answer: &mut Answer) -> Result<En
     if console.is_some() {
         crate::terminal::step_aside()?;
     }
+    standing::wait(&scratch.join("state").join(ID));
     let beginning = build::begin(scratch, filter, order.tty)?;
     let joined = beginning.join(&described, console.as_ref().map(Console::path));
     let _ = fs::remove_file(&described);

@@ -32,6 +32,7 @@ mod run;
 mod seal;
 mod signals;
 mod sources;
+mod standing;
 mod talk;
 mod terminal;
 mod users;

@@ -48,6 +48,32 @@ fn a_container_of_an_earlier_release_that_has_one_folder_is_joined_too() {
 }
 
 #[test]
+fn a_container_whose_state_is_being_written_is_joined_when_it_is() {
+    if !is_able() {
+        return;
+    }
+    let (host, running) = waiting();
+    let state = host.path("scratch/state/c/state.json");
+    let whole = host.path("scratch/state/c/whole.json");
+    // Until it is told that it runs.
+    while !std::fs::read_to_string(&state).unwrap().contains("running") {
+        std::thread::yield_now();
+    }
+    std::fs::rename(&state, &whole).unwrap();
+    nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let text = std::thread::scope(|scope| {
+        let joined = scope.spawn(|| host.join("hostname").printed());
+        // It opens when it is read, and has nothing in it.
+        let nothing = std::fs::OpenOptions::new().write(true).open(&state).unwrap();
+        std::fs::rename(&whole, &state).unwrap();
+        drop(nothing);
+        joined.join().unwrap()
+    });
+    assert_eq!(text, "box\n");
+    end(running);
+}
+
+#[test]
 fn a_further_process_ends_on_its_own() {
     if !is_able() {
         return;
