@@ -120,9 +120,13 @@ class Cluster:
         return "\n".join(text.splitlines()[-25:])
 
     def __enter__(self):
-        self.start_control_plane()
-        self.start_agent()
-        wait_for("the agent registers", lambda: self.state()["activated_slaves"] == 1)
+        try:
+            self.start_control_plane()
+            self.start_agent()
+            wait_for("the agent registers", lambda: self.state()["activated_slaves"] == 1)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
