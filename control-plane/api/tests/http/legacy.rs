@@ -1,6 +1,7 @@
 //! What the legacy endpoints do with their parameters and bodies.
 
 use serde_json::{Value as Json, json};
+use tepui_plugin_host::Standing;
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, JSON, Rig, request};
@@ -279,6 +280,25 @@ async fn explain_gives_reasons_with_numbers() {
         assert!(known.get(key).is_some(), "{key} is not described");
     }
     assert_eq!(rig.get("/tepui/v1/explain/frameworks/nobody").await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_a_plugin_stands_is_described() {
+    let described = Rig::new().get("/tepui/v1/openapi.json").await.json();
+    let states = &described["components"]["schemas"]["Plugin"]["properties"]["state"]["enum"];
+    let reason = String::new;
+    for standing in [
+        Standing::Opening,
+        Standing::InUse,
+        Standing::Beside,
+        Standing::StandsBy,
+        Standing::Retired,
+        Standing::Refused { reason: reason() },
+        Standing::Failed { reason: reason(), instead: reason() },
+    ] {
+        let state = serde_json::to_value(standing).unwrap()["state"].clone();
+        assert!(states.as_array().unwrap().contains(&state), "{state} is not in {states}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
