@@ -87,37 +87,61 @@ fn candidate(config: &Config, id: Uuid) -> Candidate {
     }
 }
 
-/// Everything that serves: as a standby at first, later as the leader.
-struct Servers {
+/// What answers on each address, as a standby until it leads.
+struct Doors {
     mesos: Front,
     marathon: Front,
     /// Calls that wait for a leader are answered by it.
-    leads: watch::Sender<Option<Router>>,
+    lead: watch::Sender<Option<Router>>,
     agents: Gate,
+}
+
+impl Doors {
+    fn lead(&self, elected: &Elected) {
+        self.agents.open(elected.driver.clone());
+        self.marathon.replace(elected.marathon.clone());
+        self.lead.send_replace(Some(elected.marathon.clone()));
+        self.mesos.replace(elected.mesos.clone());
+    }
+}
+
+/// Everything that serves.
+struct Servers {
+    doors: Doors,
     running: [JoinHandle<()>; 3],
     stop: watch::Sender<bool>,
 }
 
 impl Servers {
-    fn start(config: &Config, listeners: Listeners, standby: &Standby, own: Router) -> Self {
+    /// `leads` is who serves from the first connection on, if there is no need to stand by.
+    fn start(
+        config: &Config,
+        listeners: Listeners,
+        standby: &Standby,
+        own: Router,
+        leads: Option<&Elected>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mesos = Front::new(tepui_standby::mesos(standby.clone(), own));
-        let (leads, leading) = watch::channel(None);
+        let (lead, leading) = watch::channel(None);
         let marathon = Front::new(tepui_standby::marathon(standby.clone(), leading));
-        let agents = Gate::new(standby.heard.clone());
+        let doors = Doors { mesos, marathon, lead, agents: Gate::new(standby.heard.clone()) };
+        if let Some(elected) = leads {
+            doors.lead(elected);
+        }
         let patience = Patience::default();
         let mut agents_stop = stopped.clone();
         let until = async move {
             // The sender outlives every server.
             let _ = agents_stop.wait_for(|stop| *stop).await;
         };
-        let served = grpc::serve(agents.clone(), listeners.agents, until);
+        let served = grpc::serve(doors.agents.clone(), listeners.agents, until);
         let guarded = |listen: SocketAddr, router: Router| {
             let names = config.host_names.iter().chain([&config.hostname]).map(String::as_str);
             OwnNames::new(listen, names).guard(router)
         };
-        let of_mesos = guarded(config.listen, mesos.router());
-        let of_marathon = guarded(config.marathon_listen, marathon.router());
+        let of_mesos = guarded(config.listen, doors.mesos.router());
+        let of_marathon = guarded(config.marathon_listen, doors.marathon.router());
         let running = [
             tokio::spawn(serve_http(listeners.mesos, of_mesos, patience, stopped.clone())),
             tokio::spawn(serve_http(listeners.marathon, of_marathon, patience, stopped)),
@@ -127,14 +151,7 @@ impl Servers {
                 }
             }),
         ];
-        Self { mesos, marathon, leads, agents, running, stop }
-    }
-
-    fn lead(&self, elected: &Elected) {
-        self.agents.open(elected.driver.clone());
-        self.marathon.replace(elected.marathon.clone());
-        self.leads.send_replace(Some(elected.marathon.clone()));
-        self.mesos.replace(elected.mesos.clone());
+        Self { doors, running, stop }
     }
 
     async fn stop(self) {
@@ -187,12 +204,11 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
             let opened = open_own(config, &mut entropy, timings)?;
             timings.leadership.changed();
             let elected = maker.lead(opened, entropy)?;
-            let servers = Servers::start(config, listeners, &standby, own);
-            servers.lead(&elected);
+            let servers = Servers::start(config, listeners, &standby, own, Some(&elected));
             (servers, elected)
         }
         Some(address) => {
-            let servers = Servers::start(config, listeners, &standby, own);
+            let servers = Servers::start(config, listeners, &standby, own, None);
             said(config, "control plane stands by");
             let mut standing = Standing::new(address.clone(), &maker, hear);
             let opened = tokio::select! {
@@ -205,7 +221,7 @@ async fn run(config: Config, source: Configured) -> anyhow::Result<Ended> {
                 }
             };
             let elected = maker.lead(opened, entropy)?;
-            servers.lead(&elected);
+            servers.doors.lead(&elected);
             standing.leads(&elected.driver);
             (servers, elected)
         }
