@@ -25,6 +25,7 @@ SYSCALLS = {"bpf": 321, "keyctl": 250, "add_key": 248, "perf_event_open": 298, "
             "clone3": 435}
 CLONE = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000, "net": 0x40000000}
 SIGCHLD = 17
+WALL = 0x40000000
 NO_RIGHT = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 ATTEMPTS = {}
 
@@ -83,6 +84,8 @@ def foreign_descriptor():
 def trace_init():
     def attach():
         syscall("ptrace", 16, 1, 0, 0)
+        # Who lets go before it has stopped leaves it stopped, and the host without its first process.
+        os.waitpid(1, WALL)
         syscall("ptrace", 17, 1, 0, 0)
     in_child(attach)
 
