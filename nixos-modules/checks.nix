@@ -69,6 +69,11 @@ in
     pkgs.python3
   ] "python3 nixos-modules/tests/test_modules.py --bin ${pkgs.tepui}/bin";
 
+  package-inputs = look "package-inputs" [
+    pkgs.nix
+    pkgs.python3
+  ] "python3 nixos-modules/tests/test_package.py";
+
   clippy = pkgs.tepui.overrideAttrs (old: {
     pname = "tepui-clippy";
     nativeBuildInputs = old.nativeBuildInputs ++ [ pkgs.clippy ];

@@ -7,6 +7,7 @@
   installShellFiles,
   llvmPackages,
   pkg-config,
+  protobuf,
   elfutils,
   libseccomp,
   zlib,
@@ -42,9 +43,11 @@ rustPlatform.buildRustPackage {
   };
   cargoLock.lockFile = ../Cargo.lock;
 
+  # What builds need, as need_build_tools of .ci/install.sh has it for Debian: tests/test_package.py.
   nativeBuildInputs = [
     installShellFiles
     pkg-config
+    protobuf
   ];
   buildInputs = [
     elfutils

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import unittest
 from pathlib import Path
 from typing import Any, ClassVar
@@ -182,7 +181,7 @@ class Modules(unittest.TestCase):
         )
         self.assertEqual(flake["packages"], ["default", "tepui"])
         self.assertIn("default", flake["modules"])
-        for check in ("package", "clippy", "format", "dead-code", "modules", "case-single", "case-plugin"):
+        for check in ("package", "clippy", "format", "dead-code", "modules", "package-inputs", "case-single", "case-plugin"):
             self.assertIn(check, flake["checks"])
             self.assertIn(f"{check}-unstable", flake["checks"])
         self.assertNotIn("case-marathon", flake["checks"], "its client is in PyPI alone")
@@ -193,31 +192,6 @@ class Modules(unittest.TestCase):
             of = nodes[name]["original"]
             self.assertEqual(f"{of['type']}:{of['owner']}/{of['repo']}/{of['ref']}", url)
             self.assertRegex(nodes[name]["locked"]["rev"], "^[0-9a-f]{40}$")
-
-    def test_the_package_has_the_plugins_that_are_shipped_under_their_names(self) -> None:
-        package = nix(f"""
-          let lib = import {REPOSITORY}/vm-tests/nix/lib; in
-          {{ inherit (import {HERE.parent}/package.nix {{
-            inherit lib;
-            stdenv = {{ buildPlatform.canExecute = _: false; hostPlatform = {{ }}; }};
-            rustPlatform.buildRustPackage = package: package;
-            llvmPackages.clang-unwrapped = "clang";
-            installShellFiles = null; pkg-config = null; elfutils = null; libseccomp = null; zlib = null;
-          }}) cargoBuildFlags postInstall; }}
-        """)
-        shipped = ["binpack", "numa", "priority"]
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "lib").mkdir()
-            for name in shipped:
-                self.assertIn(f"tepui-plugin-{name}", package["cargoBuildFlags"])
-                text = (REPOSITORY / f"plugins/{name}/Cargo.toml").read_text()
-                library = tomllib.loads(text)["lib"].get("name", f"tepui_plugin_{name}")
-                # As cargo calls it, where nixpkgs puts it.
-                (Path(folder) / f"lib/lib{library}.so").touch()
-            words = ["bash", "-euc", package["postInstall"]]
-            subprocess.run(words, env={**os.environ, "out": folder}, check=True)
-            found = sorted(path.name for path in Path(folder, "lib/tepui/plugins").iterdir())
-            self.assertEqual(found, [f"{name}.so" for name in shipped])
 
     def test_a_host_that_has_no_such_package_is_not_written(self) -> None:
         unit = render.evaluate(HERE / "right.nix")["alone"]["units"]["tepui-agentd"]
