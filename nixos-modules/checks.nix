@@ -64,10 +64,13 @@ in
 
   dead-code = look "dead-code" [ pkgs.deadnix ] "deadnix --fail .";
 
-  modules = look "modules" [
-    pkgs.nix
-    pkgs.python3
-  ] "python3 nixos-modules/tests/test_modules.py --bin ${pkgs.tepui}/bin";
+  modules =
+    look "modules"
+      [
+        pkgs.nix
+        pkgs.python3
+      ]
+      "python3 nixos-modules/tests/test_modules.py -v --bin ${pkgs.tepui}/bin --plugins ${pkgs.tepui}/lib/tepui/plugins";
 
   package-inputs = look "package-inputs" [
     pkgs.nix
