@@ -21,7 +21,7 @@ wanted = marked()
 t.assertGreater(len(wanted), 0)
 
 with subtest("every metric of the catalogue that needs a controller is told of a task"):
-    lacking = {}
+    lacking: dict[str, str | None] = {}
 
     def all_there(_):
         text = one.succeed("curl -sf http://one:5051/metrics")

@@ -87,9 +87,9 @@ with subtest("it is in the container's namespaces and control group"):
                 t.assertNotEqual(inside, one.succeed(f"readlink {link}").strip(), f"{name} {kind}")
         one.succeed(f"systemd-run --unit held-{name} tepui exec {name} -- sleep 777")
         held = one.wait_until_succeeds("pgrep -f '^sleep 777$'", timeout=60).strip()
-        groups = [one.succeed(f"cat /proc/{each}/cgroup").strip() for each in (pid, held)]
+        both = [one.succeed(f"cat /proc/{each}/cgroup").strip() for each in (pid, held)]
         unit = f"tepui-task-{name}"
-        t.assertTrue(all(unit in group for group in groups), groups)
+        t.assertTrue(all(unit in group for group in both), both)
         one.succeed(f"systemctl kill -s KILL held-{name}.service")
         one.wait_until_fails("pgrep -f '^sleep 777$'", timeout=30)
 

@@ -12,7 +12,7 @@ STEADY = {
 }  # fmt: skip
 hosts = (alpha, beta, gamma)
 by_name = {host.name: host for host in hosts}
-acknowledged = []
+acknowledged: list[str] = []
 
 
 def ask(host, path):

@@ -175,9 +175,9 @@ LIES = {
     "T-50 it begins in the first process's root": ['WorkingDir:"/proc/1/root"'],
 }
 
-for number, (name, words) in enumerate(LIES.items()):
+for number, (name, parts) in enumerate(LIES.items()):
     with subtest(f"{name}: it is refused, or sees its own files only"):
-        made = " ".join(shlex.quote(word) for word in words)
+        made = " ".join(shlex.quote(word) for word in parts)
         one.succeed(f"python3 /root/image.py /root/lie{number}.tar {made}")
         create(f"lie{number}", f"lie{number}", look)
         said = outcome(f"lie{number}")

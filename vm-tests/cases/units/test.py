@@ -51,9 +51,9 @@ with subtest("an app of three instances runs as three units"):
         one.wait_for_open_port(task["ports"][0], addr="one", timeout=60)
 
 with subtest("systemctl, systemd-cgls and journalctl show them"):
-    status = one.succeed(f"systemctl status '{units()[0]}' --no-pager")
-    t.assertIn("Tepui app /shop/cart", status)
-    t.assertRegex(status, r"Main PID: \d+ \(python3\)")
+    shown = one.succeed(f"systemctl status '{units()[0]}' --no-pager")
+    t.assertIn("Tepui app /shop/cart", shown)
+    t.assertRegex(shown, r"Main PID: \d+ \(python3\)")
     # Not from the status: a restored host has another boot id than its journal, which status uses.
     one.wait_until_succeeds(f"journalctl -u '{units()[0]}' | grep 'hello from'", timeout=30)
     t.assertRegex(one.succeed("systemd-cgls --no-pager"), r"tepui-tasks-default\.slice")
