@@ -37,9 +37,38 @@ let
     else
       [ ];
 
-  # Settings by which a secret could end up where everybody reads it.
+  # A name as it is in every way of writing it: api_key, apiKey, API-KEY.
+  plainName = name: builtins.replaceStrings [ "_" "-" ] [ "" "" ] (lib.toLower name);
+  matches = pattern: text: builtins.match pattern text != null;
+  # Settings whose text could be a secret, which would then stand where everybody reads it. Those that
+  # name a file are looked at for where it is.
   looksSecret =
-    name: builtins.match ".*(password|passwd|secret|token|private_key|credential).*" name != null;
+    path:
+    let
+      name = plainName (last path);
+      above = map plainName (lib.init path);
+    in
+    (
+      matches ".*(password|passwd|passphrase|secret|token|credential).*" name
+      || matches ".*(api|access|auth|encryption|master|private|shared|signing)keys?" name
+      # A table of them, by names that are anything.
+      || (above != [ ] && matches "(passwords|secrets|tokens|credentials|apikeys)" (last above))
+    )
+    && !namesFile name;
+  namesFile = matches ".*(file|path|folder|dir)s?";
+  # Settings that name a file with a secret in it.
+  namesSecretFile =
+    path:
+    let
+      name = plainName (last path);
+    in
+    looksSecret path
+    || name == "dockerconfig"
+    || matches ".*(password|passwd|passphrase|secret|token|credential|key).*" name;
+  isPrivateKey = text: isString text && matches ".*-----BEGIN [A-Z ]*PRIVATE KEY-----.*" (flat text);
+  # What `.` of a pattern matches in every line.
+  flat = builtins.replaceStrings [ "\n" ] [ " " ];
+  isInStore = text: builtins.isPath text || lib.hasInfix "${builtins.storeDir}/" text;
 in
 rec {
   # The settings of a daemon: the keys of its TOML file, those in `typed` with types of their own.
@@ -234,19 +263,30 @@ rec {
       texts = textsOf [ ] settings;
       namesOf = found: map (one: concatStringsSep "." one.path) found;
       secrets = namesOf (
-        filter (one: looksSecret (last one.path) && isString one.value && !hasPrefix "/" one.value) texts
+        filter (
+          one:
+          isPrivateKey one.value
+          || (
+            looksSecret one.path
+            && isString one.value
+            && one.value != ""
+            && !hasPrefix "/" one.value
+            && !hasPrefix "file:///" one.value
+          )
+        ) texts
       );
       inStore = namesOf (
         filter (
           one:
-          (looksSecret (last one.path) || last one.path == "docker_config")
-          && (builtins.isPath one.value || hasPrefix builtins.storeDir one.value)
+          isInStore one.value
+          # What is named as file:///… is read for its login.
+          && (namesSecretFile one.path || (isString one.value && hasPrefix "file://" one.value))
         ) texts
       );
       # An address, such as a store's, may hold a password, whatever name it is given by.
       logins = namesOf (filter (one: hasPassword one.value) texts);
       badCredentials = builtins.attrNames (
-        filterAttrs (_: source: !hasPrefix "/" source || hasPrefix builtins.storeDir source) cfg.credentials
+        filterAttrs (_: source: !hasPrefix "/" source || isInStore source) cfg.credentials
       );
       badNames = filter (name: builtins.match "[A-Za-z0-9_.-]+" name == null) (
         builtins.attrNames cfg.credentials

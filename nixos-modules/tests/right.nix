@@ -62,6 +62,26 @@ in
     };
   };
 
+  # Names that only sound like secrets, and files outside the store; what is public may be in it.
+  discreet = {
+    services.tepui.control-plane = {
+      enable = true;
+      checkConfig = false;
+      settings = {
+        store_ca_file = "/nix/store/00000000000000000000000000000000-ca.pem";
+        plugins.quota.settings = {
+          token_file = "/run/credentials/tepui-control-plane.service/token";
+          private_key_path = "/run/keys/quota";
+          password = "";
+          secret = "file:///run/credentials/tepui-control-plane.service/quota";
+          tokens_per_second = 3;
+          key_prefix = "quota/";
+          monkey = "ape";
+        };
+      };
+    };
+  };
+
   # An agent with everything.
   worker =
     { lib, pkgs, ... }:

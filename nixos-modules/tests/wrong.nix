@@ -46,6 +46,61 @@ in
     ];
   };
 
+  "secrets however their names are written" = {
+    config = plane {
+      adminPassword = "hunter2";
+      SIGNING_KEY = "hunter2";
+      "auth-token" = "hunter2";
+      plugins.quota.settings = {
+        api_key = "hunter2";
+        apiKey = "hunter2";
+        privateKey = "hunter2";
+        secrets.db = "hunter2";
+        pem = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQ\n-----END EC PRIVATE KEY-----\n";
+      };
+    };
+    says = [
+      "settings.SIGNING_KEY, adminPassword, auth-token, plugins.quota.settings.apiKey, plugins.quota.settings.api_key, plugins.quota.settings.pem, plugins.quota.settings.privateKey, plugins.quota.settings.secrets.db would put a secret into the Nix store"
+      "services.tepui.control-plane.credentials"
+    ];
+  };
+
+  "a private key that is copied to the store" = {
+    config = plane { store_key_file = ./wrong.nix; };
+    says = [ "services.tepui.control-plane.settings.store_key_file names a file in the Nix store" ];
+  };
+
+  "a private key in the store, as a string" = {
+    config = plane { store_key_file = "${./wrong.nix}"; };
+    says = [
+      "services.tepui.control-plane.settings.store_key_file names a file in the Nix store"
+      "services.tepui.control-plane.credentials"
+    ];
+  };
+
+  "a store's address in a file that is copied to the store" = {
+    config = plane { store = "file://${./wrong.nix}"; };
+    says = [ "services.tepui.control-plane.settings.store names a file in the Nix store" ];
+  };
+
+  "the same for an agent, and a token's file for a plugin" = {
+    config = agent {
+      control_plane = [ "file://${./wrong.nix}" ];
+      plugins.numa.settings.tokenFile = ./wrong.nix;
+    };
+    says = [
+      "services.tepui.agent.settings.control_plane, plugins.numa.settings.tokenFile names a file in the Nix store"
+    ];
+  };
+
+  "a credential out of the store" = {
+    config.services.tepui.control-plane = {
+      enable = true;
+      credentials.key = "${./wrong.nix}";
+    };
+    says = [ "services.tepui.control-plane.credentials.key must be the absolute path" ];
+  };
+
   "a secret file that a package makes" = {
     config = agent {
       control_plane = [ "http://plane:5052" ];

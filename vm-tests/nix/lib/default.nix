@@ -32,6 +32,7 @@ let
     toJSON
     ;
 
+  letters = text: genList (at: substring at 1 text) (stringLength text);
   nameValuePair = name: value: { inherit name value; };
   optional = condition: value: if condition then [ value ] else [ ];
   optionals = condition: values: if condition then values else [ ];
@@ -108,6 +109,10 @@ let
     id = value: value;
     const = value: _: value;
     last = list: elemAt list (length list - 1);
+    init = list: genList (elemAt list) (length list - 1);
+    toLower = replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (
+      letters "abcdefghijklmnopqrstuvwxyz"
+    );
     reverseList = list: genList (index: elemAt list (length list - 1 - index)) (length list);
     unique = foldl' (seen: one: if elem one seen then seen else seen ++ [ one ]) [ ];
     imap0 = f: list: genList (index: f index (elemAt list index)) (length list);
