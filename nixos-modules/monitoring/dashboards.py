@@ -146,7 +146,12 @@ APP = Dashboard(
         ("Instances", [
             Panel("Wanted and there", "short",
                   [(f'max({of_app("tepui_app_instances_wanted")})', "wanted"),
-                   ('max by (state) (tepui_app_instances{app="$app"})', "{{state}}")], width=12),
+                   ('max by (state) (tepui_app_instances{app="$app"})', "{{state}}")], width=9),
+            Panel("Running of wanted", "percentunit",
+                  [('avg_over_time((max(tepui_app_instances{app="$app",state="running"})'
+                    ' / (max(tepui_app_instances_wanted{app="$app"}) > 0))[$__range:])', "share")],
+                  about="The mean over the time that is shown, to hold against what was promised.",
+                  kind="stat", width=3),
             Panel("Health", "short",
                   [(f'max({of_app("tepui_app_instances_healthy")})', "healthy"),
                    (f'max({of_app("tepui_app_instances_unhealthy")})', "unhealthy")], width=6),
