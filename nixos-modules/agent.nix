@@ -76,11 +76,10 @@ in
         listen = daemon.addressOption "127.0.0.1:5051" "of the agent's own endpoints";
         control_plane = mkOption {
           type = types.listOf types.str;
-          default = [ ];
+          default = lib.optional controlPlane.enable "http://${daemon.reached controlPlane.settings.agent_listen}";
+          defaultText = lib.literalMD "the one on this host, at its `agent_listen`";
           example = [ "http://node1:5052" ];
-          description = ''
-            Where control planes take agents. Empty is the one on this host.
-          '';
+          description = "Where control planes take agents.";
         };
       };
     };
@@ -119,6 +118,10 @@ in
         addresses = [ "listen" ];
       }
       ++ [
+        {
+          assertion = cfg.settings.control_plane != [ ] || !controlPlane.enable;
+          message = "${path}.settings.control_plane is empty. Leave it out: it is the control plane of this host then.";
+        }
         {
           assertion = cfg.settings.control_plane != [ ] || controlPlane.enable;
           message = "${path}: no control plane runs on this host, and ${path}.settings.control_plane names none. List where agents register: control_plane = [ \"http://HOST:5052\" ].";

@@ -17,6 +17,8 @@ let
   cfg = config.services.tepui.apply;
   apps = config.services.tepui.apps;
   json = pkgs.formats.json { };
+  daemon = import ./daemon.nix { inherit lib pkgs; };
+  controlPlane = config.services.tepui.control-plane or { };
   hardening = import ./hardening.nix;
   tepui = lib.getExe' cfg.package "tepui";
 
@@ -73,7 +75,8 @@ in
       };
       marathon = mkOption {
         type = types.str;
-        default = "http://127.0.0.1:8080";
+        default = "http://${daemon.reachedOf controlPlane "marathon_listen" "127.0.0.1:8080"}";
+        defaultText = lib.literalMD "the control plane of this host, at its `marathon_listen`";
         description = "The Marathon endpoint of the control plane.";
       };
       owner = mkOption {

@@ -244,6 +244,21 @@ rec {
     && portOf one != 0
     && portOf one == portOf other
     && (hostOf one == hostOf other || isEverywhere one || isEverywhere other);
+  # An address that is listened at, as programs of the same host reach it.
+  reached =
+    address:
+    let
+      port = last (splitString ":" address);
+    in
+    {
+      "0.0.0.0" = "127.0.0.1:${port}";
+      "::" = "[::1]:${port}";
+    }
+    .${hostOf address} or address;
+  # The same of a daemon's key, or what it is by default where the daemon does not run.
+  reachedOf =
+    cfg: key: default:
+    if cfg.enable or false then reached cfg.settings.${key} else default;
   isLoopback =
     address: hasPrefix "127." address || hasPrefix "[::1]" address || hasPrefix "localhost:" address;
   hasPassword = address: isString address && builtins.match "[a-z]+://[^/]*:[^/]*@.*" address != null;

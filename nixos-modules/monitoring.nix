@@ -13,12 +13,16 @@ let
     ;
 
   cfg = config.services.tepui.monitoring;
+  daemon = import ./daemon.nix { inherit lib pkgs; };
+  controlPlane = config.services.tepui.control-plane or { };
+  agent = config.services.tepui.agent or { };
   shipped = ./monitoring;
   targets =
     description: default:
     mkOption {
       type = types.listOf types.str;
       inherit default description;
+      defaultText = lib.literalMD "what listens on this host";
     };
 
   # The shipped rules, with links to where people find the runbook.
@@ -43,15 +47,19 @@ in
       scraping a Tepui cluster by the Prometheus of this host, and its dashboards in the Grafana of
       this host, whichever of them there is'';
 
-    controlPlanes = targets "Control planes, at the ports of their Mesos APIs." [ "127.0.0.1:5050" ];
-    agents = targets "Agents, at the ports of their own endpoints." [ "127.0.0.1:5051" ];
+    controlPlanes = targets "Control planes, at the ports of their Mesos APIs." [
+      (daemon.reachedOf controlPlane "listen" "127.0.0.1:5050")
+    ];
+    agents = targets "Agents, at the ports of their own endpoints." [
+      (daemon.reachedOf agent "listen" "127.0.0.1:5051")
+    ];
 
     apps = {
       servers = targets ''
         Marathon endpoints at which Prometheus finds the tasks of apps; empty leaves them out. Tasks
         are scraped whose app has the label `TEPUI_METRICS=true`, at the path that `TEPUI_METRICS_PATH`
         names, `/metrics` if none does.
-      '' [ "http://127.0.0.1:8080" ];
+      '' [ "http://${daemon.reachedOf controlPlane "marathon_listen" "127.0.0.1:8080"}" ];
 
       refreshInterval = mkOption {
         type = types.str;

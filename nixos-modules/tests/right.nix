@@ -34,6 +34,33 @@ in
     };
   };
 
+  # What is beside a control plane on its host follows the addresses at which that listens.
+  together = {
+    services.tepui.control-plane = {
+      enable = true;
+      settings = {
+        listen = "10.0.0.1:6050";
+        marathon_listen = "[::]:9080";
+        agent_listen = "0.0.0.0:6052";
+        allow_unauthenticated = true;
+      };
+    };
+    services.tepui.agent = {
+      enable = true;
+      settings = {
+        listen = "0.0.0.0:6051";
+        allow_unauthenticated = true;
+      };
+    };
+    services.tepui.apps."/web".cmd = "exec web";
+    services.prometheus.enable = true;
+    services.tepui.monitoring = {
+      enable = true;
+      rules = [ "/etc/rules/tepui.yml" ];
+      dashboards = "/etc/dashboards";
+    };
+  };
+
   # One of several control planes, whose store wants TLS and a login.
   shared = {
     services.tepui.control-plane = {

@@ -20,6 +20,16 @@ in
     says = [ ''control_plane = [ "http://HOST:5052" ]'' ];
   };
 
+  "an agent that is told of no control plane beside one" = {
+    config = {
+      imports = [
+        (plane { })
+        (agent { control_plane = [ ]; })
+      ];
+    };
+    says = [ "services.tepui.agent.settings.control_plane is empty. Leave it out" ];
+  };
+
   "a firewall opened for loopback addresses" = {
     config.services.tepui.control-plane = {
       enable = true;
