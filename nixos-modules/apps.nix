@@ -117,6 +117,10 @@ in
   config = mkIf cfg.enable {
     assertions = [
       {
+        assertion = !daemon.hasPassword cfg.marathon;
+        message = "services.tepui.apply.marathon has a password, which everybody could read in the Nix store. Put the whole address into a file that only root reads, give it to systemd.services.tepui-apply.serviceConfig.LoadCredential as \"marathon:/run/keys/…\", and set this to file:///run/credentials/tepui-apply.service/marathon.";
+      }
+      {
         assertion = badIds == [ ];
         message = "services.tepui.apps.\"${concatStringsSep "\", \"" badIds}\" is not an app's id: it begins with a slash, and its parts have small letters, digits, dots and dashes, such as \"/shop/cart\".";
       }

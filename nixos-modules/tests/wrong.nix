@@ -30,6 +30,17 @@ in
     says = [ "services.tepui.agent.settings.control_plane is empty. Leave it out" ];
   };
 
+  "a login at which apps are applied" = {
+    config.services.tepui = {
+      apps."/web".cmd = "exec x";
+      apply.marathon = "zk://reader:hunter2@one:2181/tepui";
+    };
+    says = [
+      "services.tepui.apply.marathon has a password"
+      "file:///run/credentials/tepui-apply.service/marathon"
+    ];
+  };
+
   "a firewall opened for loopback addresses" = {
     config.services.tepui.control-plane = {
       enable = true;
