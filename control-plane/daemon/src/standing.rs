@@ -115,9 +115,15 @@ impl Standing {
                             warn!("store told less than it has, following it anew");
                             news = ensemble.follow();
                         }
-                        Effect::StandUp { seen, gone } => {
-                            pending.push(self.stand_up(&mut store, seen.as_ref(), gone));
+                        Effect::StandUp { seen, gone, above } => {
+                            pending.push(self.stand_up(&mut store, seen.as_ref(), gone, above));
                         }
+                        Effect::SetBack { known, current } => error!(
+                            known = known.0,
+                            current = current.map(|current| current.0),
+                            "store was emptied or set back: it has a lower term than this process knew \
+                             of, or none; this process leads in higher ones only"
+                        ),
                         Effect::Forgotten { term } => error!(
                             term = term.0,
                             "store was emptied or set back after this process won in it, standing by anew"
@@ -218,8 +224,14 @@ impl Standing {
         }
     }
 
-    fn stand_up(&self, store: &mut Shared, seen: Option<&Leadership>, gone: bool) -> Event {
-        match tokio::task::block_in_place(|| store.campaign(seen, gone)) {
+    fn stand_up(
+        &self,
+        store: &mut Shared,
+        seen: Option<&Leadership>,
+        gone: bool,
+        above: Term,
+    ) -> Event {
+        match tokio::task::block_in_place(|| store.campaign(seen, gone, above)) {
             Ok(Campaign::Won(term)) => {
                 info!(term = term.0, "elected");
                 Event::Won { term }

@@ -56,6 +56,17 @@ pub enum Effect {
         seen: Option<Leadership>,
         /// The leader is known to be gone. Otherwise it stays if it wrote since.
         gone: bool,
+        /// The highest term that this standby ever knew of. Its own must be higher, whatever the
+        /// store says by now: in that one somebody may still lead (invariant I-16).
+        above: Term,
+    },
+    /// The store has a lower term than it had, or none: it was emptied, replaced or set back. Told
+    /// once each time.
+    SetBack {
+        /// The highest term that this standby ever knew of.
+        known: Term,
+        /// The term that the store has now.
+        current: Option<Term>,
     },
     /// The store does not know the term that this process won in it: it was emptied, replaced or set
     /// back. This process stands by again, in the store as it is now.
@@ -98,6 +109,10 @@ pub struct Election {
     missing: bool,
     /// What is heard next is read anew, so no swap of this process is missing in it.
     anew: bool,
+    /// The highest term that was heard or won, in whatever the store was then.
+    highest: Term,
+    /// What was heard last was below that, and this was told.
+    set_back: bool,
     standing: Standing,
 }
 
@@ -133,6 +148,8 @@ impl Election {
             gone: None,
             missing: false,
             anew: false,
+            highest: Term::default(),
+            set_back: false,
             standing: Standing::No,
         }
     }
@@ -158,7 +175,8 @@ impl Election {
                 if std::mem::take(&mut self.anew) {
                     self.forget(now, Term::default(), out);
                 }
-                // Terms begin anew.
+                self.compare(None, out);
+                // Nobody is known to have gone from what comes next.
                 self.gone = None;
                 self.heard = Heard::Nothing;
                 (self.deaf, self.missing) = (false, false);
@@ -178,6 +196,7 @@ impl Election {
                 }
             }
             Event::Won { term } => {
+                self.highest = self.highest.max(term);
                 self.sit_down(now, self.lease);
                 self.standing = Standing::Won(term);
                 self.anew = false;
@@ -244,14 +263,32 @@ impl Election {
         {
             self.sit_down(now, self.lease);
             (self.heard, self.gone) = (Heard::Never, None);
+            // This says it already.
+            self.set_back = true;
             out.push(Effect::Forgotten { term });
         }
+    }
+
+    /// Compares the store's term with the highest that was ever known. What is heard while an own term
+    /// is awaited may be older than that.
+    fn compare(&mut self, current: Option<Term>, out: &mut Vec<Effect>) {
+        let found = current.unwrap_or_default();
+        self.highest = self.highest.max(found);
+        if let Standing::Won(_) = self.standing {
+            return;
+        }
+        let is_lower = found < self.highest;
+        if is_lower && !self.set_back {
+            out.push(Effect::SetBack { known: self.highest, current });
+        }
+        self.set_back = is_lower;
     }
 
     fn hear(&mut self, now: Mono, record: Leadership, out: &mut Vec<Effect>) {
         if std::mem::take(&mut self.anew) {
             self.forget(now, record.term, out);
         }
+        self.compare(Some(record.term), out);
         if let Standing::Won(term) = self.standing {
             if record.term > term {
                 // Somebody raised it again before this process was ready to lead.
@@ -312,7 +349,7 @@ impl Election {
                 Heard::Record(record) => Some(record.clone()),
                 Heard::Never | Heard::Nothing => None,
             };
-            out.push(Effect::StandUp { seen, gone });
+            out.push(Effect::StandUp { seen, gone, above: self.highest });
         }
     }
 }

@@ -104,7 +104,9 @@ impl Shared {
     }
 
     /// Raises the term if nobody but the leader of `seen` has led since (`None`: nobody ever).
-    /// Unless that leader is known to be `gone`, it stays if it has written since.
+    /// Unless that leader is known to be `gone`, it stays if it has written since. The term is above
+    /// `known` too, the highest that the caller ever knew of: in a store that was emptied or set back,
+    /// somebody may still lead in that one (invariant I-16).
     ///
     /// # Errors
     /// When the servers do not answer, or what is stored is damaged.
@@ -112,6 +114,7 @@ impl Shared {
         &mut self,
         seen: Option<&Leadership>,
         gone: bool,
+        known: Term,
     ) -> Result<Campaign, StoreError> {
         self.held = None;
         let (stamp, current) = self.current()?;
@@ -125,11 +128,16 @@ impl Shared {
         if !same {
             return Ok(Campaign::Lost);
         }
-        self.raise(stamp, current)
+        self.raise(stamp, current, known)
     }
 
-    fn raise(&mut self, stamp: Option<Stamp>, current: Leadership) -> Result<Campaign, StoreError> {
-        let term = Term(current.term.max(self.above).0.saturating_add(1));
+    fn raise(
+        &mut self,
+        stamp: Option<Stamp>,
+        current: Leadership,
+        known: Term,
+    ) -> Result<Campaign, StoreError> {
+        let term = Term(current.term.max(self.above).max(known).0.saturating_add(1));
         let leadership = Leadership {
             term,
             writes: current.writes.saturating_add(1),
@@ -316,7 +324,7 @@ impl Store for Shared {
         loop {
             self.held = None;
             let (stamp, current) = self.current()?;
-            if let Campaign::Won(term) = self.raise(stamp, current)? {
+            if let Campaign::Won(term) = self.raise(stamp, current, Term::default())? {
                 return Ok(term);
             }
         }

@@ -48,7 +48,7 @@ fn in_an_empty_store_a_standby_stands_up_at_once() {
     let mut election = Election::new(LEASE);
     assert_eq!(
         handle(&mut election, at(0), Event::Heard(None)),
-        [Effect::StandUp { seen: None, gone: true }]
+        [Effect::StandUp { seen: None, gone: true, above: Term(0) }]
     );
 }
 
@@ -60,7 +60,7 @@ fn a_leader_that_stepped_down_is_followed_at_once() {
     let vacant = Leadership { leader: None, writes: 8, ..record };
     assert_eq!(
         hear(&mut election, at(10), &vacant),
-        [Effect::WatchNobody, Effect::StandUp { seen: Some(vacant), gone: true }]
+        [Effect::WatchNobody, Effect::StandUp { seen: Some(vacant), gone: true, above: Term(1) }]
     );
 }
 
@@ -86,7 +86,7 @@ fn a_silent_leader_loses_when_its_lease_is_over_and_not_before() {
     assert_eq!(handle(&mut election, at(5999), Event::Tick), []);
     assert_eq!(
         handle(&mut election, at(6000), Event::Tick),
-        [Effect::StandUp { seen: Some(record), gone: false }]
+        [Effect::StandUp { seen: Some(record), gone: false, above: Term(1) }]
     );
 }
 
@@ -98,7 +98,7 @@ fn the_end_of_the_leaders_process_is_enough() {
     assert_eq!(handle(&mut election, at(1), Event::LeaderGone { term: Term(3) }), []);
     assert_eq!(
         handle(&mut election, at(2), Event::LeaderGone { term: Term(4) }),
-        [Effect::StandUp { seen: Some(record), gone: true }]
+        [Effect::StandUp { seen: Some(record), gone: true, above: Term(4) }]
     );
 }
 
@@ -107,8 +107,11 @@ fn a_leader_that_was_never_met_and_refuses_loses_with_two_signs_of_life_and_not_
     let mut election = Election::new(LEASE);
     let record = led_by("a", 4, 1);
     let refuses = || Event::LeaderRefuses { term: Term(4) };
-    let stands_up =
-        |record: &Leadership| Effect::StandUp { seen: Some(record.clone()), gone: false };
+    let stands_up = |record: &Leadership| Effect::StandUp {
+        seen: Some(record.clone()),
+        gone: false,
+        above: record.term,
+    };
     hear(&mut election, at(0), &record);
     // It may only just begin, or tell an address that nobody else reaches.
     assert_eq!(handle(&mut election, at(1), refuses()), []);
@@ -180,7 +183,7 @@ fn a_leader_that_went_while_nothing_was_heard_is_followed_when_the_store_is_back
     assert_eq!(handle(&mut election, at(2), Event::LeaderGone { term: Term(1) }), []);
     assert_eq!(
         hear(&mut election, at(1000), &record),
-        [Effect::StandUp { seen: Some(record), gone: true }]
+        [Effect::StandUp { seen: Some(record), gone: true, above: Term(1) }]
     );
 }
 
@@ -188,7 +191,7 @@ fn a_leader_that_went_while_nothing_was_heard_is_followed_when_the_store_is_back
 fn an_attempt_that_the_store_did_not_answer_is_made_again_soon() {
     let mut election = Election::new(LEASE);
     let record = led_by("a", 1, 1);
-    let stands_up = |gone| Effect::StandUp { seen: Some(record.clone()), gone };
+    let stands_up = |gone| Effect::StandUp { seen: Some(record.clone()), gone, above: Term(1) };
     hear(&mut election, at(0), &record);
     assert_eq!(handle(&mut election, at(5000), Event::Tick), [stands_up(false)]);
     handle(&mut election, at(7000), Event::Failed);
@@ -229,7 +232,10 @@ fn who_won_in_a_store_that_was_emptied_begins_anew() {
         handle(&mut election, at(5002), told);
         assert_eq!(
             handle(&mut election, at(5003), Event::Heard(None)),
-            [Effect::Forgotten { term: Term(7) }, Effect::StandUp { seen: None, gone: true },]
+            [
+                Effect::Forgotten { term: Term(7) },
+                Effect::StandUp { seen: None, gone: true, above: Term(7) },
+            ]
         );
     }
 }
@@ -248,7 +254,7 @@ fn who_won_in_a_store_that_was_set_back_stands_by_who_leads_there_now() {
     assert_eq!(handle(&mut election, at(10_002), Event::Tick), []);
     assert_eq!(
         handle(&mut election, at(10_003), Event::Tick),
-        [Effect::StandUp { seen: Some(other), gone: false }]
+        [Effect::StandUp { seen: Some(other), gone: false, above: Term(7) }]
     );
 }
 
@@ -263,7 +269,7 @@ fn who_lost_to_a_record_that_is_never_told_follows_the_store_anew() {
     assert_eq!(hear(&mut election, at(10_100), &other), [watch(&other)]);
     assert_eq!(
         handle(&mut election, at(15_100), Event::Tick),
-        [Effect::StandUp { seen: Some(other), gone: false }]
+        [Effect::StandUp { seen: Some(other), gone: false, above: Term(2) }]
     );
 }
 
@@ -275,7 +281,7 @@ fn in_an_empty_store_that_fails_a_standby_tries_again() {
     assert_eq!(election.next_wakeup(), Some(at(350)));
     assert_eq!(
         handle(&mut election, at(350), Event::Tick),
-        [Effect::StandUp { seen: None, gone: true }]
+        [Effect::StandUp { seen: None, gone: true, above: Term(0) }]
     );
 }
 
@@ -311,5 +317,59 @@ fn who_won_and_was_overtaken_before_it_led_stands_by_again() {
     let other = led_by("b", 2, 2);
     assert_eq!(hear(&mut election, at(2), &other), [watch(&other)]);
     let effects = handle(&mut election, at(3), Event::LeaderGone { term: Term(2) });
-    assert_eq!(effects, [Effect::StandUp { seen: Some(other), gone: true }]);
+    assert_eq!(effects, [Effect::StandUp { seen: Some(other), gone: true, above: Term(2) }]);
+}
+
+#[test]
+fn in_a_store_that_was_emptied_a_standby_stands_up_above_every_term_that_it_knew() {
+    let mut election = Election::new(LEASE);
+    // A leader of this term lives, and finds out with its next write only.
+    hear(&mut election, at(0), &led_by("a", 1, 1));
+    assert_eq!(
+        handle(&mut election, at(1), Event::Heard(None)),
+        [
+            Effect::SetBack { known: Term(1), current: None },
+            Effect::StandUp { seen: None, gone: true, above: Term(1) }
+        ]
+    );
+    // What the servers did not take is tried again, and said once.
+    handle(&mut election, at(2), Event::Failed);
+    assert_eq!(
+        handle(&mut election, at(252), Event::Tick),
+        [Effect::StandUp { seen: None, gone: true, above: Term(1) }]
+    );
+    handle(&mut election, at(253), Event::Won { term: Term(2) });
+    let own = led_by("me", 2, 1);
+    assert_eq!(hear(&mut election, at(254), &own), [Effect::Lead { term: Term(2) }]);
+}
+
+#[test]
+fn a_store_that_was_set_back_is_told_once_and_its_leader_followed_by_a_term_above_all() {
+    let mut election = Election::new(LEASE);
+    hear(&mut election, at(0), &led_by("a", 7, 9));
+    let older = led_by("b", 3, 1);
+    let told = Effect::SetBack { known: Term(7), current: Some(Term(3)) };
+    assert_eq!(hear(&mut election, at(1), &older), [told, watch(&older)]);
+    let renewed = led_by("b", 3, 2);
+    assert_eq!(hear(&mut election, at(2), &renewed), []);
+    assert_eq!(
+        handle(&mut election, at(3), Event::LeaderGone { term: Term(3) }),
+        [Effect::StandUp { seen: Some(renewed), gone: true, above: Term(7) }]
+    );
+    handle(&mut election, at(4), Event::Lost);
+    let later = led_by("c", 8, 3);
+    assert_eq!(hear(&mut election, at(5), &later), [watch(&later)]);
+    // Again it is another store.
+    assert!(matches!(hear(&mut election, at(6), &older)[0], Effect::SetBack { .. }));
+}
+
+#[test]
+fn a_term_that_was_won_and_never_heard_is_known() {
+    let mut election = Election::new(LEASE);
+    handle(&mut election, at(0), Event::Heard(None));
+    handle(&mut election, at(1), Event::Won { term: Term(5) });
+    let other = led_by("b", 6, 2);
+    hear(&mut election, at(2), &other);
+    let effects = handle(&mut election, at(3), Event::Heard(None));
+    assert_eq!(effects[1], Effect::StandUp { seen: None, gone: true, above: Term(6) });
 }

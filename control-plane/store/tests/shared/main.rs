@@ -85,7 +85,7 @@ fn a_copy_that_follows_has_what_the_leader_wrote(place: &Place) {
     // It takes over with what it has: nothing is read again, and it knows what is there.
     let mut successor = place.open(&address, "two");
     let seen = follower.leadership().cloned();
-    assert_eq!(successor.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(2)));
+    assert_eq!(successor.campaign(seen.as_ref(), true, Term(0)).unwrap(), Campaign::Won(Term(2)));
     let replica = place.follow(&address, |leadership| leadership.term == Term(2));
     successor.adopt(&replica).unwrap();
     let ops = vec![put("long", "short"), put("k/0", "again"), Op::Delete { key: "before".into() }];
@@ -107,7 +107,7 @@ fn of_two_that_stand_up_one_leads(place: &Place) {
                     let (place, address, seen) = (&place, &address, &seen);
                     scope.spawn(move || {
                         let mut store = place.open(address, name);
-                        store.campaign(seen.as_ref(), true).unwrap() != Campaign::Lost
+                        store.campaign(seen.as_ref(), true, Term(0)).unwrap() != Campaign::Lost
                     })
                 })
                 .collect();
@@ -121,10 +121,10 @@ fn of_two_that_stand_up_one_leads(place: &Place) {
 fn a_new_store_may_begin_above_a_term(place: &Place) {
     let address = place.fresh();
     let mut first = place.open(&address, "one").above(Term(40));
-    assert_eq!(first.campaign(None, true).unwrap(), Campaign::Won(Term(41)));
+    assert_eq!(first.campaign(None, true, Term(0)).unwrap(), Campaign::Won(Term(41)));
     let seen = place.follow(&address, |_| true).leadership().cloned();
     let mut next = place.open(&address, "two").above(Term(40));
-    assert_eq!(next.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(42)));
+    assert_eq!(next.campaign(seen.as_ref(), true, Term(0)).unwrap(), Campaign::Won(Term(42)));
 }
 
 fn a_leader_that_wrote_since_stays(place: &Place) {
@@ -134,10 +134,10 @@ fn a_leader_that_wrote_since_stays(place: &Place) {
     let seen = place.follow(&address, |_| true).leadership().cloned();
     leader.commit(term, Batch::default()).unwrap();
     let mut standby = place.open(&address, "two");
-    assert_eq!(standby.campaign(seen.as_ref(), false).unwrap(), Campaign::Lost);
+    assert_eq!(standby.campaign(seen.as_ref(), false, Term(0)).unwrap(), Campaign::Lost);
     leader.commit(term, Batch::default()).unwrap();
-    assert_eq!(standby.campaign(None, true).unwrap(), Campaign::Lost);
-    assert_eq!(standby.campaign(seen.as_ref(), true).unwrap(), Campaign::Won(Term(2)));
+    assert_eq!(standby.campaign(None, true, Term(0)).unwrap(), Campaign::Lost);
+    assert_eq!(standby.campaign(seen.as_ref(), true, Term(0)).unwrap(), Campaign::Won(Term(2)));
 }
 
 fn a_former_leader_writes_nothing_more(place: &Place) {
@@ -204,12 +204,14 @@ fn who_stands_by_begins_anew_in_a_store_that_was_emptied(place: &Place) {
     let mut leader = place.open(&address, "one");
     let term = leader.acquire().unwrap();
     leader.commit(term, Batch { ops: vec![put("a", "1")] }).unwrap();
-    drop(leader);
     place.server.empty(&address);
     let told = place.runtime.block_on(async { ensemble.follow().recv().await.unwrap() });
     assert_eq!(told.unwrap(), News::Snapshot(Vec::new()));
-    assert_eq!(standby.campaign(None, true).unwrap(), Campaign::Won(Term(1)));
-    standby.commit(Term(1), Batch { ops: vec![put("b", "1")] }).unwrap();
+    // The leader may not have found out yet: no two lead in one term (invariant I-16).
+    assert_eq!(standby.campaign(None, true, term).unwrap(), Campaign::Won(Term(2)));
+    let late = leader.commit(term, Batch { ops: vec![put("a", "late")] });
+    assert!(matches!(late, Err(StoreError::Fenced { current: Term(2), .. })), "{late:?}");
+    standby.commit(Term(2), Batch { ops: vec![put("b", "1")] }).unwrap();
     assert_eq!(standby.load("").unwrap(), [("b".to_owned(), b"1".to_vec())]);
 }
 
@@ -223,6 +225,6 @@ fn who_steps_down_leaves_the_place_free(place: &Place) {
     assert_eq!(replica.leadership().unwrap().term, term);
     assert!(matches!(leader.commit(term, Batch::default()), Err(StoreError::Fenced { .. })));
     let mut next = place.open(&address, "two");
-    let won = next.campaign(replica.leadership(), false).unwrap();
+    let won = next.campaign(replica.leadership(), false, Term(0)).unwrap();
     assert_eq!(won, Campaign::Won(Term(term.0 + 1)));
 }
