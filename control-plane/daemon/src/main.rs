@@ -147,11 +147,27 @@ impl Configured {
         }
         Ok(config)
     }
+
+    /// As [`Configured::read`], for a process that goes on with what it has: its error is said with all
+    /// causes, for the first part names no more than the file.
+    fn read_anew(&self) -> Result<Config, String> {
+        self.read().map_err(|problem| format!("{problem:#}"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reload_says_what_is_wrong_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("control-plane.toml");
+        std::fs::write(&file, "lisen = '127.0.0.1:1'\n").unwrap();
+        let configured = Configured { flags: Settings::default(), file: Some(file) };
+        let problem = configured.read_anew().unwrap_err();
+        assert!(problem.contains("control-plane.toml") && problem.contains("`lisen`"), "{problem}");
+    }
 
     #[test]
     fn a_recording_in_a_folder_that_is_not_there_is_refused_on_this_host_and_not_elsewhere() {

@@ -27,7 +27,7 @@ impl Plugins {
         let Some(mut reloads) = reloads else { return };
         loop {
             reloads.next().await;
-            match source.read() {
+            match source.read_anew() {
                 Ok(config) => {
                     info!(
                         allocator = config.allocator,
@@ -35,7 +35,7 @@ impl Plugins {
                     );
                     self.seat(config).await;
                 }
-                Err(problem) => error!(%problem, "configuration not read anew, nothing changes"),
+                Err(problem) => error!(problem, "configuration not read anew, nothing changes"),
             }
         }
     }
