@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -30,6 +31,18 @@ let
     inherit (cfg) settings;
     name = "agentd.toml";
   };
+
+  # What the host boots; a container has its kernel from elsewhere.
+  kernel = config.boot.kernelPackages.kernel.version or null;
+  oldestKernel = "5.15";
+  ownKernel = kernel != null && !(config.boot.isContainer or false);
+  # Until 24.05 an option, since then (and before systemd 258) a parameter of the kernel.
+  unified = options.systemd.enableUnifiedCgroupHierarchy or { isDefined = false; };
+  withoutUnified =
+    (unified.isDefined && !config.systemd.enableUnifiedCgroupHierarchy)
+    || lib.any (
+      parameter: builtins.match "systemd\\.unified_cgroup_hierarchy=(0|no|off|false)" parameter != null
+    ) (config.boot.kernelParams or [ ]);
 
   range = types.submodule {
     options = {
@@ -125,6 +138,18 @@ in
         {
           assertion = cfg.settings.control_plane != [ ] || controlPlane.enable;
           message = "${path}: no control plane runs on this host, and ${path}.settings.control_plane names none. List where agents register: control_plane = [ \"http://HOST:5052\" ].";
+        }
+        {
+          assertion = lib.unique cfg.settings.control_plane == cfg.settings.control_plane;
+          message = "${path}.settings.control_plane names a control plane twice: ${lib.concatStringsSep ", " cfg.settings.control_plane}. Name each once.";
+        }
+        {
+          assertion = ownKernel -> lib.versionAtLeast kernel oldestKernel;
+          message = "${path}: this host boots Linux ${toString kernel}, and tasks are counted and held to their limits by Linux ${oldestKernel} or newer. Set boot.kernelPackages to a newer one.";
+        }
+        {
+          assertion = !withoutUnified;
+          message = "${path}: this host is without the unified hierarchy of control groups (cgroup v2), in which tasks have their limits. Remove systemd.unified_cgroup_hierarchy from boot.kernelParams, or systemd.enableUnifiedCgroupHierarchy = false.";
         }
         {
           assertion = cfg.taskPorts != null -> cfg.taskPorts.from <= cfg.taskPorts.to;

@@ -140,6 +140,23 @@ in
       systemd.services.tepui-agentd.serviceConfig.LimitNOFILE = lib.mkForce 4096;
     };
 
+  # A container has another's kernel; where NixOS has removed the option for cgroup v2 nothing reads it.
+  inside =
+    { lib, ... }:
+    {
+      options.systemd.enableUnifiedCgroupHierarchy = lib.mkOption {
+        apply = _: throw "this option was removed";
+      };
+      config = {
+        boot.isContainer = true;
+        boot.kernelPackages.kernel.version = "5.10.239";
+        services.tepui.agent = {
+          enable = true;
+          settings.control_plane = [ "http://plane:5052" ];
+        };
+      };
+    };
+
   # Plugins are joined; the daemon that loads them is another matter.
   plugged = {
     services.tepui.control-plane = {

@@ -41,6 +41,47 @@ in
     ];
   };
 
+  "a control plane that is named twice" = {
+    config = agent {
+      control_plane = [
+        "http://one:5052"
+        "http://two:5052"
+        "http://one:5052"
+      ];
+    };
+    says = [ "names a control plane twice: http://one:5052, http://two:5052, http://one:5052" ];
+  };
+
+  "an agent on a kernel that is too old" = {
+    config = {
+      imports = [ (agent { control_plane = [ "http://one:5052" ]; }) ];
+      boot.kernelPackages.kernel.version = "5.10.239";
+    };
+    says = [
+      "this host boots Linux 5.10.239"
+      "Linux 5.15 or newer. Set boot.kernelPackages"
+    ];
+  };
+
+  "an agent without cgroup v2 by a parameter of the kernel" = {
+    config = {
+      imports = [ (agent { control_plane = [ "http://one:5052" ]; }) ];
+      boot.kernelParams = [ "systemd.unified_cgroup_hierarchy=0" ];
+    };
+    says = [ "without the unified hierarchy of control groups (cgroup v2)" ];
+  };
+
+  "an agent without cgroup v2 by the option of former releases" = {
+    config =
+      { lib, ... }:
+      {
+        imports = [ (agent { control_plane = [ "http://one:5052" ]; }) ];
+        options.systemd.enableUnifiedCgroupHierarchy = lib.mkOption { type = lib.types.bool; };
+        config.systemd.enableUnifiedCgroupHierarchy = false;
+      };
+    says = [ "or systemd.enableUnifiedCgroupHierarchy = false" ];
+  };
+
   "a firewall opened for loopback addresses" = {
     config.services.tepui.control-plane = {
       enable = true;

@@ -83,6 +83,9 @@ in
   options = {
     assertions = option (types.listOf types.unspecified) [ ];
     warnings = strings;
+    boot.isContainer = option types.bool false;
+    boot.kernelPackages = option types.raw { kernel.version = "6.12.30"; };
+    boot.kernelParams = strings;
     environment.etc = option (types.attrsOf (types.submodule file)) { };
     environment.systemPackages = option (types.listOf types.package) [ ];
     users.users = set;
