@@ -80,6 +80,13 @@ class Monitoring(unittest.TestCase):
     def test_written_files_are_what_the_sources_say(self) -> None:
         run(str(MONITORING / "generate"), "--check")
 
+    def test_rules_for_another_place_differ_in_their_links_alone(self) -> None:
+        url = "https://wiki.example.org/tepui/runbook"
+        told = run(str(MONITORING / "generate"), "--rules-for", url)
+        here = (MONITORING / "rules/tepui.yml").read_text()
+        self.assertEqual(told, here.replace('"runbook.md#', f'"{url}#'))
+        self.assertIn(f'"{url}#tepuinoleader"', told)
+
     def test_promtool_understands_the_rules_and_each_alert_fires_when_it_should(self) -> None:
         run("promtool", "check", "rules", str(MONITORING / "rules/tepui.yml"))
         run("promtool", "test", "rules", str(HERE / "tepui.test.yml"))
