@@ -25,6 +25,9 @@ use crate::vigils::Vigils;
 /// The pause before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// So long a store may take to answer before somebody is told that it is waited for.
+const NOTICE: Duration = Duration::from_secs(2);
+
 /// A control plane that does not lead yet.
 pub struct Standing {
     address: Address,
@@ -142,17 +145,24 @@ impl Standing {
     /// # Errors
     /// When its address or the login is refused.
     pub async fn connect(&mut self) -> anyhow::Result<Ensemble> {
-        let mut said = false;
+        let (mut said, mut why) = (false, false);
         loop {
             self.watchdog.beat();
-            match Ensemble::connect_to_lead(&self.address, self.lease.into()).await {
+            let connecting = Ensemble::connect_to_lead(&self.address, self.lease.into());
+            let connected = noticed(connecting, NOTICE, || {
+                if !std::mem::replace(&mut said, true) {
+                    warn!(store = %self.address, "store has not answered yet, waiting for it");
+                }
+            });
+            match connected.await {
                 Ok(ensemble) => {
                     self.ensemble = Some(ensemble.clone());
                     return Ok(ensemble);
                 }
                 Err(error @ EnsembleError::Unavailable { .. }) => {
                     self.timings.leadership.store_failed("connect");
-                    if !std::mem::replace(&mut said, true) {
+                    said = true;
+                    if !std::mem::replace(&mut why, true) {
                         let error = &error as &dyn std::error::Error;
                         warn!(error, "store does not answer, retrying");
                     }
@@ -276,6 +286,23 @@ impl Standing {
     }
 }
 
+/// Waits for `asked`; if that takes longer than `patience`, it is told meanwhile, once.
+async fn noticed<T>(
+    asked: impl Future<Output = T>,
+    patience: Duration,
+    mut tell: impl FnMut(),
+) -> T {
+    let mut asked = std::pin::pin!(asked);
+    tokio::select! {
+        biased;
+        answer = &mut asked => answer,
+        () = tokio::time::sleep(patience) => {
+            tell();
+            asked.await
+        }
+    }
+}
+
 fn take_over(mut store: Shared, term: Term, replica: &Replica) -> anyhow::Result<Opened> {
     tokio::task::block_in_place(|| store.adopt(replica)).context("failed to take over")?;
     let all = replica.records("").context("failed to load the state")?;
@@ -304,4 +331,19 @@ fn master_info(info: &v1::MasterInfo) -> String {
         "version": info.version,
     })
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_is_told_while_it_is_waited_for() {
+        let (told, is_told) = tokio::sync::oneshot::channel();
+        let mut told = Some(told);
+        let tell = || told.take().unwrap().send(7).unwrap();
+        assert_eq!(noticed(is_told, Duration::ZERO, tell).await, Ok(7));
+        let never = || panic!("it does not take long");
+        assert_eq!(noticed(std::future::ready(1), Duration::ZERO, never).await, 1);
+    }
 }

@@ -40,11 +40,18 @@ impl Ensemble {
     /// # Errors
     /// When none answers in time, or they refuse the credentials.
     pub async fn connect(address: &Address) -> Result<Self, EnsembleError> {
-        Self::connect_at(address, Pace::default()).await
+        let pace = Pace::default();
+        match address.kind {
+            Kind::Etcd => etcd::Etcd::connect(address, pace).await.map(Self::Etcd),
+            Kind::ZooKeeper => {
+                zookeeper::ZooKeeper::connect(address, pace).await.map(Self::ZooKeeper)
+            }
+        }
     }
 
     /// Connects as [`Ensemble::connect`] does, for somebody who leads with this lease or may come to:
-    /// no request waits so long for a server that hangs that the lease ends before another is asked.
+    /// no request waits so long for a server that hangs that the lease ends before another is asked. Each
+    /// server is tried once, so that the caller can say soon what it waits for, and ask again.
     ///
     /// # Errors
     /// When no server answers in time, or they refuse the credentials.
@@ -52,14 +59,11 @@ impl Ensemble {
         address: &Address,
         lease: Duration,
     ) -> Result<Self, EnsembleError> {
-        Self::connect_at(address, Pace::within(lease)).await
-    }
-
-    async fn connect_at(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
+        let pace = Pace::within(lease);
         match address.kind {
             Kind::Etcd => etcd::Etcd::connect(address, pace).await.map(Self::Etcd),
             Kind::ZooKeeper => {
-                zookeeper::ZooKeeper::connect(address, pace).await.map(Self::ZooKeeper)
+                zookeeper::ZooKeeper::connect_once(address, pace).await.map(Self::ZooKeeper)
             }
         }
     }

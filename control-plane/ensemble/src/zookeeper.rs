@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::RwLock;
 use tokio::sync::mpsc::Sender;
 use tracing::warn;
@@ -69,19 +70,17 @@ impl ZooKeeper {
         Ok(zookeeper)
     }
 
+    /// As [`ZooKeeper::connect`], for somebody who asks again: each server is tried once.
+    pub(crate) async fn connect_once(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
+        let zookeeper = Self::with(address, pace, true, session_once(address, pace).await?);
+        zookeeper.prepare().await?;
+        Ok(zookeeper)
+    }
+
     /// A session that makes nothing, for somebody who can ask later or elsewhere: each server is tried
     /// once.
     pub(crate) async fn open(address: &Address, pace: Pace) -> Result<Self, EnsembleError> {
-        let connector = connector(address, pace).with_fail_eagerly();
-        let limit = pace.with_each(address.servers.len()).min(SESSION);
-        match tokio::time::timeout(limit, begin(address, connector)).await {
-            Ok(client) => Ok(Self::with(address, pace, false, client?)),
-            Err(late) => Err(EnsembleError::Unavailable {
-                servers: address.servers(),
-                what: OPEN,
-                source: late.into(),
-            }),
-        }
+        Ok(Self::with(address, pace, false, session_once(address, pace).await?))
     }
 
     fn with(address: &Address, pace: Pace, writes: bool, client: Client) -> Self {
@@ -366,6 +365,39 @@ fn wrong(address: &Address, what: &'static str, error: Error) -> EnsembleError {
 
 pub(crate) async fn session(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
     begin(address, connector(address, pace)).await
+}
+
+/// A session of whichever server is the first to give one; each is tried once.
+async fn session_once(address: &Address, pace: Pace) -> Result<Client, EnsembleError> {
+    let connector = connector(address, pace).with_fail_eagerly();
+    let limit = pace.with_each(address.servers.len()).min(SESSION);
+    match tokio::time::timeout(limit, begin(address, connector)).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error @ EnsembleError::Denied { .. })) => Err(error),
+        Ok(Err(_)) | Err(_) => Err(EnsembleError::Unavailable {
+            servers: address.servers(),
+            what: OPEN,
+            source: unreached(address, pace.silence / 2).await.into(),
+        }),
+    }
+}
+
+/// What became of a connection to each server.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreached(String);
+
+/// Connects to each server and says what came of it: the client library names no reason.
+async fn unreached(address: &Address, patience: Duration) -> Unreached {
+    let tried = address.servers.iter().map(|server| async move {
+        let connected = tokio::time::timeout(patience, TcpStream::connect(server)).await;
+        match connected {
+            Ok(Ok(_)) => format!("{server}: takes connections, and opens no session"),
+            Ok(Err(error)) => format!("{server}: {error}"),
+            Err(_) => format!("{server}: takes no connection in time"),
+        }
+    });
+    Unreached(futures_util::future::join_all(tried).await.join(", "))
 }
 
 fn connector(address: &Address, pace: Pace) -> Connector {

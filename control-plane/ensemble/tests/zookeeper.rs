@@ -118,3 +118,21 @@ fn whoever_only_reads_soon_hears_that_nobody_is_there() {
     let nobody = refused();
     assert!(nobody < Duration::from_secs(9), "nobody listens: {nobody:?}");
 }
+
+/// Nobody listens there any more.
+fn nowhere() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn who_is_to_lead_soon_knows_which_servers_are_away_and_why() {
+    let (one, other) = (nowhere(), nowhere());
+    let address = Address::parse(&format!("zk://{one},{other}/mesos")).unwrap();
+    let begin = Instant::now();
+    let error = Ensemble::connect_to_lead(&address, Duration::from_secs(5)).await.unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    for server in [one, other] {
+        assert!(why.contains(&format!("{server}: Connection refused")), "{why}");
+    }
+}
