@@ -103,9 +103,10 @@ pub async fn keep(driver: Driver, finder: Finder, mut wish: watch::Receiver<Wish
             }
             Tried::Nobody(error) => {
                 let uri = endpoint.uri();
-                debug!(%uri, error = &*error as &dyn std::error::Error, "no control plane here");
+                let error = &*error as &dyn std::error::Error;
+                debug!(%uri, error, "no control plane here");
                 if pause == LONGEST_PAUSE {
-                    warn!(%uri, %error, "control plane does not answer, retrying");
+                    warn!(%uri, error, "control plane does not answer, retrying");
                 }
             }
         }
