@@ -16,7 +16,7 @@ use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
 use tepui_ensemble::TlsFiles;
 use tepui_isolators::{DiskQuota, Wish};
 use tepui_plugin_host::{PluginSettings, Shelf};
-use tepui_process::guard_address;
+use tepui_process::{check_certificates, check_host, check_key, guard_address};
 use tepui_types::{Attributes, Resources, Role};
 
 use crate::finder::Finder;
@@ -46,8 +46,9 @@ pub const DISK_WATCH_SECONDS: u64 = 15;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Addresses of control planes, or of the store that they share (zk://…, etcd://…, or
-    /// file:///PATH of a file in which it stands); with commas, or repeated [default: http://127.0.0.1:5052]
+    /// Addresses of control planes (http://HOST:PORT, or HOST:PORT; the port is needed), or of the store
+    /// that they share (zk://…, etcd://…, or file:///PATH of a file in which it stands); with commas, or
+    /// repeated [default: http://127.0.0.1:5052]
     #[arg(long, env = "TEPUI_CONTROL_PLANE")]
     pub control_plane: Vec<String>,
     /// Certificates (PEM) of who signs the store's servers, for etcds://
@@ -274,6 +275,8 @@ pub struct Config {
     pub control_plane: Finder,
     /// Certificates for a store that tells where they are: the setting that names each, and the file.
     pub certificates: Vec<(&'static str, PathBuf)>,
+    /// The key of the one that the agent shows.
+    pub store_key: Option<PathBuf>,
     /// Address of the agent's own endpoints.
     pub listen: SocketAddr,
     /// Folder of sandboxes and state, absolute.
@@ -320,6 +323,21 @@ pub struct Config {
     pub reconfiguration: tepui_agent::Reconfiguration,
     /// Containers.
     pub containers: ContainerConfig,
+}
+
+impl Config {
+    /// Checks that the files for TLS are there and hold what they are to.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub fn check_files(&self) -> anyhow::Result<()> {
+        for (setting, path) in &self.certificates {
+            check_certificates(path).with_context(|| format!("{setting} is of no use"))?;
+        }
+        self.store_key
+            .iter()
+            .try_for_each(|path| check_key(path).context("store_key_file is of no use"))
+    }
 }
 
 impl Settings {
@@ -408,6 +426,9 @@ impl Settings {
             None => LISTEN.parse().context("the default address is valid")?,
         };
         guard_address("listen", listen, self.allow_unauthenticated)?;
+        if let Some(hostname) = &self.hostname {
+            check_host("hostname", hostname)?;
+        }
         let role = self.default_role.as_deref().unwrap_or("*");
         let role = Role::parse(role).context("default_role is not a role")?;
         let resources = self.resources.as_deref().unwrap_or_default();
@@ -460,6 +481,7 @@ impl Settings {
             images: images.resolve(&work_dir)?,
             control_plane: finder(&self.control_plane, &store_files)?,
             certificates: store_files.certificates(),
+            store_key: store_files.key,
             hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
             listen,
             work_dir,
@@ -556,5 +578,27 @@ mod tests {
         let open = Settings { listen: Some("0.0.0.0:5051".parse().unwrap()), ..settings() };
         assert!(open.clone().resolve().is_err());
         assert!(Settings { allow_unauthenticated: true, ..open }.resolve().is_ok());
+    }
+
+    #[test]
+    fn a_hostname_that_nobody_reaches_is_refused() {
+        for wrong in ["", "a b"] {
+            let settings = Settings { hostname: Some(wrong.into()), ..settings() };
+            let error = settings.resolve().unwrap_err().to_string();
+            assert!(error.starts_with("hostname = "), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_for_tls_that_are_of_no_use_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let garbage = folder.path().join("garbage.pem");
+        std::fs::write(&garbage, "no PEM").unwrap();
+        for (ca, why) in [("/nowhere/ca.pem".into(), "failed to read"), (garbage, "in PEM")] {
+            let store = vec!["etcds://localhost:2379".to_owned()];
+            let settings = Settings { control_plane: store, store_ca_file: Some(ca), ..settings() };
+            let error = format!("{:#}", settings.resolve().unwrap().check_files().unwrap_err());
+            assert!(error.starts_with("store_ca_file") && error.contains(why), "{error}");
+        }
     }
 }

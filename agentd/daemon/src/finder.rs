@@ -1,6 +1,6 @@
 //! Where the control planes are, as endpoints of gRPC.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tepui_ensemble::TlsFiles;
 use tepui_finder::{FindError, Found};
 use tonic::transport::Endpoint;
@@ -35,12 +35,22 @@ impl Finder {
 
 fn endpoint(text: &str) -> anyhow::Result<Endpoint> {
     let uri = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    Endpoint::from_shared(uri).with_context(|| {
+    let wrong = || {
         format!(
             "control_plane = {text:?} is not an address like http://host:5052, \
              zk://host:2181/tepui or etcd://host:2379"
         )
-    })
+    };
+    let endpoint = Endpoint::from_shared(uri).with_context(wrong)?;
+    // Others pass here, and nobody would ever be reached.
+    let uri = endpoint.uri();
+    ensure!(
+        uri.scheme_str() == Some("http"),
+        "{}: only http:// is spoken to control planes",
+        wrong()
+    );
+    ensure!(uri.port_u16().is_some_and(|port| port > 0), "{}: it has no port", wrong());
+    Ok(endpoint)
 }
 
 fn reached(found: Found<Endpoint>) -> Option<Endpoint> {
@@ -82,6 +92,21 @@ mod tests {
         assert!(error.contains("zk://host:2181/tepui"), "{error}");
         let error = format!("{:#}", parse("zk://host/tepui").unwrap_err());
         assert!(error.contains("has no port"), "{error}");
+    }
+
+    #[test]
+    fn an_address_at_which_nobody_is_ever_reached_is_refused() {
+        for (text, why) in [
+            ("ftp://a", "only http://"),
+            ("https://a:5052", "only http://"),
+            ("http://a", "no port"),
+            ("a", "no port"),
+            ("a:0", "no port"),
+        ] {
+            let error = format!("{:#}", parse(text).unwrap_err());
+            assert!(error.contains(why) && error.contains("http://host:5052"), "{error}");
+        }
+        assert!(parse("http://[::1]:5052/").is_ok());
     }
 
     #[test]

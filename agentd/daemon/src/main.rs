@@ -73,6 +73,9 @@ fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result
     let settings = load_settings::<Settings>(file)?;
     let settings = if elsewhere { settings.elsewhere()? } else { settings };
     let config = settings.resolve()?;
+    if !elsewhere {
+        config.check_files()?;
+    }
     let shelf = config.shelf.clone();
     let checked = shelf.check(Kind::Isolator, &config.plugins(), plugins, elsewhere);
     checked.map_err(anyhow::Error::msg)

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
 use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
-use tepui_process::guard_address;
+use tepui_process::{check_certificates, check_host, check_key, guard_address};
 use tepui_types::{Span, Term};
 
 use crate::told;
@@ -54,7 +54,7 @@ pub struct Settings {
     /// Folder of the durable state [default: $STATE_DIRECTORY or /var/lib/tepui/control-plane]
     #[arg(long)]
     pub state_dir: Option<PathBuf>,
-    /// Name under which clients reach this host [default: the listening address]
+    /// Name under which clients reach this host, or its IP address [default: the listening address]
     #[arg(long)]
     pub hostname: Option<String>,
     /// Names, besides its own, under which clients call this host where it listens on loopback; may be
@@ -179,6 +179,8 @@ pub struct Config {
     pub store: Option<Address>,
     /// Certificates for that store: the setting that names each, and the file.
     pub certificates: Vec<(&'static str, PathBuf)>,
+    /// The key of the one that this process shows.
+    pub store_key: Option<PathBuf>,
     /// How long a leader is believed without a sign of life.
     pub lease: Span,
     /// Terms of this process are above this one.
@@ -194,6 +196,19 @@ impl Config {
         let shadow = shadow.filter(|name| crate::shadow::is_plugin(name, &self.shelf));
         let allocator = Some(self.allocator.as_str()).filter(|name| *name != BUILT_IN);
         allocator.into_iter().chain(shadow).collect()
+    }
+
+    /// Checks that the files for TLS are there and hold what they are to.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub fn check_files(&self) -> anyhow::Result<()> {
+        for (setting, path) in &self.certificates {
+            check_certificates(path).with_context(|| format!("{setting} is of no use"))?;
+        }
+        self.store_key
+            .iter()
+            .try_for_each(|path| check_key(path).context("store_key_file is of no use"))
     }
 
     /// Checks that what is said of plugins is said of some.
@@ -344,7 +359,7 @@ impl Settings {
         let role = self.marathon_role.unwrap_or_else(|| "*".into());
         tepui_types::Role::parse(&role).context("marathon_role is not a role")?;
         Ok(Config {
-            hostname: self.hostname.unwrap_or_else(|| listen.ip().to_string()),
+            hostname: hostname(self.hostname, listen)?,
             listen,
             marathon_listen,
             agent_listen,
@@ -365,6 +380,7 @@ impl Settings {
             marathon_user: self.marathon_user,
             store,
             certificates,
+            store_key: self.store_key_file,
             lease: Span::from_secs(lease),
             term_above: Term(term_above),
             warnings,
@@ -387,6 +403,13 @@ impl Settings {
             key: self.store_key_file.clone(),
         }
     }
+}
+
+/// What others are told: the name given, or the address.
+fn hostname(given: Option<String>, listen: SocketAddr) -> anyhow::Result<String> {
+    let Some(given) = given else { return Ok(listen.ip().to_string()) };
+    check_host("hostname", &given)?;
+    Ok(given)
 }
 
 /// Where records are unless a setting says so: what systemd makes for the unit.

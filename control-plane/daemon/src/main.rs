@@ -93,6 +93,9 @@ fn check(file: &Path, elsewhere: bool, plugins: Option<&Path>) -> anyhow::Result
     let shelf = config.shelf.clone();
     let checked = shelf.check(Kind::Allocator, &config.plugins(), plugins, elsewhere);
     checked.map_err(anyhow::Error::msg)?;
+    if !elsewhere {
+        config.check_files()?;
+    }
     if let Some(record) = config.allocator_record.as_deref().filter(|_| !elsewhere) {
         Recorder::check_folder(record, &config.state_dir).map_err(anyhow::Error::msg)?;
     }
@@ -185,5 +188,23 @@ mod tests {
         assert!(check(&file, true, None).is_ok());
         write(&config::default_state_dir().join("day.tepui"));
         assert!(check(&file, false, None).is_ok(), "systemd makes that one");
+    }
+
+    #[test]
+    fn files_for_tls_that_are_of_no_use_are_refused_on_this_host_and_not_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("control-plane.toml");
+        let garbage = folder.path().join("garbage.pem");
+        std::fs::write(&garbage, "no PEM").unwrap();
+        for (ca, why) in [(Path::new("/nowhere/ca.pem"), "failed to read"), (&garbage, "in PEM")] {
+            let text = format!(
+                "store = \"etcds://localhost:2379\"\nstore_ca_file = \"{}\"\n",
+                ca.display()
+            );
+            std::fs::write(&file, text).unwrap();
+            let error = format!("{:#}", check(&file, false, None).unwrap_err());
+            assert!(error.starts_with("store_ca_file") && error.contains(why), "{error}");
+            assert!(check(&file, true, None).is_ok());
+        }
     }
 }

@@ -29,6 +29,9 @@ pub enum NoCertificate {
     /// It holds something else.
     #[error("{0} has no certificate in PEM")]
     None(PathBuf),
+    /// It holds no key.
+    #[error("{0} has no private key in PEM")]
+    NoKey(PathBuf),
     /// It holds what looks like a certificate and is none.
     #[error("certificate {number} of {path} is none: {why}")]
     Damaged {
@@ -86,14 +89,37 @@ impl Collector for Certificates {
     }
 }
 
-/// When the first certificate of a file ends, in seconds since 1970.
-fn not_after(path: &Path) -> Result<i64, NoCertificate> {
+/// Checks that a file holds certificates.
+///
+/// # Errors
+/// When it cannot be read, or holds none or what is none.
+pub fn check_certificates(path: &Path) -> Result<(), NoCertificate> {
+    not_after(path).map(drop)
+}
+
+/// Checks that a file holds a private key, by its label: which kinds are taken is the user's business.
+///
+/// # Errors
+/// When it cannot be read, or holds none.
+pub fn check_key(path: &Path) -> Result<(), NoCertificate> {
+    let text = read(path)?;
+    let mut blocks = Pem::iter_from_buffer(&text).take(MAX_CERTIFICATES).flatten();
+    let has_key = blocks.any(|block| block.label.ends_with("PRIVATE KEY"));
+    has_key.then_some(()).ok_or_else(|| NoCertificate::NoKey(path.to_owned()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, NoCertificate> {
     let failed = |source| NoCertificate::Read { path: path.to_owned(), source };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_BYTES {
         return Err(NoCertificate::None(path.to_owned()));
     }
-    let text = std::fs::read(path).map_err(failed)?;
+    std::fs::read(path).map_err(failed)
+}
+
+/// When the first certificate of a file ends, in seconds since 1970.
+fn not_after(path: &Path) -> Result<i64, NoCertificate> {
+    let text = read(path)?;
     first_end(&text)
         .map_err(|(number, why)| NoCertificate::Damaged { path: path.to_owned(), number, why })?
         .ok_or_else(|| NoCertificate::None(path.to_owned()))
@@ -153,6 +179,12 @@ mod tests {
         assert!(said(&KeyPair::generate().unwrap().serialize_pem()).contains("has no certificate"));
         let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(said(damaged).contains("certificate 1 of"), "{}", said(damaged));
+        let key = folder.path().join("key.pem");
+        std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert!(check_key(&key).is_ok() && check_certificates(&key).is_err());
+        std::fs::write(&key, until(2040)).unwrap();
+        assert!(check_key(&key).unwrap_err().to_string().ends_with("has no private key in PEM"));
+        assert!(check_certificates(&key).is_ok());
         assert!(not_after(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
     }
 

@@ -13,9 +13,9 @@ mod requests;
 mod signals;
 mod watchdog;
 
-pub use certificates::{NoCertificate, watch_certificates};
+pub use certificates::{NoCertificate, check_certificates, check_key, watch_certificates};
 pub use clock::{Clock, seed};
-pub use config::{guard_address, load_settings};
+pub use config::{check_host, guard_address, load_settings};
 pub use hosts::OwnNames;
 pub use http::{Connection, Patience, serve_http};
 pub use ignored::note_ignored;

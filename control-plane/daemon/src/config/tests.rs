@@ -127,3 +127,12 @@ fn a_flag_wins_over_the_file() {
     assert_eq!(both.cluster.as_deref(), Some("flag"));
     assert_eq!(both.hostname.as_deref(), Some("h"));
 }
+
+#[test]
+fn a_hostname_that_nobody_reaches_is_refused() {
+    for wrong in ["", "a b"] {
+        let settings = Settings { hostname: Some(wrong.into()), ..Settings::default() };
+        let error = settings.resolve().unwrap_err().to_string();
+        assert!(error.starts_with("hostname = "), "{error}");
+    }
+}
