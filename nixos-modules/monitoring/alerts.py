@@ -352,7 +352,7 @@ ALERTS = [
         description="Tasks of {{ $labels.app }} were refused ports"
         " {{ $value | humanize }} times ({{ $labels.op }}).",
         means="A task tried to bind, or to listen on, a port outside of its offer; the kernel refused.",
-        look=["The status and error output of the task: bind answers EPERM.", "`journalctl -u tepui-agentd`: which port."],
+        look=["The status and error output of the task: bind answers EPERM.", "`tepui app show APP`: its last failure names the port; else the agent's log with `TEPUI_LOG=debug`."],
         do=["Have the app listen on `$PORT0`.", "Or ask for that very port: `requirePorts`, `portDefinitions`."],
         fires=Fires(
             {'tepui_task_port_denied_total{app="/a", op="bind"}': "0x5 3x10"}, "8m",
