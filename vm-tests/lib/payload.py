@@ -15,6 +15,11 @@ PROGRAMS = ("tepui", "tepui-control-plane", "tepui-agentd", "tepui-shim", "tepui
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PLUGINS = ("dominant", "misbehaves", "numa")
 """Libraries of plugins/, where they are built: cases name those that they need."""
+SHIPPED = {
+    "numa": "libnuma.so", "priority": "libtepui_plugin_priority.so",
+    "binpack": "libtepui_plugin_binpack.so",
+}  # fmt: skip
+"""Plugins that the package has in lib/tepui/plugins (nixos-modules/package.nix), as cargo calls them."""
 UNITS = {
     "tepui-control-plane.service": REPOSITORY / "control-plane/daemon",
     "tepui-agentd.service": REPOSITORY / "agentd/daemon",
@@ -61,6 +66,12 @@ def strip_programs(binaries: Path, goal: Path) -> None:
             if library.is_file():
                 command("strip", "-o", str(goal / f"plugins/{name}.so"), str(library))
                 os.chmod(goal / f"plugins/{name}.so", 0o644)
+    package = goal.parent / "lib/tepui/plugins"
+    package.mkdir(parents=True)
+    for name, file in SHIPPED.items():
+        if (binaries / file).is_file():
+            command("strip", "-o", str(package / f"{name}.so"), str(binaries / file))
+            os.chmod(package / f"{name}.so", 0o644)
 
 
 def previous_release() -> Path:

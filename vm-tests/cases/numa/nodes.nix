@@ -1,10 +1,12 @@
 _: {
-  one = {
-    imports = [ ../../nix/reachable.nix ];
-    services.tepui.control-plane.enable = true;
-    services.tepui.agent = {
-      enable = true;
-      settings.plugin_dir = "/opt/plugins";
+  one =
+    { config, ... }:
+    {
+      imports = [ ../../nix/reachable.nix ];
+      services.tepui.control-plane.enable = true;
+      services.tepui.agent = {
+        enable = true;
+        plugins = [ config.services.tepui.package ];
+      };
     };
-  };
 }

@@ -39,8 +39,6 @@ with subtest("without the plugin a task may run everywhere"):
 with subtest("with it, a task has the processors of a node"):
     first = one.succeed(f"cat {AGENT}")
     one.succeed(
-        "install -d -m 0755 /opt/plugins",
-        "install -m 0644 /payload/bin/plugins/numa.so /opt/plugins/",
         f"mkdir -p {NODES}/node0 {NODES}/node1",
         f"echo 0 | tee {NODES}/node0/cpulist >{NODES}/node1/cpulist",
         f"rm {AGENT}; cat >{AGENT} <<'EOT'\nisolation = \"auto,numa\"\n{first}\n{SETTINGS}EOT",
