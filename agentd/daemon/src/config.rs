@@ -16,7 +16,7 @@ use tepui_agent::{FOUND_ATTRIBUTES, LimitPolicy};
 use tepui_ensemble::TlsFiles;
 use tepui_isolators::{DiskQuota, Wish};
 use tepui_plugin_host::{PluginSettings, Shelf};
-use tepui_process::{check_certificates, check_host, check_key, guard_address};
+use tepui_process::{check_host, check_store_files, guard_address};
 use tepui_types::{Attributes, Resources, Role};
 
 use crate::finder::Finder;
@@ -331,12 +331,7 @@ impl Config {
     /// # Errors
     /// The setting whose file is of no use, and why.
     pub fn check_files(&self) -> anyhow::Result<()> {
-        for (setting, path) in &self.certificates {
-            check_certificates(path).with_context(|| format!("{setting} is of no use"))?;
-        }
-        self.store_key
-            .iter()
-            .try_for_each(|path| check_key(path).context("store_key_file is of no use"))
+        check_store_files(&self.certificates, self.store_key.as_deref())
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use tepui_ensemble::{Address, TlsFiles};
 use tepui_plugin_host::{BUILT_IN, PluginSettings, Shelf};
-use tepui_process::{check_certificates, check_host, check_key, guard_address};
+use tepui_process::{check_host, check_store_files, guard_address};
 use tepui_types::{Span, Term};
 
 use crate::told;
@@ -203,12 +203,7 @@ impl Config {
     /// # Errors
     /// The setting whose file is of no use, and why.
     pub fn check_files(&self) -> anyhow::Result<()> {
-        for (setting, path) in &self.certificates {
-            check_certificates(path).with_context(|| format!("{setting} is of no use"))?;
-        }
-        self.store_key
-            .iter()
-            .try_for_each(|path| check_key(path).context("store_key_file is of no use"))
+        check_store_files(&self.certificates, self.store_key.as_deref())
     }
 
     /// Checks that what is said of plugins is said of some.

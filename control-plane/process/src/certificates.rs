@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, Opts};
@@ -93,15 +94,30 @@ impl Collector for Certificates {
 ///
 /// # Errors
 /// When it cannot be read, or holds none or what is none.
-pub fn check_certificates(path: &Path) -> Result<(), NoCertificate> {
+fn check_certificates(path: &Path) -> Result<(), NoCertificate> {
     not_after(path).map(drop)
+}
+
+/// Checks that the files for TLS are there and hold what they are to: certificates by the settings that
+/// name them, and the key of `store_key_file`.
+///
+/// # Errors
+/// The setting whose file is of no use, and why.
+pub fn check_store_files(
+    certificates: &[(&'static str, PathBuf)],
+    key: Option<&Path>,
+) -> anyhow::Result<()> {
+    for (setting, path) in certificates {
+        check_certificates(path).with_context(|| format!("{setting} is of no use"))?;
+    }
+    key.map_or(Ok(()), |path| check_key(path).context("store_key_file is of no use"))
 }
 
 /// Checks that a file holds a private key, by its label: which kinds are taken is the user's business.
 ///
 /// # Errors
 /// When it cannot be read, or holds none.
-pub fn check_key(path: &Path) -> Result<(), NoCertificate> {
+fn check_key(path: &Path) -> Result<(), NoCertificate> {
     let text = read(path)?;
     let mut blocks = Pem::iter_from_buffer(&text).take(MAX_CERTIFICATES).flatten();
     let has_key = blocks.any(|block| block.label.ends_with("PRIVATE KEY"));

@@ -13,7 +13,7 @@ mod requests;
 mod signals;
 mod watchdog;
 
-pub use certificates::{NoCertificate, check_certificates, check_key, watch_certificates};
+pub use certificates::{NoCertificate, check_store_files, watch_certificates};
 pub use clock::{Clock, seed};
 pub use config::{check_host, guard_address, load_settings};
 pub use hosts::OwnNames;
