@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(REPOSITORY / "vm-tests"))
 
 from lib import render  # noqa: E402
+from lib.nix import value_of  # noqa: E402
 
 LIBRARY = os.environ.get("TEPUI_NIXPKGS_LIB")
 """A folder with the real library, where there is one: nixpkgs/lib."""
@@ -84,17 +85,7 @@ def wrong() -> dict[str, dict[str, Any]]:
 
 def nix(expression: str) -> dict[str, Any]:
     """The value of an expression."""
-    done = subprocess.run(
-        [
-            "nix-instantiate", "--store", "dummy://", "--readonly-mode", "--eval", "--strict",
-            "--json", "-E", expression,
-        ],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "NIX_CONFIG": "build-users-group ="},
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise AssertionError(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = value_of("-E", expression)
     return found
 
 

@@ -2,7 +2,6 @@
 """What the package is built from and what it installs, without nixpkgs. See nixos-modules/README.md."""
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,10 @@ from typing import Any, ClassVar
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(REPOSITORY / "vm-tests"))
+
+from lib.nix import value_of  # noqa: E402
 
 NATIVE, LINKED, STDENV, NAMED = "nativeBuildInputs", "buildInputs", "stdenv", "CLANG"
 NEEDED = {
@@ -68,15 +71,7 @@ def package() -> dict[str, Any]:
         llvmPackages.clang-unwrapped = "llvmPackages";
       }})) nativeBuildInputs buildInputs CLANG cargoBuildFlags postInstall; }}
     """
-    words = ["nix-instantiate", "--store", "dummy://", "--readonly-mode", "--eval", "--strict"]
-    done = subprocess.run(
-        [*words, "--json", "-E", expression],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "NIX_CONFIG": "build-users-group ="},
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise AssertionError(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = value_of("-E", expression)
     return found
 
 
@@ -129,7 +124,6 @@ class Package(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    sys.dont_write_bytecode = True
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--bin", type=Path, help="programs and plugins as cargo leaves them")
     options, rest = parser.parse_known_args()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .nix import NixFailure, value_of
 from .progress import TestFailure
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -45,21 +46,15 @@ def evaluate(
     """The hosts of a file with nodes, or of an expression, as data. Needs nix-instantiate, and
     neither a store nor root."""
     expression = str(nodes.resolve()) if isinstance(nodes, Path) else nodes
-    words = [
-        "nix-instantiate", "--store", "dummy://", "--readonly-mode", "--eval", "--strict", "--json",
-        str(EVALUATOR), "--arg", "nodes", expression,
-        "--argstr", "timeFactor", json.dumps(time_factor),
-    ]  # fmt: skip
+    words = [str(EVALUATOR), "--arg", "nodes", expression, "--argstr", "timeFactor", json.dumps(time_factor)]
     if library:
         words += ["--arg", "libPath", str(library.resolve())]
-    environment = {**os.environ, "NIX_CONFIG": "build-users-group ="}
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        hosts: dict[str, Any] = value_of(*words)
     except FileNotFoundError:
         raise BadConfiguration("no nix-instantiate here: apt-get install nix-bin") from None
-    if done.returncode != 0:
-        raise BadConfiguration(complaint(done.stderr))
-    hosts: dict[str, Any] = json.loads(done.stdout)
+    except NixFailure as failure:
+        raise BadConfiguration(complaint(str(failure))) from None
     return hosts
 
 
