@@ -230,7 +230,7 @@ ALERTS = [
     Alert(
         name="TepuiTaskCrashLoop",
         severity="warning",
-        expr="sum by (app) (increase(tepui_app_restarts_total[10m])) > 3",
+        expr="sum by (app) (increase(tepui_task_restarts_total[10m])) > 3",
         holds="",
         summary="An app's tasks end and start again",
         description="Tasks of {{ $labels.app }} were started again {{ $value | humanize }} times in"
@@ -244,10 +244,10 @@ ALERTS = [
         ],
         do=["Mend the app, or go back to a version that ran.", "Lost hosts look the same: see TepuiAgentsUnreachable."],
         fires=Fires(
-            {'tepui_app_restarts_total{app="/a"}': "0+1x15"}, "10m", {"app": "/a"},
+            {'tepui_task_restarts_total{app="/a"}': "0+1x15"}, "10m", {"app": "/a"},
             "Tasks of /a were started again 10 times in ten minutes.",
         ),
-        quiet={'tepui_app_restarts_total{app="/a"}': "0x5 2x10"},
+        quiet={'tepui_task_restarts_total{app="/a"}': "0x5 2x10"},
         dashboard="app",
     ),
     Alert(

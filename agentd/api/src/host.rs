@@ -11,7 +11,7 @@ use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
 use tokio::sync::mpsc;
 
-use crate::usage::{KernelReport, Usage};
+use crate::usage::{KernelReport, RunPlace, Usage};
 
 /// The agent cannot be asked now: 503.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +147,9 @@ pub trait Host: Clone + Send + Sync + Unpin + 'static {
 
     /// What a live run uses now; reads the kernel's files, so it may block for a moment.
     fn usage(&self, run: &ContainerId) -> Option<Usage>;
+
+    /// Where a live run is on this host; may block for a moment.
+    fn place(&self, run: &ContainerId) -> RunPlace;
 
     /// What of the kernel serves the agent now; may block for a moment.
     fn kernel(&self) -> KernelReport;

@@ -25,4 +25,6 @@ pub use host::{
     Facts, Host, ImageEntry, ImageFigures, Input, NetworkRepairs, Output, PullEntry, Unavailable,
 };
 pub use router::router;
-pub use usage::{Block, Durations, Flow, KernelReport, Memory, Tcp, Traffic, Usage};
+pub use usage::{
+    Block, Durations, Flow, KernelReport, Memory, RunPlace, Runtime, Tcp, Traffic, Usage,
+};

@@ -32,6 +32,10 @@ pub(crate) async fn kernel<H: Host>(State(app): State<App<H>>) -> Result<Json<Va
             }))
             .collect::<Value>(),
         "groups": report.groups,
+        "maps": report.maps
+            .iter()
+            .map(|(map, entries)| json!({ "map": map, "entries": entries }))
+            .collect::<Value>(),
         "events_lost": report.events_lost,
     })))
 }

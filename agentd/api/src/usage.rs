@@ -145,6 +145,41 @@ impl Durations {
     }
 }
 
+/// What a run is to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// A process tree that the agent's shim looks after.
+    Process,
+    /// A transient unit of systemd.
+    Systemd,
+    /// An OCI container, in a unit or not.
+    Oci,
+}
+
+impl Runtime {
+    /// The word used in metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Systemd => "systemd",
+            Self::Oci => "oci",
+        }
+    }
+}
+
+/// Where a live run is on its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// What it is to the host.
+    pub runtime: Runtime,
+    /// Its unit, where it has one.
+    pub unit: Option<String>,
+    /// The kernel's id of its control group, where it has one: what eBPF programs and tools of the
+    /// host call it.
+    pub cgroup_id: Option<u64>,
+}
+
 /// What of the kernel serves the agent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KernelReport {
@@ -166,6 +201,8 @@ pub struct KernelReport {
     pub events_lost: u64,
     /// Groups that the kernel knows as tasks'.
     pub groups: u64,
+    /// Maps that have a record for each of them, with the records in each.
+    pub maps: Vec<(String, u64)>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tepui_agent::{Agent, Caller, ContainerCall, Event, Response};
 use tepui_agent_api::{
     Host, ImageEntry, ImageFigures, Input, KernelReport, NetworkRepairs, Output, PullEntry,
-    Unavailable, Usage,
+    RunPlace, Unavailable, Usage,
 };
 use tepui_container::ToTerminal;
 use tepui_plugin_host::Board;
@@ -93,6 +93,10 @@ impl Host for AgentHost {
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {
         self.runs.usage(run)
+    }
+
+    fn place(&self, run: &ContainerId) -> RunPlace {
+        self.runs.place(run)
     }
 
     fn kernel(&self) -> KernelReport {

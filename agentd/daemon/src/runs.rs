@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tepui_agent::{
     Command, Effect, Event, FoundRun, FoundState, Limits, ProbeId, RunSpec, SANDBOX_MARK, Setting,
 };
+use tepui_cgroup::Leaf;
 use tepui_container::{ExecOrder, Network, ToTerminal, Tty};
 use tepui_isolators::Isolators;
 use tepui_launch::{
@@ -355,6 +356,12 @@ impl Runs {
         let rough = self.shared.launcher.usage(run).ok()?;
         let sample = self.shared.kernel.sample(run, self.shared.launcher.group(run));
         Some(kernel::usage(rough, &sample))
+    }
+
+    /// Where a live run is on this host.
+    pub fn place(&self, run: &ContainerId) -> tepui_agent_api::RunPlace {
+        let group = self.shared.launcher.group(run);
+        kernel::place(group.as_ref().map(Leaf::path), self.shared.containers.is_container(run))
     }
 
     /// Which of these runs a control group belongs to.

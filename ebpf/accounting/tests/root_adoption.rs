@@ -4,6 +4,7 @@
 
 mod rig;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -70,6 +71,8 @@ fn enforcement_stays_when_the_agent_is_killed_and_is_adopted_by_the_next() {
     // The next agent reads what happened meanwhile, and enforces on.
     let mut driver = rig.load(Policy::default());
     assert_eq!(driver.registered().unwrap(), vec![group]);
+    let entries: BTreeMap<_, _> = driver.entries().unwrap().into_iter().collect();
+    assert_eq!((entries["task_ports"], entries["task_denials"]), (1, 2), "{entries:?}");
     let adopted = driver.attach().unwrap();
     assert_eq!((adopted.replaced.len(), adopted.fresh.len()), (8, 0), "{adopted:?}");
     let events = driver.take_denials().unwrap();

@@ -101,6 +101,14 @@ with subtest("what waits is told with its reason"):
     waits = query('tepui_app_waiting_instances{app="/big"}')
     t.assertEqual([wait["metric"]["reason"] for wait in waits], ["InsufficientMemory"])
 
+with subtest("a task is called what its host calls it"):
+    wait_for('tepui_task_info{app="/web", runtime="systemd"}', 2)
+    for task in query('tepui_task_info{app="/web"}'):
+        named = task["metric"]
+        host = one if named["instance"].startswith("one:") else two
+        group = host.succeed(f"systemctl show -P ControlGroup '{named['unit']}'").strip()
+        t.assertEqual(host.succeed(f"stat -c %i '/sys/fs/cgroup{group}'").strip(), named["cgroup_id"])
+
 with subtest("metrics are those of the catalogue"):
     known = catalogue()
     controllers = one.succeed("cat /sys/fs/cgroup/cgroup.controllers").split()

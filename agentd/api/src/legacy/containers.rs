@@ -12,7 +12,7 @@ use crate::answer::ApiError;
 use crate::host::Host;
 use crate::router::App;
 use crate::show;
-use crate::usage::{Block, Flow, Usage};
+use crate::usage::{Block, Flow, RunPlace, Usage};
 
 /// A run with a process, as others see it.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Container {
     pub(crate) disk_used: Option<u64>,
     pub(crate) measured: f64,
     pub(crate) usage: Option<Usage>,
+    pub(crate) place: Option<RunPlace>,
 }
 
 /// How a container came to be.
@@ -283,6 +284,7 @@ pub(crate) fn look(agent: &Agent, now: Now) -> Vec<Container> {
             disk_used: run.disk_used,
             measured: now.wall.as_secs_f64(),
             usage: None,
+            place: None,
         })
     })
     .collect()
@@ -309,6 +311,7 @@ pub(crate) async fn measure<H: Host>(
     let measured = tokio::task::spawn_blocking(move || {
         for container in &mut found {
             container.usage = host.usage(&container.run);
+            container.place = container.usage.is_some().then(|| host.place(&container.run));
         }
         found
     });
@@ -361,6 +364,7 @@ mod tests {
             disk_used: None,
             measured: 0.0,
             usage: Some(Usage { memory_bytes: 500, memory, ..Usage::default() }),
+            place: None,
         };
         let known = Memory { anonymous: 100, file: 400, ..Memory::default() };
         let told = used(Some(known)).statistics();

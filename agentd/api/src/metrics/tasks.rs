@@ -1,16 +1,19 @@
 //! What each task uses, as far as the host tells; a task's series end with its run
 //! (`conventions.md`, `tepui_task_…`).
 
+use std::collections::BTreeMap;
+
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use tepui_agent::{Agent, Place};
-use tepui_types::{ResourceName, TaskState};
+use tepui_types::{ContainerId, ResourceName, TaskState};
 use tepui_wire::v1;
 
 use super::exposition::Outcome;
 use crate::legacy::{Container, Owner};
 use crate::show;
+use crate::usage::RunPlace;
 
 /// Labels of what is measured: tasks of one custom executor share a process tree, so `task` is
 /// the executor's id, which a command task's executor has from its task.
@@ -18,14 +21,25 @@ use crate::show;
 pub(super) const MEASURED: [&str; 5] = ["framework", "app", "task", "role", "agent"];
 const DESCRIBED: [&str; 9] =
     ["framework", "app", "task", "role", "agent", "executor", "name", "container", "image"];
+/// What `tepui_task_info` has besides: where the task's container is, empty for one that is over.
+const PLACED: [&str; 3] = ["runtime", "unit", "cgroup_id"];
 const STATED: [&str; 6] = ["framework", "app", "task", "role", "agent", "state"];
 
 /// What the agent's state says of the tasks that are with their executors.
 #[derive(Debug)]
 pub(super) struct Known {
     agent: String,
-    /// Per task, the values of [`DESCRIBED`], when its executor was made, and its state.
-    tasks: Vec<([String; DESCRIBED.len()], f64, TaskState)>,
+    tasks: Vec<Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    /// The values of [`DESCRIBED`].
+    labels: [String; DESCRIBED.len()],
+    run: ContainerId,
+    /// When its executor was made, in seconds since 1970.
+    created: f64,
+    state: TaskState,
 }
 
 impl Known {
@@ -49,7 +63,12 @@ impl Known {
                     executor.run.to_string(),
                     image_of(&task.info),
                 ];
-                tasks.push((labels, executor.created.as_secs_f64(), task.state));
+                tasks.push(Task {
+                    labels,
+                    run: executor.run.clone(),
+                    created: executor.created.as_secs_f64(),
+                    state: task.state,
+                });
             }
         }
         Self { agent: id, tasks }
@@ -67,7 +86,7 @@ fn image_of(info: &v1::TaskInfo) -> String {
 /// The families of the tasks.
 pub(super) fn families(known: &Known, containers: &[Container]) -> Outcome<Vec<MetricFamily>> {
     let registry = Registry::new();
-    described(&registry, known)?;
+    described(&registry, known, containers)?;
     allocated(&registry, known, containers)?;
     Ok(registry.gather())
 }
@@ -81,9 +100,20 @@ fn gauges(registry: &Registry, name: &str, help: &str) -> Outcome<GaugeVec> {
     register(registry, GaugeVec::new(Opts::new(name, help), &MEASURED)?)
 }
 
-fn described(registry: &Registry, known: &Known) -> Outcome<()> {
+/// The values of [`PLACED`].
+fn placed(place: Option<&RunPlace>) -> [String; PLACED.len()] {
+    let Some(place) = place else { return Default::default() };
+    let group = place.cgroup_id.map(|id| id.to_string());
+    [
+        place.runtime.word().to_owned(),
+        place.unit.clone().unwrap_or_default(),
+        group.unwrap_or_default(),
+    ]
+}
+
+fn described(registry: &Registry, known: &Known, containers: &[Container]) -> Outcome<()> {
     let opts = Opts::new("tepui_task_info", "Tasks that are with their executors");
-    let info = register(registry, IntGaugeVec::new(opts, &DESCRIBED)?)?;
+    let info = register(registry, IntGaugeVec::new(opts, &[&DESCRIBED[..], &PLACED].concat())?)?;
     let started = gauges(
         registry,
         "tepui_task_start_timestamp_seconds",
@@ -91,9 +121,15 @@ fn described(registry: &Registry, known: &Known) -> Outcome<()> {
     )?;
     let opts = Opts::new("tepui_task_state", "1 for the newest state of the task");
     let states = register(registry, IntGaugeVec::new(opts, &STATED)?)?;
-    for (labels, created, state) in &known.tasks {
+    let places: BTreeMap<_, _> = containers
+        .iter()
+        .filter_map(|container| Some((&container.run, container.place.as_ref()?)))
+        .collect();
+    for Task { labels, run, created, state } in &known.tasks {
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        info.with_label_values(&labels).set(1);
+        let placed = placed(places.get(run).copied());
+        let all = labels.iter().copied().chain(placed.iter().map(String::as_str));
+        info.with_label_values(&all.collect::<Vec<_>>()).set(1);
         let measured = &labels[..MEASURED.len()];
         started.with_label_values(measured).set(*created);
         let state = state.wire_name().trim_start_matches("TASK_").to_lowercase();

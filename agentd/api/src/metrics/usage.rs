@@ -255,5 +255,9 @@ pub(super) fn of_kernel(report: &KernelReport) -> Vec<MetricFamily> {
     all.count("tepui_ebpf_events_lost_total", help, &[], number(report.events_lost));
     let help = "Control groups that eBPF programs know as tasks'";
     all.gauge("tepui_ebpf_groups", help, &[], number(report.groups));
+    for (map, entries) in &report.maps {
+        let help = "Records in the maps of eBPF programs that have one for each task";
+        all.gauge("tepui_ebpf_map_entries", help, &[("map", map.as_str())], number(*entries));
+    }
     all.into_vec()
 }

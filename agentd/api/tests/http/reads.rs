@@ -150,8 +150,9 @@ async fn every_task_has_its_series() {
     let sandbox = rig.sandbox("t1");
     let container = sandbox.file_name().unwrap().to_str().unwrap();
     let info = format!(
-        "tepui_task_info{{agent=\"a1\",app=\"\",container=\"{container}\",executor=\"t1\",\
-         framework=\"f1\",image=\"\",name=\"t1\",role=\"*\",task=\"t1\"}} 1"
+        "tepui_task_info{{agent=\"a1\",app=\"\",cgroup_id=\"4711\",container=\"{container}\",\
+         executor=\"t1\",framework=\"f1\",image=\"\",name=\"t1\",role=\"*\",runtime=\"systemd\",\
+         task=\"t1\",unit=\"tepui-task-t1.service\"}} 1"
     );
     let task = "agent=\"a1\",app=\"\",framework=\"f1\"";
     for line in [
@@ -318,6 +319,7 @@ async fn what_of_the_kernel_serves_the_agent_is_told() {
         "tepui_agent_network_repairs_total{what=\"rules\"} 0",
         "tepui_ebpf_program_run_seconds_total{program=\"tepui_bind4\"} 0.25",
         "tepui_ebpf_program_runs_total{program=\"tepui_bind4\"} 1000",
+        "tepui_ebpf_map_entries{map=\"cpu_use\"} 2",
         "tepui_task_network_bytes_total{agent=\"a1\",app=\"\",direction=\"received\",framework=\"f1\",\
          proto=\"tcp\",role=\"*\",task=\"t1\"} 1000",
         "tepui_task_port_denied_total{agent=\"a1\",app=\"\",framework=\"f1\",op=\"bind\",role=\"*\",\

@@ -15,7 +15,8 @@ use tepui_agent::{
     Agent, Caller, Config, ContainerCall, Effect, Event, FoundRun, FoundState, Record, Response,
 };
 use tepui_agent_api::{
-    Durations, Facts, Flow, Host, Input, KernelReport, Output, Tcp, Unavailable, Usage, router,
+    Durations, Facts, Flow, Host, Input, KernelReport, Output, RunPlace, Runtime, Tcp, Unavailable,
+    Usage, router,
 };
 use tepui_link::{Directive, LaunchOrder, Order};
 use tepui_process::Connection;
@@ -386,6 +387,7 @@ impl Host for Rig {
             enforcement: "kernel".into(),
             sources: vec![("cpu time".into(), "cpu.stat".into())],
             programs: vec![("tepui_bind4".into(), 0.25, 1000)],
+            maps: vec![("cpu_use".into(), 2), ("task_ports".into(), 1)],
             ..KernelReport::default()
         }
     }
@@ -421,6 +423,11 @@ impl Host for Rig {
 
     fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
         self.with(|inner| inner.inputs.get(session).cloned())
+    }
+
+    fn place(&self, _: &ContainerId) -> RunPlace {
+        let unit = Some("tepui-task-t1.service".to_owned());
+        RunPlace { runtime: Runtime::Systemd, unit, cgroup_id: Some(4711) }
     }
 
     fn usage(&self, _: &ContainerId) -> Option<Usage> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tepui_agent::{Agent, Caller, ContainerCall, Response};
-use tepui_agent_api::{Host, Input, KernelReport, Output, Unavailable, Usage, router};
+use tepui_agent_api::{Host, Input, KernelReport, Output, RunPlace, Unavailable, Usage, router};
 use tepui_process::Connection;
 use tepui_types::{ContainerId, ExecutorId, FrameworkId, Now, StreamId};
 use tepui_wire::v1::executor;
@@ -87,6 +87,10 @@ impl Host for Slow {
 
     fn attach_input(&self, session: &ContainerId) -> Option<mpsc::Sender<Input>> {
         self.rig.attach_input(session)
+    }
+
+    fn place(&self, run: &ContainerId) -> RunPlace {
+        self.rig.place(run)
     }
 
     fn usage(&self, run: &ContainerId) -> Option<Usage> {

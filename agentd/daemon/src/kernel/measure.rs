@@ -111,6 +111,10 @@ impl Kernel {
         report.programs = costs.iter().map(cost).collect();
         report.events_lost = driver.lost_events().unwrap_or(0);
         report.groups = driver.registered().map_or(0, |groups| groups.len() as u64);
+        report.maps = driver.entries().unwrap_or_else(|error| {
+            debug!(error = chain(&error), "records of maps not counted");
+            Vec::new()
+        });
         report
     }
 }

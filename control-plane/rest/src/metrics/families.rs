@@ -146,7 +146,7 @@ impl AppsLook {
         )?;
         let restarts = counters(
             registry,
-            ("tepui_app_restarts_total", "Launches of instances that had a task before"),
+            ("tepui_task_restarts_total", "Launches of instances that had a task before"),
             &["app"],
         )?;
         for app in &self.figures {
@@ -257,7 +257,7 @@ mod tests {
             "tepui_deployments 1",
             r#"tepui_app_deployment_age_seconds{app="/shop/cart"} 7"#,
             r#"tepui_app_exits_total{app="/shop/cart",reason="container_limitation_memory",state="failed"} 4"#,
-            r#"tepui_app_restarts_total{app="/shop/cart"} 4"#,
+            r#"tepui_task_restarts_total{app="/shop/cart"} 4"#,
             r#"tepui_offers_declined_total{reason="NotNeeded"} 5"#,
             r#"tepui_offers_declined_total{reason="InsufficientMemory"} 2"#,
         ] {

@@ -100,6 +100,19 @@ impl Driver {
         Ok(keys.into_iter().filter_map(id).map(GroupId::from_raw).collect())
     }
 
+    /// The maps that have a record for each task, with the records in each; that of refused ports
+    /// has one more, for groups that nobody registered.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountingError::Missing`] when an object lacks a map.
+    pub fn entries(&self) -> Result<Vec<(String, u64)>, AccountingError> {
+        let counted = |(object, name): (_, &'static str)| {
+            Ok((name.to_owned(), self.map(object, name)?.keys().count() as u64))
+        };
+        self.per_task().map(counted).collect()
+    }
+
     /// What a task was refused so far; `None` for a task that is not registered.
     ///
     /// # Errors
