@@ -68,6 +68,8 @@ fn hang() -> ! {
 
 fn open(start: &Start) -> Result<Misbehaves, String> {
     let Settings { how } = start.settings()?;
+    // Its host says what it panicked with; saying it here as well would bury what tests print.
+    std::panic::set_hook(Box::new(|_| {}));
     match how {
         How::Refuses => Err("nothing here is good enough".to_owned()),
         How::PanicsOnLoad => panic!("cannot stand it here"),
