@@ -72,10 +72,11 @@ with subtest("the death of the agent changes no unit"):
 
 with subtest("an end while the agent is away is told truthfully"):
     one.succeed(
-        "tepui run --name quick --command 'read x < /run/go; exit 7' >/root/quick.log 2>&1"
-        " </dev/null & mkfifo /run/go; echo $! >/root/quick.pid"
+        "mkfifo /run/go; tepui run --name quick --command 'touch /run/begun; read x < /run/go; exit 7'"
+        " >/root/quick.log 2>&1 </dev/null & echo $! >/root/quick.pid"
     )
-    one.wait_until_succeeds("systemctl list-units --plain 'tepui-task-quick*' | grep running", 60)
+    # A unit that runs may still wait for the agent's word that its command may begin.
+    one.wait_until_succeeds("test -e /run/begun", timeout=60)
     one.succeed("systemctl stop tepui-agentd.service", "echo >/run/go")
     one.wait_until_fails("systemctl list-units --plain 'tepui-task-quick*' | grep running", 60)
     one.succeed("systemctl start tepui-agentd.service")
