@@ -50,7 +50,10 @@ if answer.status != 200:
 
 text, waiting = "", b""
 while f"got={word} " not in text or not text.endswith("\n"):
-    waiting += shown.read1(65536)
+    piece = shown.read1(65536)
+    if not piece:
+        sys.exit(f"the output has ended after {text!r}")
+    waiting += piece
     while b"\n" in waiting:
         length, rest = waiting.split(b"\n", 1)
         if len(rest) < int(length):

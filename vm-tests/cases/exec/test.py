@@ -35,6 +35,11 @@ def create(app):
     one.succeed(f"printf %s {document} >/root/app.json", "tepui app create /root/app.json --timeout 120s")
 
 
+def process(number):
+    """Which process sleeps for so many seconds, once it does."""
+    return one.wait_until_succeeds(f"pgrep -f '^sleep {number}$'", timeout=60).strip()
+
+
 def boxed(name, number, **more):
     """An app of an image; its first process is known by the number of seconds that it sleeps."""
     docker = {"image": "127.0.0.1:5000/web:1", "network": "BRIDGE", **more}
@@ -42,7 +47,7 @@ def boxed(name, number, **more):
         "id": f"/{name}", "cmd": f"exec sleep {number}", "cpus": 0.1, "mem": 32, "instances": 1,
         "env": {"GREETING": "from inside"}, "container": {"type": "DOCKER", "docker": docker},
     })
-    return one.succeed(f"pgrep -f '^sleep {number}$'").strip()
+    return process(number)
 
 
 def rights(status):
@@ -172,7 +177,7 @@ with subtest("who killed the task is told, and not who tidied up after it"):
     told = "'signal came from process [0-9]+ .bash. of the host'"
     one.wait_until_succeeds(f"curl -sf http://one:8080/v2/apps/boxed | grep -E {told}", timeout=60)
     create({"id": "/family", "cmd": "sleep 7771 & exec sleep 7772", "cpus": 0.1, "mem": 32, "instances": 1})
-    parent, child = [one.succeed(f"pgrep -f '^sleep {number}$'").strip() for number in (7772, 7771)]
+    parent, child = process(7772), process(7771)
     one.succeed(f"kill -TERM {parent}")
     one.wait_until_fails(f"kill -0 {child}", timeout=60)
     one.wait_until_succeeds(f"curl -sf http://one:8080/v2/apps/family | grep -E {told}", timeout=60)

@@ -101,7 +101,8 @@ def rolling(version):
 def begin_deployment(version):
     """A deployment that cannot end before its gate opens; tasks of it run already."""
     before = tasks(alpha, "rolling")
-    t.assertTrue(put(alpha, rolling(version)))
+    # This host's control plane may have begun only just now, and not know yet who leads.
+    retry(lambda _: put(alpha, rolling(version)), 60)
     retry(lambda _: len(tasks(alpha, "rolling").keys() - before.keys()) >= 2, 60)
     (deployment,) = ask(alpha, "/v2/deployments")
     return deployment["id"]

@@ -72,7 +72,7 @@ with subtest("a daemon that hangs is started again"):
         hung = one.get_unit_property(unit, "MainPID")
         one.succeed(f"kill -STOP {hung}")
         retry(lambda _: one.get_unit_property(unit, "MainPID") not in ("0", hung), 60)
-        one.succeed(f"journalctl -u {unit} | grep -i 'watchdog timeout'")
+        one.wait_until_succeeds(f"journalctl -u {unit} | grep -i 'watchdog timeout'", timeout=30)
         retry(settled, 60)
         t.assertEqual(processes(), pids)
 

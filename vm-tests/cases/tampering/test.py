@@ -70,7 +70,7 @@ with subtest("a unit that the operator restarts is not the task any more, and it
         end = failed("restarted", task)
         t.assertEqual(end["state"], "TASK_FAILED")
         t.assertIn("signal Terminated", end["message"])
-        t.assertEqual(len(one.succeed("pgrep -x -f 'sleep 5555'").split()), 1)
+        one.wait_until_succeeds("test $(pgrep -x -c -f 'sleep 5555') = 1", timeout=60)
         one.succeed("tepui app delete restarted --timeout 60s")
 
 with subtest("a unit that is edited is the same task"):
