@@ -110,13 +110,13 @@ with subtest("what the agent's operator does not allow is no capability of a uni
 
 with subtest("who does not heed SIGTERM is killed after its own grace, and not before"):
     create("stubborn", args=["python3", "-c", STUBBORN], taskKillGracePeriodSeconds=GRACE)
-    lines = "journalctl TEPUI_APP=/stubborn -o json"
-    one.wait_until_succeeds(f"{lines} | grep -F waits", timeout=60)
+    lines = "journalctl TEPUI_APP=/stubborn -o cat"
+    one.wait_until_succeeds(f"{lines} | grep -x waits", timeout=60)
     unit = unit_of("stubborn")
     t.assertEqual(one.get_unit_property(unit, "TimeoutStopUSec"), f"{GRACE}s")
     one.succeed("tepui app delete /stubborn --timeout 60s")
     one.wait_until_fails(f"systemctl is-active '{unit}'", timeout=60)
-    one.wait_until_succeeds(f"{lines} | grep -F heard", timeout=30)
+    one.wait_until_succeeds(f"{lines} | grep -x heard", timeout=30)
     one.wait_until_succeeds(f"journalctl UNIT='{unit}' | grep -F 'status=9/KILL'", timeout=30)
     # As systemd itself says it, with the moment in which it did: what the task prints comes late.
     told = [json.loads(line) for line in one.succeed(f"journalctl UNIT='{unit}' -o json").splitlines()]
