@@ -12,6 +12,7 @@ use crate::args::Change;
 use crate::client::{Again, Api, Client};
 use crate::explain;
 use crate::fault::{DONE, FAILED, Fault, INTERRUPTED, USAGE_OR_PLACEMENT};
+use crate::interrupt::Interrupts;
 use crate::model::{App, Deployment};
 use crate::output::{self, Format};
 use crate::progress::{Row, Stall};
@@ -83,6 +84,7 @@ impl Watch {
         let mut without = 0;
         let mut why = None;
         let moves = self.moves();
+        let mut interrupts = Interrupts::take()?;
         loop {
             let (rows, running) = self.look(deployment, apps).await?;
             screen.show(&rows);
@@ -119,7 +121,7 @@ impl Watch {
                     }
                 }
                 () = tokio::time::sleep(POLL) => {}
-                _ = tokio::signal::ctrl_c() => {
+                () = interrupts.next() => {
                     screen.say(&format!(
                         "deployment {deployment} goes on; `tepui deployment cancel` undoes it"
                     ));

@@ -11,6 +11,7 @@ mod confirm;
 mod deploy;
 mod explain;
 mod fault;
+mod interrupt;
 mod logs;
 mod model;
 mod output;

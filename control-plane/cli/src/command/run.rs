@@ -14,6 +14,7 @@ use tepui_wire::{decode_json, encode_json};
 use crate::args::Run;
 use crate::client::{Again, Api, Client};
 use crate::fault::{Fault, USAGE_OR_PLACEMENT};
+use crate::interrupt::Interrupts;
 use crate::run::launcher::{FAILOVER_SECONDS, Job, Launcher, Step};
 use crate::run::why::{self, Reasons};
 use crate::span;
@@ -41,6 +42,7 @@ pub(crate) async fn run(client: &Client, args: Run) -> anyhow::Result<u8> {
         waiting_since: Instant::now(),
     };
     let mut stream = driver.subscribe().await?;
+    let mut interrupts = Interrupts::take()?;
     let mut heard = Instant::now();
     let mut tell_at = heard + FIRST_PATIENCE;
     loop {
@@ -53,12 +55,12 @@ pub(crate) async fn run(client: &Client, args: Run) -> anyhow::Result<u8> {
                 }
                 Ok(Some(Err(error))) => return Err(error),
                 Ok(None) | Err(_) => {
-                    stream = driver.come_back().await?;
+                    stream = driver.come_back(&mut interrupts).await?;
                     heard = Instant::now();
                     continue;
                 }
             },
-            _ = tokio::signal::ctrl_c() => driver.launcher.interrupt(),
+            () = interrupts.next() => driver.launcher.interrupt(),
             () = tokio::time::sleep(tell_at.saturating_duration_since(Instant::now())),
                 if driver.launcher.is_waiting() =>
             {
@@ -182,7 +184,7 @@ impl Driver {
     }
 
     /// Subscribes again after the stream broke, for as long as the cluster keeps the framework.
-    async fn come_back(&mut self) -> anyhow::Result<Events> {
+    async fn come_back(&mut self, interrupts: &mut Interrupts) -> anyhow::Result<Events> {
         eprintln!("The connection to the cluster broke, connecting again");
         let deadline = Instant::now() + Duration::from_secs_f64(FAILOVER_SECONDS);
         loop {
@@ -191,7 +193,7 @@ impl Driver {
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
-                    _ = tokio::signal::ctrl_c() => {
+                    () = interrupts.next() => {
                         return Err(Fault::new("interrupted while the cluster was not reachable")
                             .fix(format!("the task is killed {FAILOVER_SECONDS} s after the break"))
                             .code(crate::fault::INTERRUPTED)

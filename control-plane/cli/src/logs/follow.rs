@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::client::Client;
 use crate::fault::{DONE, INTERRUPTED};
+use crate::interrupt::Interrupts;
 
 use super::feed::{Begin, Feed, Line, Place};
 use super::find::{self, Instance, label};
@@ -73,10 +74,11 @@ pub(super) async fn follow(
     for (instance, origin, feed, begin) in feeds {
         screen.start(&instance, origin, feed.map(Box::new), begin);
     }
+    let mut interrupts = Interrupts::take()?;
     loop {
         let next = tokio::select! {
             next = said.recv() => next,
-            _ = tokio::signal::ctrl_c() => return Ok(INTERRUPTED),
+            () = interrupts.next() => return Ok(INTERRUPTED),
         };
         let Some(next) = next else { return Ok(DONE) };
         let over = screen.take(next, &mut show)?;
