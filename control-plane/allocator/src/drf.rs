@@ -56,7 +56,6 @@ pub struct Drf {
     by_id: HashMap<AgentId, AgentIx>,
     minimum: Minimum,
     dirty: BTreeMap<AgentIx, Scope>,
-    hot: BTreeSet<ClientIx>,
     /// Active agents with something free.
     spare: BTreeSet<AgentIx>,
     /// When refusals end.
@@ -76,7 +75,6 @@ impl Drf {
             by_id: HashMap::new(),
             minimum: Minimum::default_of_mesos(),
             dirty: BTreeMap::new(),
-            hot: BTreeSet::new(),
             spare: BTreeSet::new(),
             ends: BTreeSet::new(),
         }
@@ -104,7 +102,7 @@ impl Allocate for Drf {
 
     fn is_dirty(&self) -> bool {
         let agents = !self.dirty.is_empty() && !self.tree.is_idle(Among::Active);
-        agents || (!self.hot.is_empty() && !self.spare.is_empty())
+        agents || (!self.tree.is_idle(Among::Hot) && !self.spare.is_empty())
     }
 
     fn next_wakeup(&self) -> Option<Mono> {

@@ -82,7 +82,6 @@ impl Drf {
         let known = self.clients.at(client);
         if known.active {
             self.tree.set_hot(known.leaf, true);
-            self.hot.insert(client);
         }
     }
 
@@ -96,8 +95,6 @@ impl Drf {
         self.tree.set_active(leaf, active);
         if active {
             self.heat(client);
-        } else {
-            self.hot.remove(&client);
         }
     }
 

@@ -158,17 +158,17 @@ impl Drf {
                     enlist(*at, scope, self.agent(*at));
                 }
             }
+            if turns.iter().all(|(_, _, scope)| matches!(scope, Scope::All)) {
+                // All clients are asked anyway, so that nobody need keep the hot ones in order.
+                self.tree.cool();
+            }
             turns.sort_unstable_by_key(|(turn, at, _)| (*turn, *at));
             plan.proposals.reserve(turns.len());
             for (_, at, scope) in turns {
                 self.plan_agent(now, at, &scope, &mut plan);
             }
         }
-        for client in std::mem::take(&mut self.hot) {
-            if let Some(known) = self.clients.existing(client) {
-                self.tree.set_hot(known.leaf, false);
-            }
-        }
+        self.tree.cool();
         plan
     }
 

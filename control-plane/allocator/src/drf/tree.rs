@@ -225,6 +225,18 @@ impl Tree {
         }
     }
 
+    /// Unmarks all clients that came into play.
+    pub(super) fn cool(&mut self) {
+        self.cool_below(ROOT);
+    }
+
+    fn cool_below(&mut self, at: NodeIx) {
+        for place in std::mem::take(&mut self.node_mut(at).hot) {
+            self.node_mut(place.node).is_hot = false;
+            self.cool_below(place.node);
+        }
+    }
+
     /// Brings a node's place up to date; an only child's is left alone until it has a sibling.
     fn refile(&mut self, at: NodeIx) {
         if let Some(parent) = self.node(at).parent
@@ -237,12 +249,14 @@ impl Tree {
     fn move_to_fresh_place(&mut self, at: NodeIx, parent: NodeIx) {
         let node = self.node(at);
         let (share, count) = (self.share(node), node.count);
-        let place = node.place.as_ref().filter(|old| (old.share, old.count) != (share, count));
-        let Some(old) = place.cloned() else { return };
-        let place = Place { share, count, ..old.clone() };
+        let Some(old) = &node.place else { return };
+        if (old.share, old.count) == (share, count) {
+            return;
+        }
+        let place = Place { share, count, name: Arc::clone(&old.name), node: at };
         let node = self.node_mut(at);
-        node.place = Some(place.clone());
         let is_hot = node.is_hot;
+        let Some(old) = node.place.replace(place.clone()) else { return };
         let parent = self.node_mut(parent);
         if is_hot {
             parent.hot.remove(&old);
